@@ -1,0 +1,60 @@
+# make, make test, make demo, make bench, make lint: see README.md. Sources are found by wildcard: adding a file
+# never edits this one. Each configuration (SAN, DNNL, CC) has its own build folder, so no switch needs a clean.
+CC ?= cc
+SAN ?=
+DNNL ?= 1
+DEPS ?= 1
+comma := ,
+CONFIG := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 0,$(DNNL)),-loops)
+BUILD ?= build/$(CONFIG)
+
+# oneDNN is not built with sanitizers, so their legs run on our own loops.
+ifneq ($(SAN),)
+  DNNL := 0
+endif
+OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2)
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wsign-compare -Wstrict-prototypes -Wmissing-prototypes
+HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
+CFLAGS ?= -g
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
+             $(if $(filter 0,$(DNNL)),,-DHAVE_DNNL) $(CFLAGS)
+LDLIBS = -ljansson -lpng -lz -lpcre2-8 $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
+LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(SAN))
+
+LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
+TOOL_SRC := $(wildcard tools/pcrl-*.c)
+TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
+TEST_SRC := $(filter-out tests/kernels/%,$(wildcard tests/*/test_*.c))
+KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
+LIB := $(BUILD)/libpcrl.a
+TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
+TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(if $(KERNEL_TEST_SRC),$(BUILD)/tests/kernels/test_kernels)
+OBJ = $(1:%.c=$(BUILD)/%.o)
+
+all: $(LIB) $(TOOLS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(LIB): $(call OBJ,$(LIB_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/bin/%: $(BUILD)/tools/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/kernels/test_kernels: $(call OBJ,$(KERNEL_TEST_SRC)) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+
+# Tests may use anything under tools/ that is not a program.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+
+.PHONY: all test
+.SECONDARY:
+test: $(TOOLS) $(TESTS)
+	@set -e; for t in $(TESTS); do echo "== $$t"; BUILD=$(BUILD) $$t; done
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
