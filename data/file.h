@@ -1,5 +1,5 @@
-/* Reading files whole and writing them so that a crash never leaves a half-written one: temporary name in the same
- * folder, fsync, rename over the target, fsync of the folder. */
+/* Reading files whole and writing them so that a crash never leaves a half-written one: temporary name in the
+ * same folder, fsync, rename over the target, fsync of the folder. */
 #ifndef DATA_FILE_H
 #define DATA_FILE_H
 #include "tensor/error.h"
@@ -7,12 +7,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Reads at most `limit` bytes (a longer file is an error naming both sizes). *bytes is malloc'ed, NUL-terminated one
- * past *n, and the caller's. */
+/* Reads at most `limit` bytes (a longer file is an error naming both sizes). *bytes is malloc'ed,
+ * NUL-terminated one past *n, and the caller's. */
 bool file_read(const char *path, size_t limit, uint8_t **bytes, size_t *n, Error *e);
 
-/* An atomic write in progress. After file_create, write to w.stream; file_commit makes it visible, file_abandon drops
- * it. Any write error is found at commit, which then removes the temporary file and names path and errno. */
+/* An atomic write in progress. After file_create, write to w.stream; file_commit makes it visible, file_abandon
+ * drops it. Any write error is found at commit, which then removes the temporary file and names path and errno.
+ */
 typedef struct FileWriter {
     FILE *stream;
     char path[4096], temporary[4160];

@@ -12,8 +12,8 @@ typedef struct Image {
     uint8_t *pixel;
 } Image;
 
-/* Limits on what a file may declare: 16384 x 16384. Accepts every PNG colour type; palette is expanded, alpha is
- * dropped, 16 bits become 8; grey stays one channel. On false *image is untouched. */
+/* Limits on what a file may declare: 16384 x 16384. Accepts every PNG colour type; palette is expanded, alpha
+ * is dropped, 16 bits become 8; grey stays one channel. On false *image is untouched. */
 bool image_read_png(const char *path, Image *image, Error *e);
 
 /* Crash-safe (temporary name, fsync, rename). */

@@ -1,4 +1,5 @@
-/* JSON through jansson: duplicate keys refused, depth limited, and every accessor says which file and which key. */
+/* JSON through jansson: duplicate keys refused, depth limited, and every accessor says which file and which
+ * key. */
 #ifndef DATA_JSON_H
 #define DATA_JSON_H
 #include "tensor/error.h"

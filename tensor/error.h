@@ -16,11 +16,11 @@ extern "C" {
 enum {
     ERROR_NONE = 0,
     ERROR_USAGE = 1,
-    ERROR_INPUT = 2,    /* a file or value that is not what it should be */
-    ERROR_IO = 3,       /* cannot open, read or write; disk full */
-    ERROR_NUMERIC = 4,  /* NaN or Inf where training cannot go on */
-    ERROR_PEER = 5,     /* another rank failed */
-    ERROR_MEMORY = 6,   /* host or device memory */
+    ERROR_INPUT = 2,   /* a file or value that is not what it should be */
+    ERROR_IO = 3,      /* cannot open, read or write; disk full */
+    ERROR_NUMERIC = 4, /* NaN or Inf where training cannot go on */
+    ERROR_PEER = 5,    /* another rank failed */
+    ERROR_MEMORY = 6,  /* host or device memory */
     ERROR_INTERNAL = 70,
     ERROR_INTERRUPTED = 130,
 };

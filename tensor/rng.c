@@ -32,7 +32,9 @@ double rng_range(Rng *r, double low, double high) { return low + (high - low) * 
 int64_t rng_below(Rng *r, int64_t n)
 {
     uint64_t N = (uint64_t)n, limit = UINT64_MAX - UINT64_MAX % N, u;
-    do { u = (uint64_t)rng_u32(r) << 32 | rng_u32(r); } while (u >= limit);
+    do {
+        u = (uint64_t)rng_u32(r) << 32 | rng_u32(r);
+    } while (u >= limit);
     return (int64_t)(u % N);
 }
 

@@ -9,7 +9,9 @@
 #define RNG_FUNCTION static inline
 #endif
 
-typedef struct Philox { uint32_t v[4]; } Philox;
+typedef struct Philox {
+    uint32_t v[4];
+} Philox;
 
 /* Ten rounds on counter c under key k. */
 RNG_FUNCTION Philox philox4x32(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1)
@@ -56,13 +58,13 @@ uint32_t fnv1a32(const char *s);
 /* The stream `name` under `seed`: key = (low word of seed, FNV-1a of name xor high word of seed). */
 Rng rng_open(uint64_t seed, const char *name);
 uint32_t rng_u32(Rng *r);
-double rng_unit(Rng *r);                          /* [0,1), 53 bits */
+double rng_unit(Rng *r);                           /* [0,1), 53 bits */
 double rng_range(Rng *r, double low, double high); /* [low,high) */
-int64_t rng_below(Rng *r, int64_t n);             /* 0..n-1, unbiased; n > 0 */
-double rng_normal(Rng *r);                        /* mean 0, sd 1 (polar method) */
+int64_t rng_below(Rng *r, int64_t n);              /* 0..n-1, unbiased; n > 0 */
+double rng_normal(Rng *r);                         /* mean 0, sd 1 (polar method) */
 
-/* The shared generator of tests/golden: x[i] uniform in [-a,a), x[i] = a * ((u >> 8) * 2^-23 - 1), u = word i&3 of
- * Philox block i>>2 under key (seed, FNV-1a of name). Bit-equal to tests/golden/philox.py. */
+/* The shared generator of tests/golden: x[i] uniform in [-a,a), x[i] = a * ((u >> 8) * 2^-23 - 1), u = word i&3
+ * of Philox block i>>2 under key (seed, FNV-1a of name). Bit-equal to tests/golden/philox.py. */
 void rng_fill(float *x, int64_t n, uint32_t seed, const char *name, float a);
 
 #ifdef __cplusplus
