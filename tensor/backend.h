@@ -1,0 +1,65 @@
+/* Where tensors live and who computes on them: a few memory functions and a table of kernels, one row an op.
+ *
+ * `cpu` is built in. `plan` is the cpu backend with memory that is reserved and never touched and kernels that
+ * do nothing: running a model on it performs the same allocations, so its peak is the exact memory plan. `cuda`
+ * and `emu` are plug-ins (pcrl_cuda.so, pcrl_emu.so beside the program), opened with dlopen. */
+#ifndef TENSOR_BACKEND_H
+#define TENSOR_BACKEND_H
+#include "tensor/error.h"
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct Tape;
+struct Node;
+
+typedef struct Kernel {
+    void (*forward)(struct Tape *, struct Node *);
+    void (*backward)(struct Tape *, struct Node *); /* NULL for an op without gradient */
+} Kernel;
+
+typedef struct Backend {
+    const char *name;
+    uint64_t abi;                           /* must equal backend_abi() */
+    void *(*alloc)(size_t bytes, Error *e); /* NULL on failure; 256-byte aligned, contents undefined */
+    void (*release)(void *p, size_t bytes);
+    void (*zero)(void *p, size_t bytes);
+    void (*upload)(void *dst, const void *host, size_t bytes);
+    void (*download)(void *host, const void *src, size_t bytes);
+    void (*move)(void *dst, const void *src, size_t bytes); /* within the backend; may overlap */
+    void (*sync)(void);                                     /* waits until everything asked for is done */
+    const Kernel *kernels;                                  /* indexed by Op.id */
+} Backend;
+
+/* What a plug-in gets from the program it is loaded into. */
+typedef struct HostApi {
+    uint64_t abi;
+    void (*die)(const char *format, ...);
+    void *(*scratch)(struct Tape *, size_t bytes);
+} HostApi;
+
+/* The one symbol of a plug-in. NULL and an Error when it cannot serve (no driver, no device, another build). */
+typedef const Backend *BackendPlugin(const HostApi *host, Error *e);
+#define BACKEND_PLUGIN_SYMBOL "pcrl_backend"
+
+/* Hash of everything both sides of a plug-in must agree on: op names in order, sizes of Node, Tensor and
+ * Backend. */
+uint64_t backend_abi(void);
+
+extern const Backend backend_cpu, backend_plan;
+
+/* name: "cpu", "plan", "cuda", "emu", or "auto" (cuda where it can be had, else cpu, saying so on stderr). NULL
+ * and an Error naming the plug-in and why. */
+const Backend *backend_open(const char *name, Error *e);
+
+/* The tables that kernels/ops.c makes from ops.def; tensor/ itself knows no op by name. */
+extern const Kernel kernels_cpu[], kernels_plan[];
+extern const char *const kernel_names[];
+extern const int kernel_count;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
