@@ -1,0 +1,218 @@
+/* What this project can compute: every op's call with its formula. Shapes: capitals are dims, "..." any leading
+ * dims. Every call checks its inputs (die naming op and shapes), runs at once and returns a tensor on the step
+ * stack. A NULL tensor is an absent optional input. Definitions are in kernels/<op>.c, families in unary.c,
+ * binary.c, pool.c. */
+#ifndef KERNELS_OPS_H
+#define KERNELS_OPS_H
+#include "tensor/tape.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- products ---- */
+
+/* A low-rank update (Hu et al. 2021): y += scale * B (A dropout(x)), A (r,K), B (N,r). */
+typedef struct Lora {
+    Tensor *A, *B;
+    float scale, dropout; /* dropout acts only while the tape records */
+} Lora;
+
+typedef struct {
+    bool transpose_a, transpose_b;
+    float lora_scale, dropout;
+    uint64_t seed, call; /* of the dropout mask: dropout_scale(seed, call, element of x, dropout) */
+} MatmulParams;
+
+/* y = a b (+ bias) (+ LoRA). b is (K,N), or (N,K) with transpose_b (the layout of a Linear weight [out,in]);
+ * with two dims it serves all leading dims of a: a (...,M,K) -> y (...,M,N). With equal leading dims b is
+ * batched. transpose_a: a is (...,K,M) (only without LoRA). bias (N) or NULL; lora NULL or with a not
+ * transposed and b two-dim. Inputs of the node: a, b, bias, lora A, lora B. saved[0] = u = A dropout(x)
+ * (rows,r) with LoRA. */
+Tensor *op_matmul(Tape *t, Tensor *a, Tensor *b, Tensor *bias, const Lora *lora, bool transpose_a,
+                  bool transpose_b);
+/* The same with a quantised, frozen W (N,K): y = x W^T ...; no dW; dx = dy W from the same packed weights. */
+Tensor *op_matmul_q(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora);
+/* Every Linear goes through here: x (...,K), W (N,K) f32 (op_matmul) or 4-bit (op_matmul_q). */
+Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora);
+
+/* y[n,h,w,o] = sum_{i,j,c} x[n, h*stride-pad+i, w*stride-pad+j, c] w[o,i,j,c] (+ bias[o]).
+ * x (N,H,W,C), w (O,kh,kw,C), bias (O) or NULL -> (N,(H+2p-kh)/s+1,(W+2p-kw)/s+1,O). */
+typedef struct {
+    int stride, pad;
+} Conv2dParams;
+Tensor *op_conv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad);
+
+/* ---- normalisation, activation, families ---- */
+
+/* y = x / sqrt(mean(x^2) + eps) * w over the last dim. x (...,C), w (C). saved[0] = 1/rms (rows). */
+typedef struct {
+    float eps;
+} RmsnormParams;
+Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
+
+/* y = (x - mean) / sqrt(var + eps) * gamma + beta per channel (last dim) over all rows. train: statistics of
+ * the batch (biased variance), running = (1-momentum) running + momentum * batch (unbiased variance), in place;
+ * else the running statistics. x (...,C), gamma, beta, running_mean, running_var (C). saved: mean (C), 1/sd
+ * (C). */
+typedef struct {
+    float eps, momentum;
+    bool train;
+} BatchnormParams;
+Tensor *op_batchnorm(Tape *t, Tensor *x, Tensor *gamma, Tensor *beta, Tensor *running_mean, Tensor *running_var,
+                     BatchnormParams p);
+
+/* y = softmax(scale * x) over the last dim. */
+typedef struct {
+    float scale;
+} SoftmaxParams;
+Tensor *op_softmax(Tape *t, Tensor *x, float scale);
+
+/* Unary family: y = f(x), any shape. scale: y = k x. */
+typedef struct {
+    float k;
+} UnaryParams;
+Tensor *op_relu(Tape *t, Tensor *x);
+Tensor *op_sigmoid(Tape *t, Tensor *x);
+Tensor *op_scale(Tape *t, Tensor *x, float k);
+
+/* Binary family: equal shapes. */
+Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
+Tensor *op_sub(Tape *t, Tensor *a, Tensor *b);
+Tensor *op_mul(Tape *t, Tensor *a, Tensor *b);
+
+/* y = x + b, b matching x's trailing dims (any rank): bias, position and dense embeddings. */
+Tensor *op_add_bias(Tape *t, Tensor *x, Tensor *b);
+
+/* y = silu(gate) * up, equal shapes (Shazeer 2020). */
+Tensor *op_swiglu(Tape *t, Tensor *gate, Tensor *up);
+
+/* y = k * sum of all elements -> (1). Summed in double. */
+typedef struct {
+    float k;
+} SumParams;
+Tensor *op_sum(Tape *t, Tensor *x, float k);
+
+/* ---- shape and lookup ---- */
+
+/* Joins a and b along `axis`; all other dims equal. */
+typedef struct {
+    int axis;
+} ConcatParams;
+Tensor *op_concat(Tape *t, Tensor *a, Tensor *b, int axis);
+
+/* y[i] = x[index[i]] along dim 0. x (N,...), index (M) i32 in 0..N-1 -> (M,...). Repeats add up in backward. */
+Tensor *op_select(Tape *t, Tensor *x, Tensor *index);
+
+/* y[i] = table[id[i]]. table (V,D) f32, id (...) i32 in 0..V-1, or -1 for a zero row -> (...,D). id at most 3
+ * dims. */
+Tensor *op_embed(Tape *t, Tensor *table, Tensor *id);
+
+/* Maximum over windows, pad value -inf. x (N,H,W,C). ceil_mode as in PyTorch (a window must start inside).
+ * saved[0] = the winner's position in its image, h*W + w (i32, the output's shape), lowest on ties. */
+typedef struct {
+    int kernel, stride, pad;
+    bool ceil_mode;
+} PoolParams;
+Tensor *op_max_pool(Tape *t, Tensor *x, int kernel, int stride, int pad, bool ceil_mode);
+/* Mean over windows, without padding. */
+Tensor *op_avg_pool(Tape *t, Tensor *x, int kernel, int stride);
+/* Bin i covers rows floor(i H/h) .. ceil((i+1) H/h) exclusive (PyTorch's rule). (N,H,W,C) -> (N,h,w,C); h = w =
+ * 1 is global average pooling. */
+typedef struct {
+    int height, width;
+} AdaptivePoolParams;
+Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width);
+
+/* ---- attention ---- */
+
+/* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
+ * (B,T) i32. */
+typedef struct {
+    float theta;
+} RopeParams;
+Tensor *op_rope(Tape *t, Tensor *x, Tensor *position, float theta);
+
+/* y = softmax(scale q k^T + mask) v per head; query head h uses key/value head h / (H/G). q (B,T,H,D), k, v
+ * (B,S,G,D)
+ * -> (B,T,H,D). length (B) i32 or NULL: keys j >= length[b] are masked. causal (needs S == T): keys j > i are
+ * masked. A row with no key gives 0. Softmax in f32 with running maximum; saved[0] = log-sum-exp (B,H,T).
+ * Decoding: T = 1, k and v the caches, length[b] the tokens there including this one. */
+typedef struct {
+    float scale;
+    bool causal;
+} AttentionParams;
+Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
+
+/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D), position (B) i32. A row
+ * past S dies. Returns cache. */
+Tensor *op_kv_append(Tape *t, Tensor *cache, Tensor *x, Tensor *position);
+
+/* ---- losses ---- */
+
+/* Language-model head and cross-entropy in one: logits = h w^T are made in chunks of the vocabulary and never
+ * stored. h (R,D), w (V,D) f32, label (R) i32, rows with label < 0 ignored -> (1): sum or mean over the counted
+ * rows of lse(h w^T) - h.w[label]. saved[0] = lse (R). No counted row: 0. dw is added only where w has a
+ * gradient. */
+typedef struct {
+    bool mean;
+} CrossEntropyParams;
+Tensor *op_cross_entropy(Tape *t, Tensor *h, Tensor *w, Tensor *label, bool mean);
+
+/* k * sum weight * (max(x,0) - x y + log(1 + exp(-|x|))): multi-label (binary) cross-entropy on logits x,
+ * targets y in [0,1], weight NULL or of the same shape -> (1). No gradient to y and weight. */
+typedef struct {
+    float k;
+} MultilabelParams;
+Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
+
+/* ---- without gradient ---- */
+
+/* Decoupled weight decay (Loshchilov & Hutter 2019), in place on flat (n): g' = grad_scale g; w -= lr wd w;
+ * m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr/(1-b1^step) m / (sqrt(v)/sqrt(1-b2^step) + eps). step
+ * >= 1. Inputs: w, grad, m, v. */
+typedef struct {
+    float lr, beta1, beta2, eps, weight_decay, grad_scale;
+    int64_t step;
+} AdamwParams;
+void op_adamw(Tape *t, Tensor *w, Tensor *grad, Tensor *m, Tensor *v, AdamwParams p);
+
+/* sum x^2 -> (1), in double, fixed two-stage order. */
+Tensor *op_sqnorm(Tape *t, Tensor *x);
+
+/* Index of the largest element of each row, lowest on ties; NaN is never chosen unless the row is all NaN.
+ * x (R,V) -> i32 (R). */
+Tensor *op_argmax(Tape *t, Tensor *x);
+
+/* Nucleus sampling (Holtzman et al. 2020; the rule of LLaMA's reference generation): p = softmax(x /
+ * temperature) sorted descending, stable (lower id first); token k is kept if the mass before it does not
+ * exceed top_p; one draw from the renormalised rest with Philox (seed, row, step). x (R,V) -> i32 (R).
+ * saved[0]: renormalised probabilities (R,V), 0 where dropped. */
+typedef struct {
+    float temperature, top_p;
+    uint64_t seed, step;
+} TopPParams;
+Tensor *op_top_p(Tape *t, Tensor *x, TopPParams p);
+
+/* ---- rows and prototypes, from the table ---- */
+
+#define OP(name)                                                                                               \
+    extern const Op name##_op;                                                                                 \
+    void name##_shape(Tape *t, Node *n);                                                                       \
+    void name##_forward_cpu(Tape *t, Node *n);                                                                 \
+    void name##_backward_cpu(Tape *t, Node *n);
+#define OP_NODIFF(name)                                                                                        \
+    extern const Op name##_op;                                                                                 \
+    void name##_shape(Tape *t, Node *n);                                                                       \
+    void name##_forward_cpu(Tape *t, Node *n);
+#define OP_CPU(name)        OP(name)
+#define OP_CPU_NODIFF(name) OP_NODIFF(name)
+#include "kernels/ops.def"
+#undef OP
+#undef OP_NODIFF
+#undef OP_CPU
+#undef OP_CPU_NODIFF
+
+#ifdef __cplusplus
+}
+#endif
+#endif
