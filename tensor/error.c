@@ -14,13 +14,27 @@ bool error_set(Error *e, int code, const char *format, ...)
     return false;
 }
 
+static void report(const char *kind, const char *format, va_list args)
+{
+    fputs(kind, stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
 void die(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("fatal: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    report("fatal: ", format, args);
     va_end(args);
     abort();
+}
+
+void die_memory(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    report("out of memory: ", format, args);
+    va_end(args);
+    exit(ERROR_MEMORY);
 }

@@ -44,6 +44,13 @@ __attribute__((noreturn, format(printf, 1, 2)))
 #endif
 void die(const char *format, ...);
 
+/* Prints "out of memory: ..." and ends the process with ERROR_MEMORY. For arenas only: their needs are known
+ * before (see backend plan), so there is nothing to return to. */
+#ifdef __GNUC__
+__attribute__((noreturn, format(printf, 1, 2)))
+#endif
+void die_memory(const char *format, ...);
+
 #ifdef __cplusplus
 }
 #endif
