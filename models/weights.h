@@ -1,0 +1,116 @@
+/* Where a model gets its named tensors from. One Weights serves one part of a model (backbone, language model,
+ * adapter, head) from one safetensors file, or from an initialisation rule where there is no file, and writes
+ * the part back under the same names.
+ *
+ * A frozen part is read straight into the `weights` arena. A trainable part is declared in Params while the
+ * model opens, and filled by weights_fill after params_alloc. Buffers (BatchNorm's running statistics) live in
+ * `state` beside the trainables.
+ *
+ * Files always hold the reference's names and layout: conv weights [o,i,kh,kw] are turned to [o,kh,kw,i] on the
+ * way in and back on the way out; 4-bit Linears are stored as bitsandbytes does (P.weight U8 [n/2,1],
+ * P.weight.absmax, nested planes, P.weight.quant_state.bitsandbytes__nf4 as JSON bytes).
+ *
+ * Errors stick: after the first one every weights_get returns NULL, and weights_ok says what went wrong. A
+ * model's X_open ends with `return weights_ok(w, e)`; no tensor is used before. */
+#ifndef MODELS_WEIGHTS_H
+#define MODELS_WEIGHTS_H
+#include "data/safetensors.h"
+#include "tensor/params.h"
+
+typedef enum {
+    WEIGHT_PLAIN,
+    WEIGHT_CONV,   /* [o,i,kh,kw] in the file, (o,kh,kw,i) in memory */
+    WEIGHT_LINEAR, /* (out,in); may be 4-bit when frozen */
+    WEIGHT_BUFFER, /* updated in place by ops, without gradient */
+} WeightKind;
+
+typedef enum {
+    INIT_ZEROS,
+    INIT_ONES,
+    INIT_NORMAL,  /* sd a */
+    INIT_UNIFORM, /* [-a, a) */
+    INIT_KAIMING, /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
+    INIT_LINEAR,  /* [-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for Linear and Conv */
+} WeightInit;
+
+typedef struct WeightSpec {
+    int64_t dim[TENSOR_DIMS]; /* in memory; ends at the first 0 */
+    WeightKind kind;
+    WeightInit init;
+    float a;
+} WeightSpec;
+
+/* Supplies values instead of the initialisation rule (tests: the shared generator). dim and x in the file's
+ * layout. */
+typedef void WeightsGenerator(void *user, const char *name, int ndim, const int64_t *dim, float *x);
+
+typedef struct WeightsItem {
+    char name[PARAMS_NAME];
+    Tensor *tensor;
+    WeightSpec spec;
+    bool frozen;
+} WeightsItem;
+
+typedef struct WeightsMeta {
+    char key[64], value[192];
+} WeightsMeta;
+
+typedef struct Weights {
+    Arena *weights; /* frozen tensors */
+    Arena *state;   /* buffers of a trainable part */
+    Params *params; /* trainables; may be NULL for a frozen part */
+    bool trainable; /* set before the model opens */
+    bool partial;   /* a tensor the file lacks is initialised; otherwise it is an error */
+    bool quantise;  /* frozen WEIGHT_LINEARs of plain dtype become nf4 */
+    bool nested;    /* ... with double quantisation */
+    uint64_t seed;  /* of the initialisation; each tensor has its own stream, named after it */
+    WeightsGenerator *generator;
+    void *user;
+
+    SafeTensors *file; /* NULL: everything is initialised */
+    WeightsItem *item;
+    int n, room;
+    WeightsMeta *meta; /* written by weights_save; set by the model that opened this part */
+    int n_meta, meta_room;
+    Error error; /* the first one */
+} Weights;
+
+/* All switches off, no file. */
+void weights_init(Weights *w, Arena *weights, Arena *state, Params *params, uint64_t seed);
+/* Attaches a file. Names are found as they are or behind "module.", "backbone." or "module.backbone.". */
+bool weights_open(Weights *w, const char *path, Error *e);
+/* Closes the file and frees the lists; tensors belong to their arenas. */
+void weights_close(Weights *w);
+
+/* The tensor `name` (printf format). Its shape in the file must be spec.dim (in the file's layout). NULL after
+ * an error, which names file, tensor, expected and found shape. A trainable's data is NULL until params_alloc.
+ */
+Tensor *weights_get(Weights *w, WeightSpec spec, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same values in host memory, in memory layout, without registering a tensor: for folding. x has the
+ * product of spec.dim elements. Does nothing after an error. */
+void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The file's entry of that name (any prefix), or NULL. */
+const StEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* False and *e set if anything went wrong so far. */
+bool weights_ok(const Weights *w, Error *e);
+/* Records an error of the model that opens (sticky as well). */
+void weights_fail(Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Trainables and buffers: from the file, or initialised. After params_alloc, once. */
+bool weights_fill(Weights *w, Error *e);
+
+/* Metadata: of the attached file (NULL if absent), and to be written. A model writes what its shapes do not
+ * tell. weights_meta_int/float fall back when absent and fail (sticky) on a malformed or out-of-range value. */
+const char *weights_meta(const Weights *w, const char *key);
+int64_t weights_meta_int(Weights *w, const char *key, int64_t fallback, int64_t low, int64_t high);
+double weights_meta_float(Weights *w, const char *key, double fallback, double low, double high);
+void weights_set_meta(Weights *w, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Writes n parts into one safetensors file, crash-safe: trainables and buffers, and the frozen tensors of parts
+ * that were opened frozen if `frozen` (4-bit weights under bitsandbytes' names). meta: key, value, ..., NULL;
+ * NULL allowed. Later keys replace those that the models set. */
+bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
+                  Error *e);
+#endif
