@@ -63,8 +63,10 @@ bool safetensors_read_f32(const SafeTensors *s, const StEntry *entry, float *dst
 bool safetensors_load_f32(const SafeTensors *s, const char *name, int ndim, const int64_t *dim, float *dst,
                           Error *e);
 
-/* Writing: entries are declared first (data may be NULL until written), then the file is written in one go,
- * crash-safe. Names must be unique. The writer keeps copies of names and metadata, not of data. */
+/* Writing: entries are declared first, then the file is written in one go, crash-safe. Names must be unique
+ * (dies). The writer keeps copies of names and metadata; data is read by st_writer_save and may be NULL only
+ * where there are no bytes. Where memory is short st_writer_new gives NULL, which the other calls accept;
+ * st_writer_save reports it. */
 typedef struct StWriter StWriter;
 StWriter *st_writer_new(void);
 void st_writer_free(StWriter *w);

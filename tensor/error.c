@@ -11,6 +11,9 @@ bool error_set(Error *e, int code, const char *format, ...)
     e->code = code;
     vsnprintf(e->msg, sizeof e->msg, format, args);
     va_end(args);
+    /* one line, whatever names and texts came out of a file */
+    for (char *p = e->msg; *p; p++)
+        if ((unsigned char)*p < 32 || *p == 127) *p = '?';
     return false;
 }
 

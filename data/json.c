@@ -1,0 +1,164 @@
+#include "data/json.h"
+#include "data/file.h"
+#include <stdlib.h>
+
+enum { JSON_DEPTH = 64 };
+static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
+
+/* jansson recurses once a level, so the depth is bounded before it sees the text. Brackets inside strings do
+ * not count; text that is not JSON is left to jansson to name. */
+static bool depth_ok(const char *text, size_t n, const char *what, Error *e)
+{
+    int depth = 0;
+    bool string = false;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                string = false;
+        } else if (c == '"') {
+            string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH)
+                return error_set(e, ERROR_INPUT, "%s: byte %zu: nested deeper than %d levels", what, i,
+                                 JSON_DEPTH);
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return true;
+}
+
+json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
+{
+    if (!depth_ok(text, n, what, e)) return NULL;
+    json_error_t fault = {0};
+    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
+    if (value) return value;
+    /* where jansson cannot allocate it fails without a text */
+    if (fault.text[0] == 0 || json_error_code(&fault) == json_error_out_of_memory)
+        error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
+    else
+        error_set(e, ERROR_INPUT, "%s:%d:%d: not JSON: %s", what, fault.line, fault.column, fault.text);
+    return NULL;
+}
+
+json_t *json_read(const char *path, Error *e)
+{
+    uint8_t *bytes;
+    size_t n;
+    if (!file_read(path, JSON_LIMIT, &bytes, &n, e)) return NULL;
+    json_t *value = json_parse((const char *)bytes, n, path, e);
+    free(bytes);
+    return value;
+}
+
+bool json_write(const char *path, const json_t *value, Error *e)
+{
+    FileWriter w;
+    if (!file_create(&w, path, e)) return false;
+    if (json_dumpf(value, w.stream, JSON_INDENT(2) | JSON_ENCODE_ANY) != 0 && !ferror(w.stream)) {
+        file_abandon(&w);
+        return error_set(e, ERROR_MEMORY, "%s: out of memory writing JSON", path);
+    }
+    fputc('\n', w.stream);
+    return file_commit(&w, e);
+}
+
+bool json_utf8(const char *text)
+{
+    static const uint32_t lowest[4] = {0, 0x80, 0x800, 0x10000}; /* below it the form is overlong */
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        int more = *p < 0x80 ? 0 : *p >> 5 == 6 ? 1 : *p >> 4 == 14 ? 2 : *p >> 3 == 30 ? 3 : -1;
+        if (more < 0) return false;
+        uint32_t code = more ? *p & (0x3fu >> more) : *p;
+        p++;
+        for (int i = 0; i < more; i++, p++) {
+            if ((*p & 0xc0) != 0x80) return false; /* the final 0 too */
+            code = code << 6 | (*p & 0x3fu);
+        }
+        if (code < lowest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    }
+    return true;
+}
+
+static const char *type_name(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a real number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    case JSON_NULL: return "null";
+    }
+    return "nothing";
+}
+
+/* The member, or NULL and an Error. */
+static json_t *member(const json_t *object, const char *key, const char *what, const char *expected, Error *e)
+{
+    if (!json_is_object(object)) {
+        error_set(e, ERROR_INPUT, "%s: expected an object with key \"%s\", found %s", what, key,
+                  object ? type_name(object) : "nothing");
+        return NULL;
+    }
+    json_t *value = json_object_get(object, key);
+    if (!value) error_set(e, ERROR_INPUT, "%s: key \"%s\" is missing (expected %s)", what, key, expected);
+    return value;
+}
+
+static bool wrong_type(const json_t *value, const char *key, const char *what, const char *expected, Error *e)
+{
+    return error_set(e, ERROR_INPUT, "%s: key \"%s\": expected %s, found %s", what, key, expected,
+                     type_name(value));
+}
+
+bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e)
+{
+    json_t *value = member(object, key, what, "a string", e);
+    if (!value) return false;
+    if (!json_is_string(value)) return wrong_type(value, key, what, "a string", e);
+    *out = json_string_value(value);
+    return true;
+}
+
+bool json_get_int(const json_t *object, const char *key, const char *what, int64_t *out, Error *e)
+{
+    json_t *value = member(object, key, what, "an integer", e);
+    if (!value) return false;
+    if (!json_is_integer(value)) return wrong_type(value, key, what, "an integer", e);
+    *out = json_integer_value(value);
+    return true;
+}
+
+bool json_get_number(const json_t *object, const char *key, const char *what, double *out, Error *e)
+{
+    json_t *value = member(object, key, what, "a number", e);
+    if (!value) return false;
+    if (!json_is_number(value)) return wrong_type(value, key, what, "a number", e);
+    *out = json_number_value(value);
+    return true;
+}
+
+bool json_get_array(const json_t *object, const char *key, const char *what, json_t **out, Error *e)
+{
+    json_t *value = member(object, key, what, "an array", e);
+    if (!value) return false;
+    if (!json_is_array(value)) return wrong_type(value, key, what, "an array", e);
+    *out = value;
+    return true;
+}
+
+bool json_get_object(const json_t *object, const char *key, const char *what, json_t **out, Error *e)
+{
+    json_t *value = member(object, key, what, "an object", e);
+    if (!value) return false;
+    if (!json_is_object(value)) return wrong_type(value, key, what, "an object", e);
+    *out = value;
+    return true;
+}

@@ -1,0 +1,187 @@
+/* Writing safetensors. Tensors are laid out by falling element size, then by name, and the header is padded
+ * with blanks to a multiple of 8, so that every tensor is aligned to its own type and equal contents give equal
+ * bytes. */
+#include "data/file.h"
+#include "data/json.h"
+#include "data/safetensors.h"
+#include "tensor/checked.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Item {
+    char *name;
+    StDType dtype;
+    int ndim;
+    int64_t dim[8];
+    uint64_t size;
+    const void *data;
+} Item;
+
+/* Adding cannot fail for the caller: what memory could not hold is remembered and reported by save. */
+struct StWriter {
+    Item *item;
+    char **meta; /* key, value, key, value, ... */
+    size_t n, room, n_meta, meta_room;
+    bool no_memory;
+};
+
+StWriter *st_writer_new(void) { return calloc(1, sizeof(StWriter)); }
+
+void st_writer_free(StWriter *w)
+{
+    if (!w) return;
+    for (size_t i = 0; i < w->n; i++) free(w->item[i].name);
+    for (size_t i = 0; i < w->n_meta; i++) free(w->meta[i]);
+    free(w->item);
+    free(w->meta);
+    free(w);
+}
+
+static char *copy_text(StWriter *w, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = malloc(n);
+    if (!copy) w->no_memory = true;
+    return copy ? memcpy(copy, text, n) : NULL;
+}
+
+static bool grow(StWriter *w, void **list, size_t *room, size_t need, size_t size)
+{
+    if (need <= *room) return true;
+    size_t more = *room ? *room * 2 : 16;
+    void *larger = realloc(*list, more * size);
+    if (!larger) {
+        w->no_memory = true;
+        return false;
+    }
+    *list = larger;
+    *room = more;
+    return true;
+}
+
+void st_writer_meta(StWriter *w, const char *key, const char *value)
+{
+    void *list = w ? w->meta : NULL;
+    if (!w || !grow(w, &list, &w->meta_room, w->n_meta + 2, sizeof *w->meta)) return;
+    w->meta = list;
+    w->meta[w->n_meta] = copy_text(w, key);
+    w->meta[w->n_meta + 1] = copy_text(w, value);
+    w->n_meta += 2;
+}
+
+void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+{
+    void *list = w ? w->item : NULL;
+    if (!w || !grow(w, &list, &w->room, w->n + 1, sizeof *w->item)) return;
+    w->item = list;
+    Item *t = &w->item[w->n];
+    *t = (Item){.dtype = dtype, .ndim = ndim, .data = data};
+    uint64_t elements;
+    if (ndim < 0 || ndim > 8) die("st_writer_add: tensor \"%s\": %d dims, expected 0 to 8", name, ndim);
+    if (!u64_product(dim, ndim, &elements) || !u64_mul(elements, st_dtype_size(dtype), &t->size))
+        die("st_writer_add: tensor \"%s\": a shape that is negative or too large", name);
+    if (t->size && !data) die("st_writer_add: tensor \"%s\": no data", name);
+    if (ndim) memcpy(t->dim, dim, (size_t)ndim * sizeof *dim);
+    t->name = copy_text(w, name);
+    if (t->name) w->n++;
+}
+
+static int by_size_and_name(const void *a, const void *b)
+{
+    const Item *x = a, *y = b;
+    size_t m = st_dtype_size(x->dtype), n = st_dtype_size(y->dtype);
+    if (m != n) return m > n ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* {"dtype": "F32", "shape": [2,3], "data_offsets": [0,24]}; NULL when memory is short. */
+static json_t *describe(const Item *t, uint64_t offset)
+{
+    json_t *shape = json_array(), *value = json_object();
+    bool ok = shape && value && json_object_set_new(value, "dtype", json_string(st_dtype_name(t->dtype))) == 0;
+    for (int i = 0; ok && i < t->ndim; i++) ok = json_array_append_new(shape, json_integer(t->dim[i])) == 0;
+    ok = ok && json_object_set(value, "shape", shape) == 0;
+    json_t *offsets = ok ? json_pack("[I,I]", (json_int_t)offset, (json_int_t)(offset + t->size)) : NULL;
+    ok = ok && json_object_set_new(value, "data_offsets", offsets) == 0;
+    json_decref(shape);
+    if (ok) return value;
+    json_decref(value);
+    return NULL;
+}
+
+static bool no_memory(const char *path, Error *e)
+{
+    return error_set(e, ERROR_MEMORY, "%s: out of memory writing the header", path);
+}
+
+static bool check_text(const char *path, const char *what, const char *text, Error *e)
+{
+    return json_utf8(text) || error_set(e, ERROR_INPUT, "%s: %s \"%.80s\" is not UTF-8", path, what, text);
+}
+
+static bool put_meta(const StWriter *w, json_t *header, const char *path, Error *e)
+{
+    if (w->n_meta == 0) return true;
+    json_t *meta = json_object();
+    bool ok = meta && json_object_set(header, "__metadata__", meta) == 0;
+    if (!ok) no_memory(path, e);
+    for (size_t i = 0; ok && i < w->n_meta; i += 2) {
+        const char *key = w->meta[i], *value = w->meta[i + 1];
+        ok = check_text(path, "metadata key", key, e) && check_text(path, "metadata value", value, e);
+        if (ok && json_object_set_new(meta, key, json_string(value)) != 0) ok = no_memory(path, e);
+    }
+    json_decref(meta);
+    return ok;
+}
+
+static json_t *make_header(const StWriter *w, const char *path, Error *e)
+{
+    json_t *header = json_object();
+    if (!header) {
+        no_memory(path, e);
+        return NULL;
+    }
+    bool ok = put_meta(w, header, path, e);
+    uint64_t offset = 0;
+    for (size_t i = 0; ok && i < w->n; i++) {
+        const Item *t = &w->item[i];
+        if (strcmp(t->name, "__metadata__") == 0 || json_object_get(header, t->name))
+            die("st_writer_save: %s: the tensor name \"%s\" is used twice", path, t->name);
+        ok = check_text(path, "tensor name", t->name, e);
+        if (ok && json_object_set_new(header, t->name, describe(t, offset)) != 0) ok = no_memory(path, e);
+        if (ok && (!u64_add(offset, t->size, &offset) || offset > INT64_MAX))
+            ok = error_set(e, ERROR_INPUT, "%s: more than 2^63 bytes", path);
+    }
+    if (ok) return header;
+    json_decref(header);
+    return NULL;
+}
+
+static bool write_file(const StWriter *w, const char *text, size_t n, const char *path, Error *e)
+{
+    FileWriter file;
+    if (!file_create(&file, path, e)) return false;
+    uint64_t length = (n + 7) & ~(uint64_t)7;
+    fwrite(&length, 8, 1, file.stream);
+    fwrite(text, 1, n, file.stream);
+    for (uint64_t i = n; i < length; i++) fputc(' ', file.stream);
+    for (size_t i = 0; i < w->n && !ferror(file.stream); i++)
+        if (w->item[i].size) fwrite(w->item[i].data, 1, w->item[i].size, file.stream);
+    return file_commit(&file, e);
+}
+
+bool st_writer_save(StWriter *w, const char *path, Error *e)
+{
+    if (!w || w->no_memory) return no_memory(path, e);
+    if (w->n > 1) qsort(w->item, w->n, sizeof *w->item, by_size_and_name);
+    json_t *header = make_header(w, path, e);
+    if (!header) return false;
+    size_t n = json_dumpb(header, NULL, 0, JSON_COMPACT);
+    char *text = n ? malloc(n) : NULL;
+    bool ok = text && json_dumpb(header, text, n, JSON_COMPACT) == n;
+    if (!ok) no_memory(path, e);
+    json_decref(header);
+    ok = ok && write_file(w, text, n, path, e);
+    free(text);
+    return ok;
+}
