@@ -30,7 +30,8 @@ typedef enum {
     INIT_NORMAL,  /* sd a */
     INIT_UNIFORM, /* [-a, a) */
     INIT_KAIMING, /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
-    INIT_LINEAR,  /* [-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for Linear and Conv */
+    INIT_LINEAR, /* [-1/sqrt(f), 1/sqrt(f)), f = a where given (a bias), else the tensor's own fan-in: PyTorch's
+                    default for Linear and Conv */
 } WeightInit;
 
 typedef struct WeightSpec {
@@ -92,6 +93,10 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
     __attribute__((format(printf, 4, 5)));
 /* The file's entry of that name (any prefix), or NULL. */
 const StEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The shape of `name` in the file, in the file's layout; of a 4-bit weight, the (out,in) that its quant_state
+ * declares. False and a sticky error if it is missing, empty or has another number of dims. */
+bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* False and *e set if anything went wrong so far. */
 bool weights_ok(const Weights *w, Error *e);
 /* Records an error of the model that opens (sticky as well). */
