@@ -48,9 +48,12 @@ $(BUILD)/bin/%: $(BUILD)/tools/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
 $(BUILD)/tests/kernels/test_kernels: $(call OBJ,$(KERNEL_TEST_SRC)) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
+# These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
+$(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 # Tests may use anything under tools/ that is not a program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 .PHONY: all test
 .SECONDARY:

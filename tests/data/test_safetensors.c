@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tests/data/fail_alloc.h"
 
 static char folder[] = "/tmp/test-safetensors-XXXXXX";
 static char path[64];
