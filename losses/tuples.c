@@ -1,0 +1,158 @@
+/* Counting tuples. Micro scores add the counts of all studies first; macro is the plain mean of the findings'
+ * F1; side accuracy looks at sided findings that both sets name, whatever else they get wrong. */
+#include "losses/tuples.h"
+#include "tensor/rng.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double SIZE_EDGES[TUPLES_SIZE_BINS] = {0, 6, 9, 14}; /* mm, lower edges */
+
+static double share(int64_t part, int64_t whole) { return whole ? (double)part / (double)whole : 0; }
+
+static void count(TupleScore *s, bool sided, uint8_t truth, uint8_t said)
+{
+    s->truth += truth != 0;
+    s->said += said != 0;
+    if (!truth || !said) return;
+    s->right += truth == said;
+    s->side_n += sided;
+    s->side_right += sided && truth == said;
+}
+
+static void finish(TupleScore *s)
+{
+    s->precision = share(s->right, s->said);
+    s->recall = share(s->right, s->truth);
+    s->f1 = share(2 * s->right, s->said + s->truth);
+    s->side = s->side_n ? share(s->side_right, s->side_n) : NAN;
+}
+
+static void count_size(TupleBin bins[TUPLES_SIZE_BINS], double radius, bool sided, uint8_t truth, uint8_t said)
+{
+    if (!truth || !(radius > 0)) return;
+    int b = TUPLES_SIZE_BINS - 1;
+    while (b && radius < bins[b].low_mm) b--;
+    bins[b].truth++;
+    bins[b].found += said != 0;
+    bins[b].right += said == truth;
+    bins[b].side_n += said && sided;
+    bins[b].side_right += said && sided && said == truth;
+}
+
+static void finish_sizes(TupleBin bins[TUPLES_SIZE_BINS], double precision)
+{
+    for (int b = 0; b < TUPLES_SIZE_BINS; b++) {
+        bins[b].recall = share(bins[b].right, bins[b].truth);
+        double sum = precision + bins[b].recall;
+        bins[b].f1 = sum > 0 ? 2 * precision * bins[b].recall / sum : 0;
+        bins[b].side = bins[b].side_n ? share(bins[b].side_right, bins[b].side_n) : NAN;
+    }
+}
+
+/* The precision of the findings that have a size in the truth somewhere: the focal kinds, collections too. */
+static double sized_precision(const TupleScores *s, const bool *sized, int n)
+{
+    int64_t right = 0, said = 0;
+    for (int f = 0; f < n; f++) {
+        right += sized[f] ? s->finding[f].right : 0;
+        said += sized[f] ? s->finding[f].said : 0;
+    }
+    return share(right, said);
+}
+
+static void start_sizes(TupleScores *s)
+{
+    for (int b = 0; b < TUPLES_SIZE_BINS; b++) {
+        double high = b + 1 < TUPLES_SIZE_BINS ? SIZE_EDGES[b + 1] : INFINITY;
+        s->size[b] = s->focal_size[b] = (TupleBin){.low_mm = SIZE_EDGES[b], .high_mm = high};
+    }
+}
+
+/* Means over the findings that have been named. */
+static void finish_macro(const TupleTable *t, TupleScores *s)
+{
+    for (int f = 0; f < t->n_findings; f++) {
+        TupleScore *one = &s->finding[f];
+        finish(one);
+        one->macro = one->f1;
+        one->macro_n = one->said + one->truth > 0;
+        s->all.macro += one->f1;
+        s->all.macro_n += one->macro_n;
+        if (!t->focal[f]) continue;
+        s->focal.macro += one->f1;
+        s->focal.macro_n += one->macro_n;
+    }
+    if (s->all.macro_n) s->all.macro /= s->all.macro_n;
+    if (s->focal.macro_n) s->focal.macro /= s->focal.macro_n;
+}
+
+void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleScores *out)
+{
+    if (t->n_findings > TUPLES_MAX_FINDINGS)
+        die("tuples_score: %d findings, at most %d", t->n_findings, TUPLES_MAX_FINDINGS);
+    bool sized[TUPLES_MAX_FINDINGS] = {0};
+    memset(out, 0, sizeof *out);
+    start_sizes(out);
+    int64_t exact = 0;
+    for (int i = 0; i < n; i++) {
+        const TupleStudy *s = &studies[i];
+        exact += !s->truth_other && !s->said_other && !memcmp(s->truth, s->said, (size_t)t->n_findings);
+        out->all.truth += s->truth_other;
+        out->all.said += s->said_other;
+        for (int f = 0; f < t->n_findings; f++) {
+            double radius = s->radius_mm && s->truth[f] ? s->radius_mm[f] : 0;
+            sized[f] |= radius > 0;
+            count(&out->all, t->sided[f], s->truth[f], s->said[f]);
+            count(&out->finding[f], t->sided[f], s->truth[f], s->said[f]);
+            count_size(out->size, radius, t->sided[f], s->truth[f], s->said[f]);
+            if (!t->focal[f]) continue;
+            count(&out->focal, t->sided[f], s->truth[f], s->said[f]);
+            count_size(out->focal_size, radius, t->sided[f], s->truth[f], s->said[f]);
+        }
+    }
+    finish(&out->all);
+    finish(&out->focal);
+    finish_macro(t, out);
+    finish_sizes(out->size, sized_precision(out, sized, t->n_findings));
+    finish_sizes(out->focal_size, out->focal.precision);
+    out->exact = share(exact, n);
+}
+
+/* Running mean and sum of squared deviations of each field of TupleSpread (Welford). */
+typedef struct Running {
+    int n;
+    double mean, square;
+} Running;
+
+static void running_add(Running *r, double x)
+{
+    if (isnan(x)) return;
+    double before = x - r->mean;
+    r->n++;
+    r->mean += before / r->n;
+    r->square += before * (x - r->mean);
+}
+
+static double running_sd(const Running *r) { return r->n > 1 ? sqrt(r->square / (r->n - 1)) : 0; }
+
+bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
+                      TupleSpread *out, Error *e)
+{
+    TupleStudy *drawn = calloc((size_t)n + 1, sizeof *drawn);
+    if (!drawn) return error_set(e, ERROR_MEMORY, "no memory to resample %d studies", n);
+    Rng rng = rng_open(seed, "bootstrap");
+    Running r[7] = {0};
+    for (int k = 0; k < repeats && n > 0; k++) {
+        TupleScores s;
+        for (int i = 0; i < n; i++) drawn[i] = studies[rng_below(&rng, n)];
+        tuples_score(t, drawn, n, &s);
+        const double x[7] = {s.all.f1,      s.all.macro,  s.all.side, s.focal.f1,
+                             s.focal.macro, s.focal.side, s.exact};
+        for (int i = 0; i < 7; i++) running_add(&r[i], x[i]);
+    }
+    free(drawn);
+    *out = (TupleSpread){running_sd(&r[0]), running_sd(&r[1]), running_sd(&r[2]), running_sd(&r[3]),
+                         running_sd(&r[4]), running_sd(&r[5]), running_sd(&r[6])};
+    return true;
+}

@@ -1,0 +1,62 @@
+/* How well reports name the lesions: scores over tuples (entity, side, density).
+ *
+ * A finding is an (entity, density) pair, numbered 0..n_findings-1; a report claims each finding at most once,
+ * with one side, so a set of tuples is one byte for each finding: 0 not claimed, else the side's number. A
+ * tuple is right when finding and side both are. */
+#ifndef LOSSES_TUPLES_H
+#define LOSSES_TUPLES_H
+#include "tensor/error.h"
+#include <stdint.h>
+
+enum { TUPLES_MAX_FINDINGS = 64, TUPLES_SIZE_BINS = 4 };
+
+typedef struct TupleTable {
+    int n_findings;
+    const uint8_t *sided; /* (n_findings) 1: left and right are told apart; side accuracy looks at these only */
+    const uint8_t *focal; /* (n_findings) 1: a lesion of the brain tissue with a place, the "focal" scores */
+} TupleTable;
+
+typedef struct TupleStudy {
+    const uint8_t *truth, *said; /* (n_findings) */
+    const double *radius_mm; /* (n_findings) of the truth's largest lesion; 0: has no size. NULL: none has */
+    int truth_other, said_other; /* tuples outside the table: a said one is wrong, one of the truth is missed */
+} TupleStudy;
+
+typedef struct TupleScore {
+    int64_t right, said, truth; /* tuples */
+    double precision, recall;   /* right/said, right/truth; 0 where nothing was said or true */
+    double f1;                  /* micro: 2 right / (said + truth); 0 where both are 0 */
+    double macro;               /* mean F1 over the findings that the truth or a report names */
+    int macro_n;                /* how many those are */
+    int64_t side_right, side_n; /* sided findings in both sets, and those of them with the right side */
+    double side;                /* side_right / side_n; NaN when side_n is 0 */
+} TupleScore;
+
+/* Lesions of one size: of the truth's tuples in [low, high) mm how many were named. A false alarm has no size,
+ * so f1 combines this recall with the precision of all sizes together. */
+typedef struct TupleBin {
+    double low_mm, high_mm;                          /* high is infinite in the last bin */
+    int64_t truth, right, found, side_n, side_right; /* found: named, on whichever side */
+    double recall, f1, side;
+} TupleBin;
+
+typedef struct TupleScores {
+    TupleScore all, focal;
+    double exact;                            /* share of studies with exactly the right set */
+    TupleScore finding[TUPLES_MAX_FINDINGS]; /* each alone; macro is its f1 */
+    TupleBin size[TUPLES_SIZE_BINS];         /* every finding that has a size */
+    TupleBin focal_size[TUPLES_SIZE_BINS];
+} TupleScores;
+
+/* dies when the table has more than TUPLES_MAX_FINDINGS. */
+void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleScores *out);
+
+/* One standard deviation of scores under resampling of the studies with replacement. A side accuracy that is
+ * undefined in a resample does not count there. */
+typedef struct TupleSpread {
+    double f1, macro, side, focal_f1, focal_macro, focal_side, exact;
+} TupleSpread;
+/* repeats >= 2. Same seed, same numbers. False only without memory. */
+bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
+                      TupleSpread *out, Error *e);
+#endif

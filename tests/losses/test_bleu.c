@@ -1,0 +1,149 @@
+/* BLEU-1..4 against the published numbers of tests/golden/metrics.json and of three hand-cut pairs, and against
+ * cases that can be worked out by hand. */
+#include "data/json.h"
+#include "losses/bleu.h"
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define CLOSE(a, b, tol) ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (a), (b))
+
+START_TEST(goldens)
+{
+    Error e = {0};
+    json_t *root = json_read("tests/golden/metrics.json", &e), *pairs = json_object_get(root, "pairs");
+    ck_assert_msg(root != NULL, "%s", e.msg);
+    int n = (int)json_array_size(pairs);
+    ck_assert_int_eq(n, 6);
+    for (int level = 0; level < 2; level++) { /* words, characters */
+        const json_t *expect = json_object_get(root, level ? "characters" : "words");
+        Words *w = words_open(&e);
+        Tokens said[6], truth[6];
+        double bleu[BLEU_ORDERS];
+        for (int i = 0; i < n; i++) {
+            const json_t *pair = json_array_get(pairs, (size_t)i);
+            const char *s = json_string_value(json_object_get(pair, level ? "said" : "words_said"));
+            const char *t = json_string_value(json_object_get(pair, level ? "truth" : "words_truth"));
+            ck_assert(level ? words_characters(s, &said[i], &e) : words_cut(w, s, WORDS_SPLIT, &said[i], &e));
+            ck_assert(level ? words_characters(t, &truth[i], &e) : words_cut(w, t, WORDS_SPLIT, &truth[i], &e));
+        }
+        ck_assert(bleu_score(said, truth, n, bleu, &e));
+        for (size_t k = 0; k < BLEU_ORDERS; k++)
+            CLOSE(bleu[k], json_number_value(json_array_get(json_object_get(expect, "bleu"), k)), 1e-12);
+        for (int i = 0; i < n; i++) {
+            ck_assert(bleu_score(&said[i], &truth[i], 1, bleu, &e));
+            for (size_t k = 0; k < BLEU_ORDERS; k++) {
+                const json_t *row = json_array_get(json_object_get(expect, "bleu_each"), k);
+                CLOSE(bleu[k], json_number_value(json_array_get(row, (size_t)i)), 1e-12);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            tokens_free(&said[i]);
+            tokens_free(&truth[i]);
+        }
+        words_close(w);
+    }
+    json_decref(root);
+}
+END_TEST
+
+START_TEST(three_pairs)
+{
+    static const char *const truth_text[] = {
+        "左侧 基底节 区见 小 片状 低密度 影 ， 边缘 欠 清晰 ， 无 占位 效应 。 ",
+        "中线 结构 居中 ， 脑沟 、 脑池 稍 增宽 。 ", "双侧 大脑 半球 对称 ， 脑干 无异常 。 "};
+    static const char *const said_text[] = {"右侧 基底节 区见 小 片状 低密度 影 ， 边缘 清晰 。 ",
+                                            "中线 结构 居中 ， 脑沟 、 脑池 增宽 ， 脑回 变小 。 ",
+                                            "双侧 大脑 半球 对称 ， 小脑 、 脑干 无异常 。 "};
+    static const double expect[] = {0.79376032, 0.69836207, 0.64058404, 0.58470571};
+    Error e = {0};
+    Words *w = words_open(&e);
+    Tokens said[3], truth[3];
+    for (int i = 0; i < 3; i++)
+        ck_assert(words_cut(w, said_text[i], WORDS_SPLIT, &said[i], &e) &&
+                  words_cut(w, truth_text[i], WORDS_SPLIT, &truth[i], &e));
+    double bleu[BLEU_ORDERS];
+    ck_assert(bleu_score(said, truth, 3, bleu, &e));
+    for (int k = 0; k < BLEU_ORDERS; k++) CLOSE(bleu[k], expect[k], 1e-8);
+    for (int i = 0; i < 3; i++) {
+        tokens_free(&said[i]);
+        tokens_free(&truth[i]);
+    }
+    words_close(w);
+}
+END_TEST
+
+START_TEST(by_hand)
+{
+    Error e = {0};
+    double b[BLEU_ORDERS];
+    /* "aaa" for "ab": one of three 1-grams (clipped), no 2-gram; longer than the truth, so no penalty */
+    Tokens said = {(int32_t[]){1, 1, 1}, 3}, truth = {(int32_t[]){1, 2}, 2};
+    ck_assert(bleu_score(&said, &truth, 1, b, &e));
+    CLOSE(b[0], 1.0 / 3, 1e-9);
+    ck_assert(b[1] < 1e-6);
+    /* the other way round: 1 of 2, times exp(1 - 3/2) */
+    ck_assert(bleu_score(&truth, &said, 1, b, &e));
+    CLOSE(b[0], 0.5 * exp(-0.5), 1e-8);
+    /* the same text is 1 in every order that it has */
+    Tokens same = {(int32_t[]){5, 6, 7, 8, 5, 6}, 6};
+    ck_assert(bleu_score(&same, &same, 1, b, &e));
+    for (int k = 0; k < BLEU_ORDERS; k++) CLOSE(b[k], 1.0, 1e-8);
+    /* nothing said at all is finite */
+    Tokens nothing = {NULL, 0};
+    ck_assert(bleu_score(&nothing, &same, 1, b, &e));
+    ck_assert(b[0] >= 0 && b[0] < 1e-6);
+}
+END_TEST
+
+START_TEST(cutting)
+{
+    Error e = {0};
+    Words *w = words_open(&e);
+    Tokens t;
+    ck_assert(words_cut(w, " a  b a\n", WORDS_SPLIT, &t, &e));
+    ck_assert_int_eq(t.n, 3);
+    ck_assert(t.id[0] == t.id[2] && t.id[0] != t.id[1]);
+    tokens_free(&t);
+    ck_assert(words_cut(w, "a b ", WORDS_SPACES, &t, &e));
+    ck_assert_int_eq(t.n, 3); /* a, b, and the empty word after the last space */
+    tokens_free(&t);
+    ck_assert(words_cut(w, "a  b", WORDS_SPACES, &t, &e));
+    ck_assert_int_eq(t.n, 3);
+    tokens_free(&t);
+    Tokens none;
+    ck_assert(words_cut(w, " ", WORDS_SPLIT, &t, &e) && words_cut(w, "None", WORDS_SPLIT, &none, &e));
+    ck_assert(t.n == 1 && t.id[0] == none.id[0]);
+    tokens_free(&t);
+    tokens_free(&none);
+    char many[4000] = "";
+    for (int i = 0; i < 700; i++) sprintf(many + strlen(many), "%d ", i);
+    ck_assert(words_cut(w, many, WORDS_SPLIT, &t, &e));
+    ck_assert_int_eq(t.n, 700);
+    for (int i = 1; i < 700; i++) ck_assert_int_ne(t.id[i], t.id[i - 1]);
+    tokens_free(&t);
+    ck_assert(words_characters("左 a\u3000\xff", &t, &e));
+    ck_assert(t.n == 3 && t.id[0] == 0x5DE6 && t.id[1] == 'a' && t.id[2] == 0xFFFD);
+    tokens_free(&t);
+    ck_assert(words_characters(" \n", &t, &e) && t.n == 1);
+    tokens_free(&t);
+    words_close(w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("bleu");
+    TCase *t = tcase_create("bleu");
+    tcase_add_test(t, goldens);
+    tcase_add_test(t, three_pairs);
+    tcase_add_test(t, by_hand);
+    tcase_add_test(t, cutting);
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_set_fork_status(sr, CK_NOFORK);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,126 @@
+/* ROUGE-L against the published numbers of tests/golden/metrics.json, the exact mode with its empty last words,
+ * and a brute-force longest common subsequence. */
+#include "data/json.h"
+#include "losses/rouge.h"
+#include "tensor/rng.h"
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define CLOSE(a, b, tol) ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (a), (b))
+
+START_TEST(goldens)
+{
+    Error e = {0};
+    json_t *root = json_read("tests/golden/metrics.json", &e), *pairs = json_object_get(root, "pairs");
+    ck_assert_msg(root != NULL, "%s", e.msg);
+    for (int level = 0; level < 2; level++) { /* words, characters */
+        const json_t *expect = json_object_get(root, level ? "characters" : "words");
+        Words *w = words_open(&e);
+        double sum = 0;
+        for (size_t i = 0; i < 6; i++) {
+            const json_t *pair = json_array_get(pairs, i);
+            const char *s = json_string_value(json_object_get(pair, level ? "said" : "words_said"));
+            const char *t = json_string_value(json_object_get(pair, level ? "truth" : "words_truth"));
+            Tokens said, truth;
+            double score;
+            ck_assert(level ? words_characters(s, &said, &e) : words_cut(w, s, WORDS_SPLIT, &said, &e));
+            ck_assert(level ? words_characters(t, &truth, &e) : words_cut(w, t, WORDS_SPLIT, &truth, &e));
+            ck_assert(rouge_l(&said, &truth, &score, &e));
+            CLOSE(score, json_number_value(json_array_get(json_object_get(expect, "rouge_l_each"), i)), 1e-12);
+            sum += score;
+            tokens_free(&said);
+            tokens_free(&truth);
+        }
+        CLOSE(sum / 6, json_number_value(json_object_get(expect, "rouge_l")), 1e-12);
+        words_close(w);
+    }
+    json_decref(root);
+}
+END_TEST
+
+/* Every text ends in a space: cut at single spaces, both sides get one empty word, and the two match. */
+START_TEST(empty_last_words)
+{
+    static const char *const truth_text[] = {
+        "左侧 基底节 区见 小 片状 低密度 影 ， 边缘 欠 清晰 ， 无 占位 效应 。 ",
+        "中线 结构 居中 ， 脑沟 、 脑池 稍 增宽 。 ", "双侧 大脑 半球 对称 ， 脑干 无异常 。 "};
+    static const char *const said_text[] = {"右侧 基底节 区见 小 片状 低密度 影 ， 边缘 清晰 。 ",
+                                            "中线 结构 居中 ， 脑沟 、 脑池 增宽 ， 脑回 变小 。 ",
+                                            "双侧 大脑 半球 对称 ， 小脑 、 脑干 无异常 。 "};
+    static const double expect[] = {0.73574561, 0.84604716, 0.91652755};
+    Error e = {0};
+    Words *w = words_open(&e);
+    Tokens said[3], truth[3];
+    double score;
+    for (int i = 0; i < 3; i++) {
+        ck_assert(words_cut(w, said_text[i], WORDS_SPACES, &said[i], &e) &&
+                  words_cut(w, truth_text[i], WORDS_SPACES, &truth[i], &e));
+        ck_assert(rouge_l(&said[i], &truth[i], &score, &e));
+        CLOSE(score, expect[i], 1e-8);
+    }
+    ck_assert(rouge_l_mean(said, truth, 3, &score, &e));
+    CLOSE(score, 0.83277344, 1e-8);
+    for (int i = 0; i < 3; i++) {
+        tokens_free(&said[i]);
+        tokens_free(&truth[i]);
+    }
+    words_close(w);
+}
+END_TEST
+
+/* Longest common subsequence by trying every subset of a. */
+static int common_brute(const Tokens *a, const Tokens *b)
+{
+    int best = 0;
+    for (int mask = 0; mask < 1 << a->n; mask++) {
+        int taken = 0, matched = 0, j = 0;
+        for (int i = 0; i < a->n; i++) {
+            if (!(mask >> i & 1)) continue;
+            taken++;
+            while (j < b->n && b->id[j] != a->id[i]) j++;
+            if (j == b->n) break;
+            matched++;
+            j++;
+        }
+        if (matched == taken && taken > best) best = taken;
+    }
+    return best;
+}
+
+START_TEST(against_brute_force)
+{
+    Rng r = rng_open(1, "rouge");
+    Error e = {0};
+    for (int trial = 0; trial < 300; trial++) {
+        int32_t x[10], y[12];
+        Tokens a = {x, 1 + (int)rng_below(&r, 10)}, b = {y, 1 + (int)rng_below(&r, 12)};
+        for (int i = 0; i < a.n; i++) x[i] = (int32_t)rng_below(&r, 4);
+        for (int i = 0; i < b.n; i++) y[i] = (int32_t)rng_below(&r, 4);
+        double score, p = (double)common_brute(&a, &b) / a.n, rec = p * a.n / b.n;
+        ck_assert(rouge_l(&a, &b, &score, &e));
+        CLOSE(score, p > 0 ? 2.44 * p * rec / (rec + 1.44 * p) : 0.0, 1e-12);
+    }
+    Tokens none = {NULL, 0}, one = {(int32_t[]){1}, 1};
+    double score;
+    ck_assert(rouge_l(&none, &one, &score, &e) && score == 0);
+    ck_assert(rouge_l(&one, &none, &score, &e) && score == 0);
+    ck_assert(rouge_l_mean(NULL, NULL, 0, &score, &e) && score == 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("rouge");
+    TCase *t = tcase_create("rouge");
+    tcase_add_test(t, goldens);
+    tcase_add_test(t, empty_last_words);
+    tcase_add_test(t, against_brute_force);
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_set_fork_status(sr, CK_NOFORK);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
