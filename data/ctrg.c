@@ -150,7 +150,7 @@ static bool read_report(Reader *r, const json_t *object, CtrgStudy *s)
 {
     const char *findings, *impression = "";
     if (!get_string(r, object, "findings", &findings)) return false;
-    if (!findings[strspn(findings, " \t\r\n")])
+    if (!findings[strspn(findings, " \t\r\n")] && !json_object_get(object, "import"))
         return fault(r, ERROR_INPUT, "%s: findings is empty, expected a report", r->study);
     if (json_object_get(object, "impression") && !get_string(r, object, "impression", &impression))
         return false;

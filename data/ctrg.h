@@ -33,7 +33,7 @@ typedef struct CtrgTruth {
 
 typedef struct CtrgStudy {
     int64_t id;
-    char *findings, *impression; /* impression may be "" */
+    char *findings, *impression; /* impression may be ""; findings only in a study imported without a report */
     char *image[CTRG_SLICES];    /* relative to the folder */
     bool has_truth;
     uint64_t seed;

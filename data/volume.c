@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void volume_free(Volume *v)
 {
@@ -161,14 +162,17 @@ bool volume_read_raw(const char *path, const RawLayout *layout, Volume *v, Error
         return error_set(e, ERROR_INPUT, "%s: more than %llu voxels", path,
                          (unsigned long long)VOLUME_MAX_VOXELS);
 
+    struct stat there;
+    if (!stat(path, &there) && S_ISREG(there.st_mode) && (uint64_t)there.st_size != bytes)
+        return error_set(e, ERROR_INPUT, "%s: %lld bytes, expected %llu for %lld x %lld x %lld %s", path,
+                         (long long)there.st_size, (unsigned long long)bytes, (long long)layout->extent[0],
+                         (long long)layout->extent[1], (long long)layout->extent[2], layout->dtype);
     uint8_t *data;
     size_t n;
     if (!file_read(path, bytes, &data, &n, e)) return false;
     Volume in = {0};
-    bool ok =
-        n == bytes || error_set(e, ERROR_INPUT, "%s: %llu bytes, expected %llu for %lld x %lld x %lld %s", path,
-                                (unsigned long long)n, (unsigned long long)bytes, (long long)layout->extent[0],
-                                (long long)layout->extent[1], (long long)layout->extent[2], layout->dtype);
+    bool ok = n == bytes ||
+              error_set(e, ERROR_INPUT, "%s: %zu bytes, expected %llu", path, n, (unsigned long long)bytes);
     ok = ok && volume_make(layout->extent, layout->spacing, path, &in, e);
     if (ok)
         for (uint64_t i = 0; i < voxels; i++) {

@@ -1,0 +1,209 @@
+/* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen. */
+#include "data/montage.h"
+#include "data/nifti.h"
+#include "data/study.h"
+#include "tools/cli.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char doc[] = "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
+                          "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
+                          "--spacing, --axes) or a "
+                          "folder of PNG slices. Without --range the slices run from the skull base to the "
+                          "upper cortex, found by the "
+                          "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
+                          "Examples:\n"
+                          "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
+                          "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
+                          "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
+                          "0.957,0.957,1.5 --axes LAS matrix.dat\n"
+                          "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n";
+
+enum {
+    KEY_ID = 0x2001,
+    KEY_SIZE,
+    KEY_RANGE,
+    KEY_MONTAGE,
+    KEY_REPORT,
+    KEY_HU,
+    KEY_DTYPE,
+    KEY_DIMS,
+    KEY_SPACING,
+    KEY_AXES,
+    KEY_SLOPE,
+    KEY_OFFSET,
+    KEY_SKIP,
+    KEY_PIXEL,
+    KEY_ANY,
+    KEY_VERTEX
+};
+
+static const struct argp_option options[] = {
+    {"out", 'o', "FOLDER", 0, "data set to write into, made if missing (required)", 1},
+    {"id", KEY_ID, "N", 0, "the study's number (default 0); an entry of that number is replaced", 1},
+    {"size", KEY_SIZE, "PIXELS", 0, "128, 224, 512 or any from 64 to 1024 (default 128)", 1},
+    {"range", KEY_RANGE, "A:B", 0, "mm above the lowest face of the scan; for PNG folders, file numbers", 1},
+    {"montage", KEY_MONTAGE, "FILE", 0, "draw the slices into this PNG file", 1},
+    {"report", KEY_REPORT, "TEXT", 0, "the findings that belong to the study", 1},
+    {"hu", KEY_HU, 0, 0, "keep Hounsfield units too, so that the page can change the window", 1},
+    {0, 0, 0, 0, "Headerless volumes:", 2},
+    {"dtype", KEY_DTYPE, "TYPE", 0, "u8 i8 u16 i16 u32 i32 f32 f64; with a final b: big-endian", 2},
+    {"dims", KEY_DIMS, "X,Y,Z", 0, "extents in file order, fastest first", 2},
+    {"spacing", KEY_SPACING, "X,Y,Z", 0, "mm between voxels, same order", 2},
+    {"axes", KEY_AXES, "ABC", 0, "where each index grows to: L|R, A|P, S|I (default LPS)", 2},
+    {"slope", KEY_SLOPE, "X", 0, "HU = slope * stored + offset (default 1)", 2},
+    {"offset", KEY_OFFSET, "X", 0, "(default 0)", 2},
+    {"skip", KEY_SKIP, "BYTES", 0, "header bytes before the voxels (default 0)", 2},
+    {0, 0, 0, 0, "PNG folders:", 3},
+    {"pixel-size", KEY_PIXEL, "MM", 0, "pixel size of the files, to bring them to the common scale", 3},
+    {"any-count", KEY_ANY, 0, 0, "accept other than 24 files: repeat or skip slices", 3},
+    {"from-vertex", KEY_VERTEX, 0, 0, "the first file is the uppermost slice", 3},
+    {0}};
+
+typedef struct Import {
+    CliCommon common;
+    const char *input, *out, *montage, *report;
+    int64_t id;
+    bool hu, raw_options, dims, spacing;
+    StudyOptions study;
+    RawLayout raw;
+} Import;
+
+static void need_numbers(struct argp_state *state, const char *option, const char *text, char by, int n,
+                         double *out)
+{
+    if (!cli_numbers(text, by, n, out))
+        argp_error(state, "%s: expected %d numbers separated by '%c', found '%s'", option, n, by, text);
+}
+
+static void parse_dims(struct argp_state *state, const char *text, Import *o)
+{
+    double n[3];
+    need_numbers(state, "--dims", text, ',', 3, n);
+    for (int a = 0; a < 3; a++) {
+        o->raw.extent[a] = (int64_t)n[a];
+        if (n[a] < 1 || n[a] > VOLUME_MAX_SIDE || n[a] != (double)o->raw.extent[a])
+            argp_error(state, "--dims: expected whole numbers from 1 to %d, found '%s'", VOLUME_MAX_SIDE, text);
+    }
+    o->dims = true;
+}
+
+static void parse_range(struct argp_state *state, const char *text, Import *o)
+{
+    double range[2];
+    need_numbers(state, "--range", text, ':', 2, range);
+    if (range[1] <= range[0]) argp_error(state, "--range: expected A below B, found '%s'", text);
+    o->study.from = range[0], o->study.to = range[1];
+}
+
+static error_t parse_raw(int key, char *arg, struct argp_state *state, Import *o)
+{
+    o->raw_options = true;
+    switch (key) {
+    case KEY_DTYPE: o->raw.dtype = arg; return 0;
+    case KEY_DIMS: parse_dims(state, arg, o); return 0;
+    case KEY_SPACING:
+        need_numbers(state, "--spacing", arg, ',', 3, o->raw.spacing);
+        o->spacing = true;
+        return 0;
+    case KEY_AXES: o->raw.axes = arg; return 0;
+    case KEY_SLOPE: o->raw.slope = cli_number_option(state, "--slope", arg, -1e6, 1e6); return 0;
+    case KEY_OFFSET: o->raw.offset = cli_number_option(state, "--offset", arg, -1e6, 1e6); return 0;
+    case KEY_SKIP: o->raw.skip = (uint64_t)cli_int_option(state, "--skip", arg, 0, INT32_MAX); return 0;
+    default: o->raw_options = false; return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    Import *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case 'o': o->out = arg; return 0;
+    case KEY_ID: o->id = cli_int_option(state, "--id", arg, 0, INT64_MAX); return 0;
+    case KEY_SIZE:
+        o->study.size = (int)cli_int_option(state, "--size", arg, STUDY_MIN_SIZE, STUDY_MAX_SIZE);
+        return 0;
+    case KEY_RANGE: parse_range(state, arg, o); return 0;
+    case KEY_MONTAGE: o->montage = arg; return 0;
+    case KEY_REPORT: o->report = arg; return 0;
+    case KEY_HU: o->hu = true; return 0;
+    case KEY_PIXEL: o->study.pixel_mm = cli_number_option(state, "--pixel-size", arg, 0.05, 20); return 0;
+    case KEY_ANY: o->study.any_count = true; return 0;
+    case KEY_VERTEX: o->study.from_vertex = true; return 0;
+    case ARGP_KEY_ARG:
+        if (o->input) argp_error(state, "one INPUT at a time, found '%s' and '%s'", o->input, arg);
+        o->input = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->input) argp_error(state, "no INPUT");
+        if (!o->out) argp_error(state, "no --out FOLDER");
+        return 0;
+    default: return key >= KEY_DTYPE && key <= KEY_SKIP ? parse_raw(key, arg, state, o) : ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat s;
+    return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
+
+static bool is_nifti(const char *path)
+{
+    size_t n = strlen(path);
+    return (n > 4 && !strcmp(path + n - 4, ".nii")) || (n > 7 && !strcmp(path + n - 7, ".nii.gz"));
+}
+
+static bool read_volume(const Import *o, Volume *v, Error *e)
+{
+    if (is_nifti(o->input)) return nifti_read(o->input, v, NULL, e);
+    if (!o->raw.dtype || !o->dims || !o->spacing)
+        cli_usage("%s is neither a folder nor .nii or .nii.gz: a headerless volume needs --dtype, --dims and "
+                  "--spacing",
+                  o->input);
+    return volume_read_raw(o->input, &o->raw, v, e);
+}
+
+static void list_slices(const Study *s)
+{
+    printf(s->from_volume ? "slice\tlayer\tmm\tfirst\tlast\n" : "slice\tlayer\tfile\n");
+    for (int i = 0; i < STUDY_SLICES; i++)
+        if (s->from_volume)
+            printf("%d\t%d\t%.1f\t%d\t%d\n", i, i / 3, s->at[i], s->first[i], s->last[i]);
+        else
+            printf("%d\t%d\t%s\n", i, i / 3, s->source[i]);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
+    static const struct argp argp = {options, parse, "INPUT", doc, children, NULL, NULL};
+    Import o = {.study = study_options(), .raw = {.axes = "LPS", .slope = 1}, .report = ""};
+    cli_parse(&argp, argc, argv, &o);
+
+    Error e = {0};
+    Volume v = {0};
+    Study s = {0};
+    bool folder = is_folder(o.input);
+    if (o.raw_options && (folder || is_nifti(o.input)))
+        cli_usage("--dtype and the other layout options are for headerless volumes, not %s", o.input);
+    bool ok = folder ? study_from_folder(o.input, &o.study, &s, &e)
+                     : read_volume(&o, &v, &e) && study_from_volume(&v, &o.study, o.input, &s, &e);
+    if (!ok || !study_write(&s, o.out, o.id, o.report, o.hu, &e)) cli_fail(&e);
+    if (o.montage) {
+        Image image;
+        if (!montage_draw(&s, v.hu ? &v : NULL, &image, &e) || !image_write_png(o.montage, &image, &e))
+            cli_fail(&e);
+        free(image.pixel);
+    }
+    if (s.from_volume)
+        cli_note("%s: %d x %d x %d voxels, slices from %.1f to %.1f mm (%s), %.2f mm a pixel", o.input, v.nx,
+                 v.ny, v.nz, s.from, s.to, s.automatic ? "found" : "given", s.pixel_mm);
+    list_slices(&s);
+    volume_free(&v);
+    study_free(&s);
+    return 0;
+}
