@@ -6,7 +6,7 @@ static float square(float v) { return v * v; }
 static float bump(float v, float width) { return expf(-square(v / width) * 0.5f); }
 static float ellipse(float x, float y, float cx, float cy, float rx, float ry)
 {
-    return (1 - sqrtf(square((x - cx) / rx) + square((y - cy) / ry))) * fminf(rx, ry);
+    return (1 - sqrtf(square((x - cx) / rx) + square((y - cy) / ry))) * lesser(rx, ry);
 }
 
 float draw_vault(const Slice *s, const Point *p, float out, float hu)
@@ -14,7 +14,7 @@ float draw_vault(const Slice *s, const Point *p, float out, float hu)
     const Head *h = &s->plan->head;
     float bone = soft(-p->in, s->pixel) * soft(-out, s->pixel);
     if (bone > 0) {
-        float middle = fminf(-p->in, -out); /* depth in the bone: cortex outside, diploe within */
+        float middle = lesser(-p->in, -out); /* depth in the bone: cortex outside, diploe within */
         hu = mix(hu, mix(1150, 480, soft(middle - 1.8f, 1.2f)), bone);
         float wide = fabsf(p->x0 + 2) - 17 * (1 - 0.1f * fabsf(s->t - 4.5f));
         if (h->frontal_sinus && p->y0 > 0 && s->t > 1.5f && s->t < 7.5f)
@@ -23,7 +23,7 @@ float draw_vault(const Slice *s, const Point *p, float out, float hu)
     float skin = h->scalp;
     hu = mix(hu, 35, soft(out, s->pixel));
     float muscle = bump(fabsf(p->angle) - 1.15f, 0.3f) * soft(9 - s->t, 4); /* temporalis */
-    hu = mix(hu, mix(-85, 55, fminf(1, 1.6f * muscle)), soft(out - 0.6f, 1) * soft(skin - 1.6f - out, 1.2f));
+    hu = mix(hu, mix(-85, 55, lesser(1, 1.6f * muscle)), soft(out - 0.6f, 1) * soft(skin - 1.6f - out, 1.2f));
     return mix(hu, -1000, soft(out - skin, s->pixel));
 }
 
@@ -37,9 +37,9 @@ static float draw_orbits(const Slice *s, const Point *p, float ax, float front, 
 {
     float orbit = soft(front, 1.5f) * soft(p->in + 3, 2), t = s->t;
     hu = mix(hu, mix(-70, 30, soft(ax - 44, 6)), orbit);
-    float cy = 57, globe = ellipse(ax, p->y0, 30, cy, 12, 12) - 12 * fmaxf(0, fabsf(t - 1.2f) / 2.6f - 0.35f);
+    float cy = 57, globe = ellipse(ax, p->y0, 30, cy, 12, 12) - 12 * greater(0, fabsf(t - 1.2f) / 2.6f - 0.35f);
     hu = mix(hu, 42, orbit * soft(globe, s->pixel));
-    hu = mix(hu, 10, orbit * soft(globe - 1.6f, s->pixel));
+    hu = mix(hu, 16, orbit * soft(globe - 1.6f, s->pixel));
     float nerve = fabsf(ax - 13 - (p->y0 - 22) * 0.55f);
     hu = mix(hu, 38, orbit * soft(2.2f - nerve, 2) * soft(46 - p->y0, 2) * soft(1.6f - fabsf(t - 1.2f), 1));
     float wall = fabsf(ax - 46 + 0.25f * (p->y0 - 40)); /* outer wall, then the wall towards the nose */
@@ -55,8 +55,10 @@ static float draw_temporal_bones(const Slice *s, const Point *p, float ax, float
 {
     float t = s->t, in = p->in, y = p->y0;
     float ridge = fabsf(y - (-4 - (ax - 20) * 0.42f)) * 0.92f;
-    float tall = 6.2f - 1.9f * fmaxf(0, t - 0.3f);
-    float petrous = soft(tall - ridge, 2) * soft(ax - 16, 3) * soft(in + 3, 2) * soft(2.8f - t, 0.8f);
+    float tall = 6.2f - 1.9f * greater(0, t - 0.3f);
+    float hx, hy, lumps = lattice_noise(s->plan->head.folds + 29, p->x0 / 7, y / 7, t, &hx, &hy);
+    float petrous =
+        soft(tall * (1 + 0.35f * lumps) - ridge, 2) * soft(ax - 16, 3) * soft(in + 3, 2) * soft(2.8f - t, 0.8f);
     hu = mix(hu, 950, petrous);
     float gx, gy, cell = lattice_noise(s->plan->head.folds + 23, p->x0 / 2.6f, y / 2.6f, t, &gx, &gy);
     float mastoid =
@@ -71,7 +73,7 @@ static float draw_temporal_bones(const Slice *s, const Point *p, float ax, float
 static float draw_below(const Slice *s, const Point *p, float hu)
 {
     float t = s->t, x = p->x0, y = p->y0, ax = fabsf(x);
-    float close = fmaxf(0.16f, 1 + 0.145f * t); /* relative size of the fossa */
+    float close = greater(0.16f, 1 + 0.145f * t); /* relative size of the fossa */
     float cavity = ellipse(x, y, 0, -30 + 4 * t, 48 * close, 36 * close);
     float blend = soft(-t, 1);
     if (blend <= 0) return hu;
@@ -84,7 +86,7 @@ static float draw_below(const Slice *s, const Point *p, float hu)
     float antrum = ellipse(ax, y, 26, 44, 15, 17);
     low = mix(low, 600, soft(antrum + 2, s->pixel));
     low = mix(low, -950, soft(antrum, s->pixel));
-    float nose = fminf(13 - ax, 26 - fabsf(y - 44));
+    float nose = lesser(13 - ax, 26 - fabsf(y - 44));
     low = mix(low, fabsf(x) < 1.5f || cell > 0.25f ? 60 : -950, soft(nose, 2));
     low = mix(low, -950, soft(ellipse(ax, y, 0, 8, 14, 8), 2));                                  /* throat */
     low = mix(low, 900, soft(3 - fabsf(ellipse(ax, y, 52, 10, 5, 9)), 1.5f) * soft(ax - 44, 2)); /* jaw */
@@ -103,10 +105,10 @@ float draw_base(const Slice *s, const Point *p, float hu)
             hu = draw_orbits(s, p, ax, front, hu);
             hu = mix(hu, 850, soft(1.6f - fabsf(front), s->pixel) * soft(p->in, 2));
         }
-        float sphenoid = ellipse(ax, p->y0, 7.5f, 15, 8.5f, 9) - 4 * fmaxf(0, t - 1.4f);
+        float sphenoid = ellipse(ax, p->y0, 7.5f, 15, 8.5f, 9) - 4 * greater(0, t - 1.4f);
         hu = mix(hu, 700, soft(sphenoid + 2.2f, s->pixel));
         hu = mix(hu, -950, soft(sphenoid, s->pixel));
-        float clivus = ellipse(p->x0, p->y0, 0, 7.5f, 11, 4) - 3 * fmaxf(0, t - 1.8f);
+        float clivus = ellipse(p->x0, p->y0, 0, 7.5f, 11, 4) - 3 * greater(0, t - 1.8f);
         hu = mix(hu, 650, soft(clivus, s->pixel));
         float wing = soft(2.2f - fabsf(front + 3 + 0.1f * ax), 2) * soft(ax - 18, 3) * soft(3.6f - t, 0.8f) *
                      soft(t - 2, 1);

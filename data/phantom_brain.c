@@ -14,11 +14,16 @@ static float lattice_value(uint32_t key, int x, int y, int z)
     return (float)(int32_t)(h ^ h >> 16) * 0x1p-31f;
 }
 
+static int floor_int(float v)
+{
+    int i = (int)v;
+    return i - ((float)i > v);
+}
+
 float lattice_noise(uint32_t key, float x, float y, float z, float *dx, float *dy)
 {
-    float fx = floorf(x), fy = floorf(y), fz = floorf(z);
-    int ix = (int)fx, iy = (int)fy, iz = (int)fz;
-    float u = x - fx, v = y - fy, w = z - fz;
+    int ix = floor_int(x), iy = floor_int(y), iz = floor_int(z);
+    float u = x - (float)ix, v = y - (float)iy, w = z - (float)iz;
     float su = u * u * (3 - 2 * u), sv = v * v * (3 - 2 * v), sw = w * w * (3 - 2 * w);
     float a[2][2]; /* [y][x], already mixed along z */
     for (int j = 0; j < 2; j++)
@@ -40,19 +45,19 @@ static float bump(float v, float width) { return expf(-square(v / width) * 0.5f)
 static float ellipse(float x, float y, float cx, float cy, float rx, float ry)
 {
     float q = sqrtf(square((x - cx) / rx) + square((y - cy) / ry));
-    return (1 - q) * fminf(rx, ry);
+    return (1 - q) * lesser(rx, ry);
 }
 
 /* 1 from level a to level b, fading over `fade` at both ends. */
 static float levels(float t, float a, float b, float fade)
 {
-    return fminf(soft(t - a, fade), soft(b - t, fade));
+    return lesser(soft(t - a, fade), soft(b - t, fade));
 }
 
 /* Coverage by a band of half width w at distance `away` from its centre line; thin bands never cover all. */
 static float band(float away, float w, float pixel)
 {
-    return fminf(soft(w - away, pixel), fminf(1, 2 * w / pixel));
+    return lesser(soft(w - away, pixel), lesser(1, 2 * w / pixel));
 }
 
 static void cover(float *c, float by)
@@ -78,7 +83,7 @@ static float fold_distance(const Slice *s, const Point *p, uint32_t key)
         value += flat * n;
         slope += flat * sqrtf(square(gx / 9.5f) + square(gy / 8));
     }
-    return fabsf(value) / fmaxf(slope, 0.028f);
+    return fabsf(value) / greater(slope, 0.028f);
 }
 
 /* Falx and the fissure between the hemispheres: in front from the frontal base up, behind above the tentorium,
@@ -89,7 +94,7 @@ static float fissure_extent(const Slice *s, const Point *p)
     float anterior = soft(p->y - front, 3) * soft(t - 3.2f, 0.6f);
     float posterior = soft(back - p->y, 3) * soft(t - 6, 0.8f);
     float whole = soft(t - 15.8f, 0.8f);
-    return fmaxf(whole, fmaxf(anterior, posterior));
+    return greater(whole, greater(anterior, posterior));
 }
 
 static void draw_fissure(const Slice *s, const Point *p, Tissue *o)
@@ -99,9 +104,9 @@ static void draw_fissure(const Slice *s, const Point *p, Tissue *o)
     const Plan *plan = s->plan;
     float sulcus = plan->sulcus * (1 - plan->crowding[p->side] * 0.6f);
     float gx, gy, bend = 0.8f * lattice_noise(plan->head.folds + 7, p->y / 12, s->t * 0.5f, 0, &gx, &gy);
-    float ax = fabsf(p->x + bend * 0.5f);
+    float ax = fabsf(p->x + bend * 0.5f), open = lesser(1, 0.7f + 0.7f * bend * sulcus);
     o->hu = mix(o->hu, plan->head.grey, extent * soft(4 - p->ax, 2) * soft(p->d + 1, 2));
-    cover(&o->sulcus, extent * band(ax, 0.7f + 0.55f * sulcus, s->pixel) * 0.75f);
+    cover(&o->sulcus, extent * greater(0.15f, open) * band(ax, 0.6f + 0.6f * sulcus, s->pixel) * 0.8f);
 }
 
 void draw_cortex(const Slice *s, const Point *p, Tissue *o)
@@ -115,16 +120,22 @@ void draw_cortex(const Slice *s, const Point *p, Tissue *o)
         float gx, gy;
         float vary = lattice_noise(h->folds + 3, p->angle * 2.6f, s->t * 0.25f, 0, &gx, &gy);
         depth = (12.5f + 6.5f * vary) * (s->t < 5 ? 0.6f : s->t < 14 ? 0.85f : 1);
+    }
+    if (p->d < depth + 6) {
         fold = fold_distance(s, p, h->folds);
-        float taper = 1 - 0.55f * fminf(1, fmaxf(0, p->d / (depth + 1)));
+        float taper = 1 - 0.55f * lesser(1, greater(0, p->d / (depth + 1)));
         float level = s->t < 6 ? 0.7f : s->t < 15 ? 0.8f : 1;
-        wide = 0.66f * plan->sulcus * crowd * taper * level;
-        if (blood) wide = fmaxf(wide, 0.8f) * 1.5f;
+        wide = 0.72f * plan->sulcus * crowd * taper * level;
+        float gx, gy, faint = lattice_noise(h->folds + 9, p->x / 16, p->y / 16, s->t * 0.7f, &gx, &gy);
+        if (!blood)
+            wide *= greater(0.45f, 1 + 0.5f * faint); /* folds cross the slice at all angles */
+        else
+            wide = greater(wide, 0.8f) * 1.5f;
         o->sulcus = band(fold, wide, s->pixel) * soft(depth - p->d, 2 * s->pixel);
     }
-    float from_fluid = fminf(p->d, p->d < depth + 2.5f ? fold - wide : 99);
+    float from_fluid = lesser(p->d, p->d < depth + 2.5f ? fold - wide : 99);
     float gx, gy, cloud = lattice_noise(h->folds + 5, p->x / 13, p->y / 13, s->t * 0.4f, &gx, &gy);
-    o->hu = mix(h->white + 1.2f * cloud, h->grey, soft(3.1f - from_fluid, 2.4f) * 0.9f);
+    o->hu = mix(h->white + 1.4f * cloud, h->grey, soft(3.2f - from_fluid, 3.2f) * (0.8f + 0.25f * cloud));
     cover(&o->sulcus, soft((plan->found.side[FIND_SULCI_WIDENED] ? 0.5f : 0.2f) - p->d, s->pixel));
     draw_fissure(s, p, o);
 }
@@ -158,14 +169,14 @@ static void draw_ganglia(const Slice *s, const Point *p, Tissue *o)
     if (p->ax > 40 || p->y > 44 || p->y < -34) return;
     float thalamus =
         levels(t, 6.6f, 11.6f, 1.2f) * soft(ellipse(p->ax, p->y, 11.5f + wider, -11, 9.5f, 13), 2.5f);
-    o->hu = mix(o->hu, h->grey - 0.5f, thalamus);
+    o->hu = mix(o->hu, h->grey - 1, 0.85f * thalamus);
     float head = levels(t, 7.4f, 13, 1.2f);
     float caudate = head * soft(ellipse(p->ax, p->y, 13.5f + 2.5f * wider, 23, 5.5f, 8.5f), 2.5f);
-    o->hu = mix(o->hu, h->grey + 1, caudate);
+    o->hu = mix(o->hu, h->grey + 0.5f, 0.9f * caudate);
     float wedge = p->ax - 18.5f; /* lens-shaped: point towards the midline, base towards the insula */
-    float lens = fminf(soft(9.5f - fabsf(p->y - 6 - 0.1f * wedge) - fabsf(wedge - 7) * 0.6f, 2.5f),
-                       fminf(soft(wedge, 2.5f), soft(12.5f - wedge, 2.5f)));
-    o->hu = mix(o->hu, h->grey + 1, levels(t, 7.2f, 12.2f, 1.2f) * lens);
+    float lens = lesser(soft(9.5f - fabsf(p->y - 6 - 0.1f * wedge) - fabsf(wedge - 7) * 0.6f, 2.5f),
+                        lesser(soft(wedge, 2.5f), soft(12.5f - wedge, 2.5f)));
+    o->hu = mix(o->hu, h->grey + 0.5f, 0.9f * levels(t, 7.2f, 12.2f, 1.2f) * lens);
     float tail = levels(t, 12, 15.2f, 1) * soft(4 - fabsf(p->ax - 16 - 3 * wider), 2.5f) *
                  soft(18 - fabsf(p->y - 12), 4);
     o->hu = mix(o->hu, h->grey, 0.6f * tail);
@@ -177,21 +188,25 @@ static float lateral_ventricle(const Slice *s, const Point *p, float w)
 {
     float t = s->t, y = p->y + 2;
     if (p->ax > 46 || y > 52 || y < -66) return 0;
-    float longer = sqrtf(w / s->plan->head.ventricle), grow = fmaxf(0, w - 1);
-    float line = 6.2f + 1.6f * grow + (y > 0 ? 0.0085f : 0.0098f) * y * y + 0.35f * fmaxf(0, t - 12);
+    float longer = sqrtf(w / s->plan->head.ventricle), grow = greater(0, w - 1);
+    longer = lesser(longer, 1.25f);
+    float line = 6.2f + 2.6f * grow + (y > 0 ? 0.0085f : 0.0098f) * y * y + 0.35f * greater(0, t - 12);
     float slant = 1 / sqrtf(1 + square(0.018f * y));
-    float thick = (y < -18 ? 4.3f : 4.6f) * (1 - 0.1f * fmaxf(0, t - 13)) * w;
+    float thick = (y < -18 ? 4.3f : 4.6f) * (1 - 0.1f * greater(0, t - 13)) * w;
     if (y > 0)
         thick *= 1.08f - square(y / (52 * longer));
     else
         thick *= 1.06f - square(y / (66 * longer)) + 0.25f * bump(y + 34, 9) * levels(t, 9, 14, 2);
     if (thick <= 0) return 0;
-    float front = (t < 9 ? 36 : 37) * longer, back = 48 * longer - 2.6f * fmaxf(0, t - 12.5f);
-    float ends = fminf(soft(front - y, 3), soft(y + back, 3));
+    float front = (t < 9 ? 37 : 38) * longer, back = 49 * longer - 2.6f * greater(0, t - 12.5f);
+    float tip = lesser((front - y) / 10, (y + back) / 16); /* the horns end round */
+    if (tip <= 0) return 0;
+    if (tip < 1) thick *= sqrtf(tip);
     float body = soft(t - 11.6f, 1.2f); /* the part between the horns */
     float horn_front = soft(t - 7, 1.4f) * soft(y - 19, 6), horn_back = soft(t - 8.8f, 1.4f) * soft(-26 - y, 6);
-    float there = fmaxf(body, fmaxf(horn_front, horn_back)) * soft(17.8f - t, 1.2f);
-    return soft((thick - fabsf(p->ax - line)) * slant, s->pixel) * ends * there;
+    float there = greater(body, greater(horn_front, horn_back)) * soft(17.8f - t, 1.2f);
+    float septum = soft(p->ax - 0.7f, 1.2f);
+    return soft((thick - fabsf(p->ax - line)) * slant, s->pixel) * there * septum;
 }
 
 static void draw_ventricles(const Slice *s, const Point *p, Tissue *o)
@@ -219,12 +234,12 @@ void draw_deep(const Slice *s, const Point *p, Tissue *o)
 static void draw_cerebellum(const Slice *s, const Point *p, Tissue *o)
 {
     const Head *h = &s->plan->head;
-    float t = s->t, small = t < 0 ? fmaxf(0.35f, 1 + 0.11f * t) : t > 3 ? 1 - 0.13f * (t - 3) : 1;
+    float t = s->t, small = t < 0 ? greater(0.35f, 1 + 0.11f * t) : t > 3 ? 1 - 0.13f * (t - 3) : 1;
     float here = soft(6.6f - t, 1);
     if (here <= 0 || p->y > -10) return;
     float lobe = ellipse(p->ax, p->y, 22 * small, -45, 28 * small, 24 * small);
     float worm = ellipse(p->ax, p->y, 0, -46, 14, 20 * small);
-    float inside = fmaxf(lobe, worm);
+    float inside = greater(lobe, worm);
     float leaves =
         sinf(sqrtf(square(p->ax - 6) + square(p->y + 20)) * 1.5f + h->wave[2] + 0.8f * sinf(p->ax * 0.3f));
     o->hu = mix(o->hu, h->grey - 2.5f + 1.5f * leaves, here * soft(inside, 2));
@@ -239,16 +254,18 @@ static void draw_brainstem(const Slice *s, const Point *p, Tissue *o)
     const Head *h = &plan->head;
     float t = s->t, pons = soft(3.4f - t, 1), mid = levels(t, 3, 6.4f, 1);
     if (p->ax > 24 || p->y > 16 || p->y < -36) return;
-    float thin = t < 0 ? fmaxf(0.55f, 1 + 0.12f * t) : 1; /* towards the medulla */
-    float stem = ellipse(p->x, p->y, 0, -8 + fminf(0, 1.5f * t), 15 * thin, 13 * thin);
+    float thin = t < 0 ? greater(0.55f, 1 + 0.12f * t) : 1; /* towards the medulla */
+    float stem = ellipse(p->x, p->y, 0, -8 + lesser(0, 1.5f * t), 15 * thin, 13 * thin);
     float notch = 3 * bump(p->x, 3) * soft(p->y + 6, 4);
     float heart = ellipse(p->x, p->y, 0, -12, 14.5f, 12.5f) - notch;
-    o->hu = mix(o->hu, h->white + 4, fmaxf(pons * soft(stem, 2.5f), mid * soft(heart, 2.5f)));
+    o->hu = mix(o->hu, h->white + 4, greater(pons * soft(stem, 2.5f), mid * soft(heart, 2.5f)));
     float widen = sqrtf(plan->sulcus);
     float before = pons * soft(1.8f * widen - fabsf(stem + 2.2f), s->pixel) * soft(p->y + 12, 3);
     cover(&o->cistern, before * 0.9f);
     float around = ellipse(p->x, p->y, 0, -12, 16.5f, 14.8f) + 1.2f * cosf(3 * atan2f(p->x, p->y + 12));
-    cover(&o->cistern, mid * soft(1.6f * widen - fabsf(around), s->pixel) * soft(4.5f - t * 0.1f, 1));
+    float wings =
+        0.5f + 0.75f * square(p->x / (4 + sqrtf(square(p->x) + square(p->y + 12)))) + (p->y < -18 ? 0.35f : 0);
+    cover(&o->cistern, mid * band(fabsf(around), 1.5f * widen * wings, s->pixel) * 0.95f);
     float fourth =
         soft(2.7f * plan->ventricle - fabsf(p->y + 24.5f + p->ax * 0.35f), s->pixel) * soft(7.5f - p->ax, 2.5f);
     cover(&o->ventricle, levels(t, -1.5f, 3.6f, 1) * fourth);
@@ -272,7 +289,7 @@ static void draw_tentorium(const Slice *s, const Point *p, Tissue *o)
 {
     float here = levels(s->t, 3.4f, 7, 0.8f);
     if (here <= 0 || p->y > -20) return;
-    float open = 1 - 0.22f * fmaxf(0, s->t - 3.5f); /* the two leaves close towards the straight sinus */
+    float open = 1 - 0.22f * greater(0, s->t - 3.5f); /* the two leaves close towards the straight sinus */
     float leaf = fabsf(p->ax - (11 + (-24 - p->y) * 0.95f) * open) * 0.75f;
     o->hu = mix(o->hu, 47, 0.75f * here * soft(1.0f - leaf, s->pixel) * soft(p->d, 1));
 }

@@ -22,9 +22,37 @@ static float pushed(const Slice *s, float x, float y)
     return sum;
 }
 
-static Slice slice_at(const Plan *plan, float t, float pixel)
+static void tabulate_warp(const Plan *plan, float t, Warp *w)
 {
-    Slice s = {.plan = plan, .t = t, .pixel = pixel, .outer = head_outer(t), .inner = head_inner(t)};
+    float gx, gy;
+    for (int j = 0; j < WARP_CELLS; j++)
+        for (int i = 0; i < WARP_CELLS; i++) {
+            float x = (float)i * (WARP_MM / 19), y = (float)j * (WARP_MM / 19);
+            w->x[j][i] = 1.9f * lattice_noise(plan->head.folds + 31, x, y, t * 0.3f, &gx, &gy);
+            w->y[j][i] = 2.2f * lattice_noise(plan->head.folds + 33, x, y, t * 0.3f, &gx, &gy);
+        }
+}
+
+static void warp_at(const Warp *w, float x, float y, float *dx, float *dy)
+{
+    float half = 0.5f * (WARP_CELLS - 1), u = x / WARP_MM + half, v = y / WARP_MM + half;
+    int i = (int)u, j = (int)v;
+    if (u < 0 || v < 0 || i >= WARP_CELLS - 1 || j >= WARP_CELLS - 1) return;
+    u -= (float)i;
+    v -= (float)j;
+    *dx += mix(mix(w->x[j][i], w->x[j][i + 1], u), mix(w->x[j + 1][i], w->x[j + 1][i + 1], u), v);
+    *dy += mix(mix(w->y[j][i], w->y[j][i + 1], u), mix(w->y[j + 1][i], w->y[j + 1][i + 1], u), v);
+}
+
+/* Edges are never sharper than the scanner: 1.1 mm. */
+static Slice slice_at(const Plan *plan, const Warp *warp, float t, float pixel)
+{
+    Slice s = {.plan = plan,
+               .warp = warp,
+               .t = t,
+               .pixel = greater(pixel, 1.1f),
+               .outer = head_outer(t),
+               .inner = head_inner(t)};
     float mean = 0.5f * (plan->head.half_width + plan->head.half_length);
     float slope = (head_inner(t + 0.5f) - head_inner(t - 0.5f)) * mean / (float)PHANTOM_SLICE_MM;
     s.steep = t > 10 ? 1 / sqrtf(1 + slope * slope) : 1;
@@ -33,7 +61,7 @@ static Slice slice_at(const Plan *plan, float t, float pixel)
         const Push *m = &plan->push[i];
         float level = expf(-square((t - m->t) / 6) * 0.5f);
         s.narrowed[m->sign < 0] *= 1 - 0.65f * level;
-        s.pushed = fmaxf(s.pushed, m->amount * level);
+        s.pushed = greater(s.pushed, m->amount * level);
     }
     return s;
 }
@@ -51,6 +79,8 @@ static float bone_thickness(const Slice *s, const Point *p)
 {
     const Head *h = &s->plan->head;
     float side = square(sinf(p->angle)), thick = h->skull * (1.25f - 0.4f * side);
+    thick *=
+        1 + 0.09f * sinf(3 * p->angle + h->wave[0] + 0.4f * s->t) + 0.06f * sinf(7 * p->angle + h->wave[1]);
     float near = expf(-square(p->x0 / 15) * 0.5f);
     if (p->y0 < 0) thick += 4 * near * expf(-square((s->t - 3.5f) / 2.2f) * 0.5f); /* occipital protuberance */
     if (p->y0 > 0) thick += (h->frontal_sinus ? 7 : 2) * near * expf(-square((s->t - 4.5f) / 2) * 0.5f);
@@ -72,6 +102,7 @@ static Point point_at(const Slice *s, const Pixel *q)
     p.in = q->r / q->relative * s->inner - q->r - bone_thickness(s, &p);
     p.x = q->x + (plan->n_pushes ? pushed(s, q->x, q->y) : 0);
     p.y = q->y - plan->head.tilt * (s->t - 12);
+    warp_at(s->warp, q->x, q->y, &p.x, &p.y);
     p.ax = fabsf(p.x);
     p.side = p.x < 0;
     float deep = p.in;
@@ -89,12 +120,12 @@ static void mark(const Plan *plan, int finding, bool here, int right, uint32_t *
 static float draw_fluid(const Slice *s, const Point *p, const Tissue *o, uint32_t *bits)
 {
     const Plan *plan = s->plan;
-    float outside = fmaxf(o->sulcus * 0.9f, o->cistern), hu = o->hu;
+    float outside = greater(o->sulcus * 0.9f, o->cistern), hu = o->hu;
     Side side = p->x0 > 0 ? SIDE_LEFT : SIDE_RIGHT;
     bool inside = p->in > 0;
     if ((plan->found.side[FIND_SUBARACHNOID_HIGH] & side) && s->t > 3 && s->t < 19) {
-        float clot = fminf(1, outside * 1.6f) * (1 - o->ventricle);
-        hu = mix(hu, mix(plan->head.csf, plan->blood_hu, fminf(1, 1.5f * clot)), clot);
+        float clot = lesser(1, outside * 1.6f) * (1 - o->ventricle);
+        hu = mix(hu, mix(plan->head.csf, plan->blood_hu, lesser(1, 1.5f * clot)), clot);
         mark(plan, FIND_SUBARACHNOID_HIGH, inside && clot > 0.6f, side == SIDE_RIGHT, bits);
     } else {
         hu = mix(hu, plan->head.csf, outside);
@@ -121,7 +152,7 @@ static float draw_details(const Slice *s, const Point *p, float hu)
          back = t > 6.3f && p->y < -34 * s->inner - 6;
     if ((whole || front || back) && p->d > -1.5f) {
         float vein = p->y < 0 && p->in < 7 ? soft(5 - p->in - 1.2f * p->ax, 2) : 0; /* sagittal sinus */
-        hu = mix(hu, 46, fmaxf(0.85f * soft(0.7f - p->ax, s->pixel), 0.9f * vein));
+        hu = mix(hu, 46, greater(0.65f * soft(0.6f - p->ax, s->pixel), 0.9f * vein));
     }
     if (h->pineal && t > 9.2f && t < 11)
         hu = mix(hu, 150, soft(2.4f - sqrtf(square(p->x) + square(p->y + 27)), s->pixel));
@@ -145,7 +176,7 @@ static float draw_pixel(const Slice *s, const Pixel *q, uint32_t *bits)
         hu = draw_fluid(s, &p, &o, bits);
         hu = draw_details(s, &p, hu);
         hu = draw_lesions(s, &p, hu, bits);
-        hu += 3 * expf(-fmaxf(p.in, 0) / 4); /* cupping */
+        if (p.in < 24) hu += 3 * expf(-greater(p.in, 0) / 4); /* cupping */
     }
     if (out < 0) hu = draw_base(s, &p, hu);
     return draw_vault(s, &p, out, hu);
@@ -160,25 +191,46 @@ static void draw_holder(const Plan *plan, const Pixel *q, float pixel, float t, 
     *hu = mix(*hu, 120, soft(1 - arc, pixel));
 }
 
-/* Grain: independent of the drawing, so that twins differ in nothing else. Sums of four bytes are near enough
- * to a normal distribution; smoothed over neighbours as a reconstruction filter does. */
+/* Rows and columns, widened by one, that hold anything but air. */
+typedef struct Box {
+    int top, bottom, left, right; /* half open */
+} Box;
+
+static Box box_of(const float *hu, int n)
+{
+    Box b = {n, 0, n, 0};
+    for (int y = 0; y < n; y++)
+        for (int x = 0; x < n; x++) {
+            if (hu[(size_t)y * n + x] < -500) continue;
+            if (y < b.top) b.top = y;
+            if (x < b.left) b.left = x;
+            if (x >= b.right) b.right = x + 1;
+            b.bottom = y + 1;
+        }
+    return b;
+}
+
+/* Grain: a function of seed, slice and pixel alone, so that twins differ in nothing else. Sums of four bytes
+ * are near enough to a normal distribution; smoothed over neighbours as a reconstruction filter does. Air has
+ * none. */
 static void add_noise(const Phantom *p, float *grain, float sd, int k)
 {
     int n = p->size, width = (n + 2 + 3) / 4 * 4;
+    float *hu = p->hu + (size_t)k * n * n;
+    Box b = box_of(hu, n);
     Rng r = rng_open(p->seed ^ p->options.noise * 0x9E3779B97F4A7C15ull, "phantom.noise");
-    for (int y = 0; y < n + 2; y++)
-        for (int x = 0; x < width; x += 4) {
+    for (int y = b.top; y < b.bottom + 2; y++)
+        for (int x = b.left / 4 * 4; x < b.right + 2; x += 4) {
             Philox f = philox4x32((uint32_t)(y * width + x), (uint32_t)k, 0, 0, r.key[0], r.key[1]);
             for (int i = 0; i < 4; i++) {
                 uint32_t v = f.v[i];
-                grain[y * width + x + i] =
-                    (float)((v & 255) + (v >> 8 & 255) + (v >> 16 & 255) + (v >> 24)) - 510;
+                int sum = (int)((v & 255) + (v >> 8 & 255) + (v >> 16 & 255) + (v >> 24)) - 510;
+                grain[y * width + x + i] = (float)sum;
             }
         }
     float centre = 0.6f, near = 0.12f, gain = sd / 147.8f; /* four bytes have sd 147.8 */
-    float *hu = p->hu + (size_t)k * n * n;
-    for (int y = 0; y < n; y++)
-        for (int x = 0; x < n; x++) {
+    for (int y = b.top; y < b.bottom; y++)
+        for (int x = b.left; x < b.right; x++) {
             const float *g = &grain[(y + 1) * width + x + 1];
             hu[(size_t)y * n + x] += gain * (centre * g[0] + near * (g[-1] + g[1] + g[-width] + g[width]));
         }
@@ -187,14 +239,16 @@ static void add_noise(const Phantom *p, float *grain, float sd, int k)
 static void draw_slice(const Plan *plan, const Pixel *pixels, float *grain, Phantom *p, int k)
 {
     float t = (float)p->level[k], pixel = (float)p->pixel_mm;
-    Slice s = slice_at(plan, t, pixel);
+    Warp warp;
+    tabulate_warp(plan, t, &warp);
+    Slice s = slice_at(plan, &warp, t, pixel);
     size_t n = (size_t)p->size * (size_t)p->size;
     for (size_t i = 0; i < n; i++) {
         float *hu = &p->hu[k * n + i];
         *hu = draw_pixel(&s, &pixels[i], &p->mask[k * n + i]);
         draw_holder(plan, &pixels[i], pixel, t, hu);
     }
-    add_noise(p, grain, plan->head.noise_sd * (p->size > 300 ? 1.5f : p->size > 160 ? 1.2f : 1), k);
+    add_noise(p, grain, plan->head.noise_sd * (p->size > 300 ? 1.7f : p->size > 160 ? 1.3f : 1), k);
 }
 
 bool phantom_draw(const Plan *plan, Phantom *p, Error *e)

@@ -28,7 +28,7 @@ static float draw_collection(const Slice *s, const Point *p, const Lesion *l, fl
 static float draw_blob(const Slice *s, const Point *p, const Lesion *l, float hu, uint32_t *bits)
 {
     float dx = p->x0 - l->x, dy = p->y0 - l->y, dz = (s->t - l->t) * (float)PHANTOM_SLICE_MM;
-    float reach = 1.4f * fmaxf(l->rx, l->ry) + l->oedema + 3;
+    float reach = 1.4f * greater(l->rx, l->ry) + l->oedema + 3;
     if (fabsf(dx) > reach || fabsf(dy) > reach || fabsf(dz) > l->rz * 1.3f + l->oedema) return hu;
     float angle = atan2f(dx, dy);
     float edge =
@@ -37,7 +37,7 @@ static float draw_blob(const Slice *s, const Point *p, const Lesion *l, float hu
     float gx, gy, rough = 0.07f * lattice_noise(s->plan->head.folds + 11, dx / 4.5f, dy / 4.5f, s->t, &gx, &gy);
     float in = (edge + rough - q) * l->radius, brain = soft(p->d, 3);
     if (l->oedema > 0) hu = mix(hu, 17, soft(in + l->oedema, 3) * brain);
-    float amount = soft(in, fmaxf(2.2f, s->pixel)) * brain;
+    float amount = soft(in, greater(2.2f, s->pixel)) * brain;
     if (amount > 0.5f) *bits |= 1u << l->bit;
     return mix(hu, l->hu, amount);
 }

@@ -77,6 +77,10 @@ bool plan_pushes(const Plan *plan, int finding);
 /* Lattice noise with smooth interpolation, about -1..1; gradient with respect to x and y. */
 float lattice_noise(uint32_t key, float x, float y, float z, float *dx, float *dy);
 
+/* fminf and fmaxf are calls under -O2, because of NaN. */
+static inline float lesser(float a, float b) { return a < b ? a : b; }
+static inline float greater(float a, float b) { return a > b ? a : b; }
+
 /* Coverage of a pixel by an area whose edge is `distance` away (> 0 inside), by an edge `width` wide. */
 static inline float soft(float distance, float width)
 {
@@ -85,9 +89,18 @@ static inline float soft(float distance, float width)
 }
 static inline float mix(float from, float to, float amount) { return from + amount * (to - from); }
 
+/* A smooth displacement of a few mm that makes every patient's anatomy a little irregular, tabulated every
+ * WARP_MM over the image. */
+enum { WARP_CELLS = 28 };
+#define WARP_MM 8.0f
+typedef struct Warp {
+    float x[WARP_CELLS][WARP_CELLS], y[WARP_CELLS][WARP_CELLS];
+} Warp;
+
 /* What every pixel of one slice shares. */
 typedef struct Slice {
     const Plan *plan;
+    const Warp *warp;
     float t, pixel;     /* pixel: mm, the width of edges */
     float outer, inner; /* sizes of the tables at this level */
     float steep;        /* cosine of the inner table's slope: true depth / depth in the slice */

@@ -141,10 +141,10 @@ static Head sample_head(uint64_t seed)
     h.ventricle = uniform(&r, 0.85, 1.15);
     h.sulcus = uniform(&r, 0.8, 1.2);
     h.shrink = uniform(&r, 0, 0.6);
-    h.white = uniform(&r, 25, 29);
-    h.grey = uniform(&r, 35, 39);
+    h.white = uniform(&r, 26, 29.5);
+    h.grey = uniform(&r, 34, 37.5);
     h.csf = uniform(&r, 4, 10);
-    h.noise_sd = uniform(&r, 2.4, 3.6);
+    h.noise_sd = uniform(&r, 3.2, 4.8);
     for (int i = 0; i < 4; i++) h.wave[i] = uniform(&r, 0, 6.2831853);
     h.folds = rng_u32(&r);
     h.pineal = chance(&r, 0.4);
@@ -239,7 +239,7 @@ static void shape_blob(Rng *r, Lesion *l, double wide, double tall)
     l->shape = BLOB;
     l->rx = l->radius * uniform(r, 0.85, wide);
     l->ry = l->radius * uniform(r, 0.9, tall);
-    l->rz = fmaxf(6, 0.9f * l->radius);
+    l->rz = greater(6, 0.9f * l->radius);
     l->phase[0] = uniform(r, 0, 6.2831853);
     l->phase[1] = uniform(r, 0, 6.2831853);
 }
