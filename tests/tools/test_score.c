@@ -1,0 +1,252 @@
+/* pcrl-score: reading reports, choosing the constant control, and the program from end to end, bad input
+ * included. */
+#include "data/file.h"
+#include "tools/score.h"
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/test_score_XXXXXX";
+
+static const char *const REPORT[] = {"左侧基底节区见小片状低密度影，中线结构居中。",
+                                     "右侧额叶见片状高密度影，周围见低密度水肿带，中线结构左移。",
+                                     "脑实质内未见明显异常密度影，中线结构居中。",
+                                     "双侧半卵圆中心见斑点状低密度影，脑沟增宽。"};
+enum { N = 4 };
+
+static const char *in_folder(const char *name)
+{
+    static char path[8][128];
+    static int next;
+    char *p = path[next++ % 8];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    Error e = {0};
+    ck_assert_msg(file_write(in_folder(name), text, strlen(text), &e), "%s", e.msg);
+}
+
+/* Study i has id 10 + i and report text[i]. */
+static void write_annotations(const char *name, const char *const *text, int n)
+{
+    Error e = {0};
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) {
+        json_t *images = json_array();
+        char id[16];
+        snprintf(id, sizeof id, "%d", 10 + i);
+        for (int k = 0; k < 24; k++) json_array_append_new(images, json_sprintf("%d/%02d.png", i, k));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "id", id, "findings", text[i],
+                                              "impression", "", "images", images));
+    }
+    ck_assert_msg(json_write(in_folder(name), list, &e), "%s", e.msg);
+    json_decref(list);
+}
+
+/* One line a report; a NULL text leaves the line out. */
+static void write_reports(const char *name, const char *const *text, int n)
+{
+    char all[4000] = "";
+    for (int i = 0; i < n; i++)
+        if (text[i])
+            sprintf(all + strlen(all), "{\"id\": \"%d\", \"report\": \"%s\", \"more\": 1}\n\n", 10 + i,
+                    text[i]);
+    write_text(name, all);
+}
+
+/* Runs the program; its standard output and error go to files. Returns the exit code. */
+static int run(const char *arguments)
+{
+    char command[2000];
+    const char *build = getenv("BUILD");
+    snprintf(command, sizeof command, "%s/bin/pcrl-score %s >%s 2>%s", build ? build : "build/release",
+             arguments, in_folder("out"), in_folder("err"));
+    int status = system(command);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static char *slurp(const char *name)
+{
+    Error e = {0};
+    uint8_t *bytes;
+    size_t n;
+    ck_assert_msg(file_read(in_folder(name), 1 << 20, &bytes, &n, &e), "%s", e.msg);
+    return (char *)bytes;
+}
+
+static ScoreTruth open_truth(void)
+{
+    Error e = {0};
+    ScoreTruth t;
+    Ctrg *c = score_open_annotations(in_folder("annotations.json"), &e);
+    ck_assert_msg(c != NULL, "%s", e.msg);
+    ck_assert(score_truth(c, &t, &e));
+    ctrg_free(c);
+    return t;
+}
+
+static void write_truth(void) { write_annotations("annotations.json", REPORT, N); }
+
+START_TEST(system_scores)
+{
+    Error e = {0};
+    ScoreTruth t = open_truth();
+    ck_assert_int_eq(t.n, N);
+    /* one side wrong, one report empty, two right */
+    const char *said[N] = {"右侧基底节区见小片状低密度影，中线结构居中。", "", REPORT[2], REPORT[3]};
+    write_reports("r.jsonl", said, N);
+    char **reports;
+    ck_assert_msg(score_read_reports(in_folder("r.jsonl"), &t, false, false, &reports, &e), "%s", e.msg);
+    for (int i = 0; i < N; i++) ck_assert_str_eq(reports[i], said[i]);
+    ScoreSystem s = {0};
+    ck_assert(score_system(&t, reports, NULL, 50, 1, &s, &e));
+    ck_assert_int_eq(s.tuples.all.truth, 5); /* 1 + 2 + 0 + 2 */
+    ck_assert_int_eq(s.tuples.all.said, 3);
+    ck_assert_int_eq(s.tuples.all.right, 2);
+    ck_assert_int_eq(s.tuples.all.side_n, 2);
+    ck_assert_int_eq(s.tuples.all.side_right, 1);
+    ck_assert_int_eq(s.tuples.focal.truth, 3);
+    ck_assert_int_eq(s.tuples.focal.right, 1);
+    ck_assert(fabs(s.tuples.exact - 0.5) < 1e-15);
+    ck_assert(s.characters.bleu[0] > 0.3 && s.characters.bleu[0] < 1 && !s.has_tokens);
+    score_reports_free(reports, N);
+    ck_assert(score_system(&t, t.report, NULL, 50, 1, &s, &e));
+    ck_assert(s.tuples.all.f1 == 1 && s.characters.rouge_l == 1 && fabs(s.characters.bleu[3] - 1) < 1e-9);
+    score_truth_free(&t);
+}
+END_TEST
+
+START_TEST(constant_control)
+{
+    Error e = {0};
+    ScoreTruth t = open_truth();
+    const char *train[5] = {REPORT[2], REPORT[2], "双侧半卵圆中心见斑点状低密度影，脑沟增宽，脑干未见异常。",
+                            REPORT[2], "左侧丘脑见小片状低密度影。"};
+    write_annotations("train.json", train, 5);
+    Ctrg *c = score_open_annotations(in_folder("train.json"), &e);
+    const char *best;
+    int tried;
+    ck_assert(score_best_constant(&t, c, &best, &tried, &e));
+    ck_assert_str_eq(best, train[2]);
+    ck_assert_int_eq(tried, 3);
+    ctrg_free(c);
+    score_truth_free(&t);
+}
+END_TEST
+
+START_TEST(program)
+{
+    char arguments[1000];
+    write_reports("r.jsonl", REPORT, N);
+    const char *blank[N] = {"", "", "", ""};
+    write_reports("blank.jsonl", blank, N);
+    snprintf(arguments, sizeof arguments,
+             "--truth %s --reports %s --train %s --control blank=%s --bootstrap 20", folder,
+             in_folder("r.jsonl"), in_folder("annotations.json"), in_folder("blank.jsonl"));
+    ck_assert_int_eq(run(arguments), 0);
+    char *out = slurp("out"), *err = slurp("err");
+    ck_assert_str_eq(err, "");
+    ck_assert(strstr(out, "4 studies with 5 findings") && strstr(out, "constant") && strstr(out, "random") &&
+              strstr(out, "blank") && strstr(out, "基底节区 低"));
+    free(out);
+    free(err);
+    strcat(arguments, " --json");
+    ck_assert_int_eq(run(arguments), 0);
+    out = slurp("out");
+    Error e = {0};
+    json_t *j = json_parse(out, strlen(out), "out", &e), *systems = json_object_get(j, "systems");
+    ck_assert_msg(j != NULL, "%s", e.msg);
+    ck_assert_uint_eq(json_array_size(systems), 4);
+    const json_t *model = json_array_get(systems, 0), *last = json_array_get(systems, 3);
+    ck_assert(json_real_value(json_object_get(json_object_get(model, "all"), "f1")) == 1);
+    ck_assert_str_eq(json_string_value(json_object_get(last, "name")), "blank");
+    ck_assert(json_is_null(json_object_get(json_object_get(last, "all"), "side"))); /* undefined, not 0 */
+    json_decref(j);
+    free(out);
+    /* a part of the studies, only when asked for */
+    const char *some[N] = {NULL, REPORT[1], NULL, REPORT[3]};
+    write_reports("some.jsonl", some, N);
+    snprintf(arguments, sizeof arguments, "--truth %s --reports %s --control all=%s --partial", folder,
+             in_folder("some.jsonl"), in_folder("r.jsonl"));
+    ck_assert_int_eq(run(arguments), 0);
+    out = slurp("out");
+    ck_assert(strstr(out, "2 studies with 4 findings"));
+    free(out);
+}
+END_TEST
+
+START_TEST(bad_reports)
+{
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"{\"id\": \"10\", \"report\": \"a\"}\n",
+         "bad.jsonl: no report for study 11 (3 of 4 studies have none)"},
+        {"{\"id\": \"10\", \"report\": \"a\"}\n{\"id\": 10, \"report\": \"b\"}\n",
+         "bad.jsonl: line 2: a second report for study 10"},
+        {"{\"id\": \"99\", \"report\": \"a\"}", "bad.jsonl: line 1: study 99 is not in the truth"},
+        {"{\"id\": \"1x\", \"report\": \"a\"}", "bad.jsonl: line 1: expected {\"id\""},
+        {"{\"id\": 1.5, \"report\": \"a\"}", "bad.jsonl: line 1: expected {\"id\""},
+        {"[1]", "bad.jsonl: line 1: expected {\"id\""},
+        {"\n\n{\"id\": \"10\"}", "bad.jsonl: line 3"},
+        {"{\"id\": \"10\", \"report\": 5}", "report"},
+        {"{\"id\": \"10\", \"report\": \"\xff\"}", "bad.jsonl: line 1"},
+        {"{\"id\": \"10\", \"report", "bad.jsonl: line 1"},
+        {"", "bad.jsonl: no report for study 10"},
+    };
+    char arguments[400];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_text("bad.jsonl", bad[i].text);
+        snprintf(arguments, sizeof arguments, "--truth %s --reports %s", folder, in_folder("bad.jsonl"));
+        ck_assert_msg(run(arguments) == ERROR_INPUT, "case %zu", i);
+        char *err = slurp("err"), *out = slurp("out");
+        ck_assert_msg(strstr(err, bad[i].message) != NULL, "case %zu: %s", i, err);
+        ck_assert_msg(strchr(err, '\n') == err + strlen(err) - 1, "case %zu: more than one line: %s", i, err);
+        ck_assert_str_eq(out, "");
+        free(err);
+        free(out);
+    }
+    snprintf(arguments, sizeof arguments, "--truth %s", folder);
+    ck_assert_int_eq(run(arguments), ERROR_USAGE);
+    snprintf(arguments, sizeof arguments, "--truth %s --reports %s --control nothing", folder,
+             in_folder("r.jsonl"));
+    ck_assert_int_eq(run(arguments), ERROR_USAGE);
+    snprintf(arguments, sizeof arguments, "--truth %s --reports %s", folder, in_folder("absent.jsonl"));
+    ck_assert_int_eq(run(arguments), ERROR_IO);
+    write_reports("r.jsonl", REPORT, N);
+    snprintf(arguments, sizeof arguments, "--truth %s --reports %s >/dev/full 2>/dev/null; exit $? #", folder,
+             in_folder("r.jsonl"));
+    ck_assert_int_eq(run(arguments), ERROR_IO);
+}
+END_TEST
+
+int main(void)
+{
+    if (!mkdtemp(folder)) return EXIT_FAILURE;
+    Suite *s = suite_create("score");
+    TCase *t = tcase_create("score");
+    tcase_set_timeout(t, 60);
+    tcase_add_unchecked_fixture(t, write_truth, NULL);
+    tcase_add_test(t, system_scores);
+    tcase_add_test(t, constant_control);
+    tcase_add_test(t, program);
+    tcase_add_test(t, bad_reports);
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_set_fork_status(sr, CK_NOFORK);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    static const char *const names[] = {"annotations.json", "train.json", "r.jsonl", "blank.jsonl",
+                                        "some.jsonl",       "bad.jsonl",  "out",     "err"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(in_folder(names[i]));
+    rmdir(folder);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

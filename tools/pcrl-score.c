@@ -1,0 +1,208 @@
+/* pcrl-score: how good are these reports, and how much of that needs the image? The scores of a set of reports
+ * stand beside those of controls that cannot have seen the right scan. */
+#include "tensor/rng.h"
+#include "tools/cli.h"
+#include "tools/score.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CONTROLS = 16, KEY_JSON = 0x100, KEY_BOOTSTRAP, KEY_PARTIAL };
+
+typedef struct Control {
+    char name[64];
+    const char *path;
+} Control;
+
+typedef struct Options {
+    CliCommon common;
+    const char *truth, *reports, *train, *tokenizer;
+    Control control[MAX_CONTROLS];
+    int n_controls, bootstrap;
+    bool json, partial;
+} Options;
+
+static const struct argp_option options[] = {
+    {"truth", 't', "FILE", 0, "annotations.json of the studies that were reported, or its folder", 0},
+    {"reports", 'r', "FILE", 0, "the reports: lines {\"id\": \"12\", \"report\": \"...\"}", 0},
+    {"train", 'n', "FILE", 0, "annotations.json of the training studies: adds the controls constant and random",
+     0},
+    {"control", 'c', "NAME=FILE", 0, "adds a control: reports made without the right image (repeatable)", 0},
+    {"tokenizer", 'k', "FILE", 0, "tokenizer.json: adds BLEU and ROUGE-L over its tokens", 0},
+    {"bootstrap", KEY_BOOTSTRAP, "N", 0, "resamples for the standard deviations (default 1000)", 0},
+    {"partial", KEY_PARTIAL, 0, 0, "score only the studies that --reports has", 0},
+    {"json", KEY_JSON, 0, 0, "print one JSON object instead of tables", 0},
+    {0}};
+
+static const char doc[] =
+    "Scores brain CT reports against the truth.\v"
+    "A report is read clause by clause into findings (entity, side, density); printed are micro F1 over all of "
+    "them, "
+    "macro F1 over the kinds of finding, side accuracy, the same for focal lesions of the brain tissue alone, "
+    "by "
+    "lesion radius and by finding, and BLEU-1 to 4 and ROUGE-L of the text. A score means little without its "
+    "controls: a constant report, a random training report, and reports generated from shuffled or blank "
+    "images.\n"
+    "\n"
+    "Examples:\n"
+    "  pcrl-score --truth test/annotations.json --reports reports.jsonl\n"
+    "  pcrl-score --truth test --reports reports.jsonl --train train --control shuffled=shuffled.jsonl "
+    "--control blank=blank.jsonl\n"
+    "  pcrl-score --truth test --reports reports.jsonl --json | python3 -m json.tool\n"
+    "\n"
+    "Exit codes: 0 ok, 1 usage, 2 bad input, 3 cannot read or write, 6 out of memory.";
+
+static void add_control(Options *o, const char *arg, struct argp_state *state)
+{
+    const char *equals = strchr(arg, '=');
+    size_t n = equals ? (size_t)(equals - arg) : 0;
+    if (!n || !equals[1] || n >= sizeof o->control[0].name)
+        argp_error(state, "--control: expected NAME=FILE, found '%s'", arg);
+    else if (o->n_controls == MAX_CONTROLS)
+        argp_error(state, "--control: at most %d", MAX_CONTROLS);
+    else {
+        Control *c = &o->control[o->n_controls++];
+        memcpy(c->name, arg, n);
+        c->name[n] = 0;
+        c->path = equals + 1;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    Options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case 't': o->truth = arg; return 0;
+    case 'r': o->reports = arg; return 0;
+    case 'n': o->train = arg; return 0;
+    case 'c': add_control(o, arg, state); return 0;
+    case 'k': o->tokenizer = arg; return 0;
+    case KEY_BOOTSTRAP: o->bootstrap = (int)cli_int_option(state, "--bootstrap", arg, 2, 1000000); return 0;
+    case KEY_PARTIAL: o->partial = true; return 0;
+    case KEY_JSON: o->json = true; return 0;
+    case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
+    case ARGP_KEY_END:
+        if (!o->truth) argp_error(state, "--truth is missing");
+        if (!o->reports) argp_error(state, "--reports is missing");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static ScoreSystem *next_system(ScoreSystem *systems, int *n, const char *name, const char *how)
+{
+    ScoreSystem *s = &systems[(*n)++];
+    snprintf(s->name, sizeof s->name, "%s", name);
+    snprintf(s->how, sizeof s->how, "%s", how);
+    return s;
+}
+
+static ScoreSystem *control_system(ScoreSystem *systems, int *n, const Control *c)
+{
+    char how[256];
+    snprintf(how, sizeof how, "the reports of %s", c->path);
+    return next_system(systems, n, c->name, how);
+}
+
+/* The two controls that need only training reports. */
+static bool training_controls(const Options *o, const ScoreTruth *t, const Bpe *b, ScoreSystem *systems, int *n,
+                              Error *e)
+{
+    Ctrg *train = score_open_annotations(o->train, e);
+    const char **reports = calloc((size_t)t->n + 1, sizeof *reports), *constant;
+    int tried;
+    char how[256];
+    bool ok = train != NULL;
+    if (ok && !reports) ok = error_set(e, ERROR_MEMORY, "no memory for %d reports", t->n);
+    ok = ok && score_best_constant(t, train, &constant, &tried, e);
+    if (ok) {
+        for (int i = 0; i < t->n; i++) reports[i] = constant;
+        snprintf(how, sizeof how,
+                 "one report for every study: of %d training reports (the 40 commonest and the first 400) the "
+                 "one with "
+                 "the best F1 on these very studies",
+                 tried);
+        ok = score_system(t, (char *const *)reports, b, o->bootstrap, o->common.seed,
+                          next_system(systems, n, "constant", how), e);
+    }
+    if (ok) {
+        Rng rng = rng_open(o->common.seed, "random training report");
+        for (int i = 0; i < t->n; i++) reports[i] = train->study[rng_below(&rng, train->n)].findings;
+        ok = score_system(t, (char *const *)reports, b, o->bootstrap, o->common.seed,
+                          next_system(systems, n, "random", "a training report drawn at random for each study"),
+                          e);
+    }
+    free(reports);
+    ctrg_free(train);
+    return ok;
+}
+
+static bool file_system(const Options *o, const ScoreTruth *t, const char *path, const Bpe *b, ScoreSystem *s,
+                        Error *e)
+{
+    char **reports;
+    if (!score_read_reports(path, t, false, o->partial, &reports, e)) return false;
+    bool ok = score_system(t, reports, b, o->bootstrap, o->common.seed, s, e);
+    score_reports_free(reports, t->n);
+    return ok;
+}
+
+/* Drops the studies without a report. */
+static bool keep_reported(const Options *o, ScoreTruth *t, Error *e)
+{
+    char **reports;
+    int all = t->n;
+    if (!score_read_reports(o->reports, t, true, true, &reports, e)) return false;
+    score_keep_reported(t, reports);
+    score_reports_free(reports, t->n);
+    if (t->n < all)
+        cli_note("scoring %d of %d studies: the others have no report in %s", t->n, all, o->reports);
+    return true;
+}
+
+static bool print(const Options *o, const ScoreTruth *t, const ScoreSystem *systems, int n, Error *e)
+{
+    if (o->json) {
+        json_t *j = score_json(t, systems, n);
+        if (!j) return error_set(e, ERROR_MEMORY, "no memory for the scores");
+        json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+        json_decref(j);
+    } else {
+        score_print(stdout, t, systems, n);
+    }
+    if (!fflush(stdout) && !ferror(stdout)) return true;
+    return error_set(e, ERROR_IO, "standard output: cannot write the scores");
+}
+
+static bool run(const Options *o, Error *e)
+{
+    ScoreTruth truth = {0};
+    ScoreSystem systems[3 + MAX_CONTROLS] = {0};
+    int n = 0;
+    Bpe *b = o->tokenizer ? bpe_open(o->tokenizer, e) : NULL;
+    if (o->tokenizer && !b) return false;
+    Ctrg *c = score_open_annotations(o->truth, e);
+    bool ok = c && score_truth(c, &truth, e);
+    ctrg_free(c);
+    ok = ok && (!o->partial || keep_reported(o, &truth, e)) &&
+         file_system(o, &truth, o->reports, b, next_system(systems, &n, "model", ""), e) &&
+         (!o->train || training_controls(o, &truth, b, systems, &n, e));
+    for (int i = 0; ok && i < o->n_controls; i++)
+        ok = file_system(o, &truth, o->control[i].path, b, control_system(systems, &n, &o->control[i]), e);
+    if (ok) ok = print(o, &truth, systems, n, e);
+    score_truth_free(&truth);
+    bpe_close(b);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
+    static const struct argp argp = {options, parse, NULL, doc, children, NULL, NULL};
+    Options o = {.bootstrap = 1000};
+    Error e = {0};
+    cli_parse(&argp, argc, argv, &o);
+    if (!run(&o, &e)) cli_fail(&e);
+    return 0;
+}
