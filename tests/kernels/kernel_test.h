@@ -6,6 +6,9 @@
 #define TESTS_KERNELS_KERNEL_TEST_H
 #include "kernels/ops.h"
 
+/* Cases name what differs from zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 typedef enum {
     FILL_UNIFORM,    /* f32 in [-1,1) */
     FILL_NONE,       /* an absent optional input (NULL) */
