@@ -177,19 +177,38 @@ static bool add_pairs(Trainer *t, const Word *w, int sign)
     return true;
 }
 
-/* The commonest pair, on ties the one with the smaller left, then right id. False when none occurs twice. */
+/* Whether a pair may become a token: whole characters, or a prefix of one. So no token joins the rest of one
+ * character with the next, and 左, 右 and 双 are tokens before anything longer that holds them is. */
+static bool mergeable(const Trainer *t, int32_t left, int32_t right)
+{
+    const Token *l = &t->tokens[left], *r = &t->tokens[right];
+    size_t whole = utf8_valid_prefix(l->bytes, l->n);
+    if (whole == l->n) return utf8_valid_prefix(r->bytes, r->n) == r->n;
+    if (whole || l->n + r->n > 4) return false;
+    char joined[4];
+    int32_t c;
+    memcpy(joined, l->bytes, l->n);
+    memcpy(joined + l->n, r->bytes, r->n);
+    return (size_t)utf8_next(joined, l->n + r->n, &c) == l->n + r->n && c != UTF8_INVALID;
+}
+
+/* The commonest mergeable pair, on ties the one with the smaller left, then right id. False when none occurs
+ * twice. */
 static bool best_pair(const Trainer *t, int32_t *left, int32_t *right)
 {
-    const PairCount *best = NULL;
+    PairCount best = {0, 1};
+    *left = *right = -1;
     for (size_t i = 0; i < t->pairs_size; i++) {
         const PairCount *p = &t->pairs[i];
-        if (!p->pair || p->count < 2) continue;
-        if (!best || p->count > best->count || (p->count == best->count && p->pair < best->pair)) best = p;
+        if (!p->pair || p->count < best.count || p->count < 2) continue;
+        if (p->count == best.count && p->pair > best.pair) continue;
+        int32_t l = (int32_t)((p->pair - 1) >> 32), r = (int32_t)(p->pair - 1);
+        if (!mergeable(t, l, r)) continue;
+        best = *p;
+        *left = l;
+        *right = r;
     }
-    if (!best) return false;
-    *left = (int32_t)((best->pair - 1) >> 32);
-    *right = (int32_t)(best->pair - 1);
-    return true;
+    return best.pair != 0;
 }
 
 /* Replaces left,right by id throughout a word (left to right). */

@@ -130,6 +130,13 @@ START_TEST(trained_vocabulary)
         check_round_trip(ours, s, strlen(s));
         free(s);
     }
+    for (int32_t id = 256; id < n; id++) { /* whole characters, or a prefix of one */
+        size_t length;
+        const char *token = bpe_token(ours, id, &length);
+        int32_t c;
+        bool prefix = (size_t)utf8_next(token, length, &c) == length && c == UTF8_PARTIAL;
+        ck_assert_msg(prefix || utf8_valid_prefix(token, length) == length, "token %d", id);
+    }
     /* It compresses: a known sentence takes far fewer ids than bytes. */
     const char *known = "左侧基底节区见小片状低密度影，边缘欠清晰，中线结构居中。";
     int32_t *ids;
