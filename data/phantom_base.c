@@ -12,7 +12,9 @@ static float ellipse(float x, float y, float cx, float cy, float rx, float ry)
 float draw_vault(const Slice *s, const Point *p, float out, float hu)
 {
     const Head *h = &s->plan->head;
-    float bone = soft(-p->in, s->pixel) * soft(-out, s->pixel);
+    if (p->in > s->pixel && out < -s->pixel) return hu;
+    float bone =
+        soft(-p->in, s->pixel) * soft(-out, s->pixel) * soft(s->t + 0.7f, 1); /* the vault ends at the base */
     if (bone > 0) {
         float middle = lesser(-p->in, -out); /* depth in the bone: cortex outside, diploe within */
         hu = mix(hu, mix(1150, 480, soft(middle - 1.8f, 1.2f)), bone);
@@ -69,29 +71,36 @@ static float draw_temporal_bones(const Slice *s, const Point *p, float ax, float
     return mix(hu, -600, canal * petrous);
 }
 
+/* Muscle with fat between, the jaw, and air in nose, antra and throat: below t = 0, in front of the fossa. */
+static float face(const Slice *s, float x, float y, float cell)
+{
+    float t = s->t, ax = fabsf(x), gx, gy;
+    float strands = lattice_noise(s->plan->head.folds + 27, x / 9, y / 9, t * 0.5f, &gx, &gy);
+    float hu = mix(-70, 55, soft(strands + 0.15f, 0.3f));
+    float antrum = ellipse(ax, y, 25, 42, 14, 17) - 2 * greater(0, fabsf(t + 4) - 3);
+    hu = mix(hu, 650, soft(antrum + 1.8f, s->pixel));
+    hu = mix(hu, -950, soft(antrum, s->pixel));
+    float nose = lesser(11 - ax, 26 - fabsf(y - 42));
+    hu = mix(hu, ax < 1.3f || cell > 0.25f ? 60 : -950, soft(nose, 2));
+    hu = mix(hu, -950, soft(ellipse(ax, y, 0, 7, 13, 7), 2));
+    float jaw = fabsf(ellipse(ax, y, 47, 12, 5, 11));
+    return mix(hu, 950, soft(2.5f - jaw, 1.5f) * soft(ax - 40, 2));
+}
+
 /* Below t = 0 the cavity is the posterior fossa alone, closing towards the foramen magnum. */
 static float draw_below(const Slice *s, const Point *p, float hu)
 {
-    float t = s->t, x = p->x0, y = p->y0, ax = fabsf(x);
-    float close = greater(0.16f, 1 + 0.145f * t); /* relative size of the fossa */
-    float cavity = ellipse(x, y, 0, -30 + 4 * t, 48 * close, 36 * close);
-    float blend = soft(-t, 1);
+    float t = s->t, x = p->x0, y = p->y0, ax = fabsf(x), blend = soft(-t, 1);
     if (blend <= 0) return hu;
+    float close = greater(0.2f, 1 + 0.135f * t); /* relative size of the fossa */
+    float cavity = ellipse(x, y, 0, -32 + 0.5f * t, 46 * close, 36 * close);
     float gx, gy, cell = lattice_noise(s->plan->head.folds + 25, x / 3, y / 3, t, &gx, &gy);
-    float face =
-        mix(-60, 50, soft(lattice_noise(s->plan->head.folds + 27, x / 9, y / 9, t * 0.5f, &gx, &gy), 0.3f));
-    float bone = soft(cavity + 7, s->pixel);
-    float low = mix(face, 750 + 250 * cell, bone);
-    low = mix(low, cell > 0 ? -700 : 600, soft(ellipse(ax, y, 52, -28, 11, 15), 2) * soft(t + 6, 2));
-    float antrum = ellipse(ax, y, 26, 44, 15, 17);
-    low = mix(low, 600, soft(antrum + 2, s->pixel));
-    low = mix(low, -950, soft(antrum, s->pixel));
-    float nose = lesser(13 - ax, 26 - fabsf(y - 44));
-    low = mix(low, fabsf(x) < 1.5f || cell > 0.25f ? 60 : -950, soft(nose, 2));
-    low = mix(low, -950, soft(ellipse(ax, y, 0, 8, 14, 8), 2));                                  /* throat */
-    low = mix(low, 900, soft(3 - fabsf(ellipse(ax, y, 52, 10, 5, 9)), 1.5f) * soft(ax - 44, 2)); /* jaw */
+    float low = face(s, x, y, cell);
+    low = mix(low, cell > 0 ? -700 : 650,
+              soft(ellipse(ax, y, 50, -24, 10, 14), 2) * soft(t + 5, 2)); /* mastoid */
+    low = mix(low, 800 + 250 * cell, soft(cavity + 6.5f, s->pixel));
     low = mix(low, hu, soft(cavity, s->pixel));
-    return mix(hu, low, blend * soft(p->in + 4, 2));
+    return mix(hu, low, blend);
 }
 
 float draw_base(const Slice *s, const Point *p, float hu)
@@ -106,7 +115,7 @@ float draw_base(const Slice *s, const Point *p, float hu)
             hu = mix(hu, 850, soft(1.6f - fabsf(front), s->pixel) * soft(p->in, 2));
         }
         float sphenoid = ellipse(ax, p->y0, 7.5f, 15, 8.5f, 9) - 4 * greater(0, t - 1.4f);
-        hu = mix(hu, 700, soft(sphenoid + 2.2f, s->pixel));
+        hu = mix(hu, 700, soft(sphenoid + 2.2f, s->pixel) * soft(2.9f - t, 0.6f));
         hu = mix(hu, -950, soft(sphenoid, s->pixel));
         float clivus = ellipse(p->x0, p->y0, 0, 7.5f, 11, 4) - 3 * greater(0, t - 1.8f);
         hu = mix(hu, 650, soft(clivus, s->pixel));

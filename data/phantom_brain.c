@@ -27,9 +27,10 @@ float lattice_noise(uint32_t key, float x, float y, float z, float *dx, float *d
     float su = u * u * (3 - 2 * u), sv = v * v * (3 - 2 * v), sw = w * w * (3 - 2 * w);
     float a[2][2]; /* [y][x], already mixed along z */
     for (int j = 0; j < 2; j++)
-        for (int i = 0; i < 2; i++)
-            a[j][i] =
-                mix(lattice_value(key, ix + i, iy + j, iz), lattice_value(key, ix + i, iy + j, iz + 1), sw);
+        for (int i = 0; i < 2; i++) {
+            a[j][i] = lattice_value(key, ix + i, iy + j, iz);
+            if (sw > 0) a[j][i] = mix(a[j][i], lattice_value(key, ix + i, iy + j, iz + 1), sw);
+        }
     float low = mix(a[0][0], a[0][1], su), high = mix(a[1][0], a[1][1], su);
     *dx = 6 * u * (1 - u) * mix(a[0][1] - a[0][0], a[1][1] - a[1][0], sv);
     *dy = 6 * v * (1 - v) * (high - low);
@@ -114,14 +115,15 @@ void draw_cortex(const Slice *s, const Point *p, Tissue *o)
     const Plan *plan = s->plan;
     const Head *h = &plan->head;
     float crowd = 1 - 0.75f * plan->crowding[p->side];
-    bool blood = plan->found.side[FIND_SUBARACHNOID_HIGH] & (p->side == 0 ? SIDE_LEFT : SIDE_RIGHT);
+    bool blood =
+        (plan->found.side[FIND_SUBARACHNOID_HIGH] & (p->x0 > 0 ? SIDE_LEFT : SIDE_RIGHT)) && has_blood(s->t);
     float fold = 99, depth = 0, wide = 0;
     if (p->d < 24) {
         float gx, gy;
         float vary = lattice_noise(h->folds + 3, p->angle * 2.6f, s->t * 0.25f, 0, &gx, &gy);
         depth = (12.5f + 6.5f * vary) * (s->t < 5 ? 0.6f : s->t < 14 ? 0.85f : 1);
     }
-    if (p->d < depth + 6) {
+    if (p->d < depth + 4) {
         fold = fold_distance(s, p, h->folds);
         float taper = 1 - 0.55f * lesser(1, greater(0, p->d / (depth + 1)));
         float level = s->t < 6 ? 0.7f : s->t < 15 ? 0.8f : 1;
@@ -134,8 +136,7 @@ void draw_cortex(const Slice *s, const Point *p, Tissue *o)
         o->sulcus = band(fold, wide, s->pixel) * soft(depth - p->d, 2 * s->pixel);
     }
     float from_fluid = lesser(p->d, p->d < depth + 2.5f ? fold - wide : 99);
-    float gx, gy, cloud = lattice_noise(h->folds + 5, p->x / 13, p->y / 13, s->t * 0.4f, &gx, &gy);
-    o->hu = mix(h->white + 1.4f * cloud, h->grey, soft(3.2f - from_fluid, 3.2f) * (0.8f + 0.25f * cloud));
+    o->hu = mix(h->white + 1.4f * p->cloud, h->grey, soft(3.2f - from_fluid, 3.2f) * (0.8f + 0.25f * p->cloud));
     cover(&o->sulcus, soft((plan->found.side[FIND_SULCI_WIDENED] ? 0.5f : 0.2f) - p->d, s->pixel));
     draw_fissure(s, p, o);
 }
@@ -240,6 +241,7 @@ static void draw_cerebellum(const Slice *s, const Point *p, Tissue *o)
     float lobe = ellipse(p->ax, p->y, 22 * small, -45, 28 * small, 24 * small);
     float worm = ellipse(p->ax, p->y, 0, -46, 14, 20 * small);
     float inside = greater(lobe, worm);
+    if (inside < -6) return;
     float leaves =
         sinf(sqrtf(square(p->ax - 6) + square(p->y + 20)) * 1.5f + h->wave[2] + 0.8f * sinf(p->ax * 0.3f));
     o->hu = mix(o->hu, h->grey - 2.5f + 1.5f * leaves, here * soft(inside, 2));

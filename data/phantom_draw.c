@@ -22,30 +22,37 @@ static float pushed(const Slice *s, float x, float y)
     return sum;
 }
 
-static void tabulate_warp(const Plan *plan, float t, Warp *w)
+static void tabulate_warp(const Plan *plan, float t, Warp w[WARP_CELLS][WARP_CELLS])
 {
+    uint32_t key = plan->head.folds;
     float gx, gy;
     for (int j = 0; j < WARP_CELLS; j++)
         for (int i = 0; i < WARP_CELLS; i++) {
-            float x = (float)i * (WARP_MM / 19), y = (float)j * (WARP_MM / 19);
-            w->x[j][i] = 1.9f * lattice_noise(plan->head.folds + 31, x, y, t * 0.3f, &gx, &gy);
-            w->y[j][i] = 2.2f * lattice_noise(plan->head.folds + 33, x, y, t * 0.3f, &gx, &gy);
+            float x = (float)i * WARP_MM, y = (float)j * WARP_MM;
+            w[j][i].x = 1.9f * lattice_noise(key + 31, x / 19, y / 19, t * 0.3f, &gx, &gy);
+            w[j][i].y = 2.2f * lattice_noise(key + 33, x / 19, y / 19, t * 0.3f, &gx, &gy);
+            w[j][i].cloud = lattice_noise(key + 5, x / 13, y / 13, t * 0.4f, &gx, &gy);
+            w[j][i].faint = lattice_noise(key + 9, x / 16, y / 16, t * 0.7f, &gx, &gy);
         }
 }
 
-static void warp_at(const Warp *w, float x, float y, float *dx, float *dy)
+static Warp mix_warp(Warp a, Warp b, float k)
+{
+    return (Warp){mix(a.x, b.x, k), mix(a.y, b.y, k), mix(a.cloud, b.cloud, k), mix(a.faint, b.faint, k)};
+}
+
+static Warp warp_at(Warp w[WARP_CELLS][WARP_CELLS], float x, float y)
 {
     float half = 0.5f * (WARP_CELLS - 1), u = x / WARP_MM + half, v = y / WARP_MM + half;
     int i = (int)u, j = (int)v;
-    if (u < 0 || v < 0 || i >= WARP_CELLS - 1 || j >= WARP_CELLS - 1) return;
+    if (u < 0 || v < 0 || i >= WARP_CELLS - 1 || j >= WARP_CELLS - 1) return (Warp){0};
     u -= (float)i;
     v -= (float)j;
-    *dx += mix(mix(w->x[j][i], w->x[j][i + 1], u), mix(w->x[j + 1][i], w->x[j + 1][i + 1], u), v);
-    *dy += mix(mix(w->y[j][i], w->y[j][i + 1], u), mix(w->y[j + 1][i], w->y[j + 1][i + 1], u), v);
+    return mix_warp(mix_warp(w[j][i], w[j][i + 1], u), mix_warp(w[j + 1][i], w[j + 1][i + 1], u), v);
 }
 
 /* Edges are never sharper than the scanner: 1.1 mm. */
-static Slice slice_at(const Plan *plan, const Warp *warp, float t, float pixel)
+static Slice slice_at(const Plan *plan, Warp (*warp)[WARP_CELLS], float t, float pixel)
 {
     Slice s = {.plan = plan,
                .warp = warp,
@@ -74,13 +81,16 @@ static float table_radius(const Head *h, float x, float y)
     return powf(powf(u, h->power) + powf(v, h->power), 1 / h->power) + 1e-4f;
 }
 
-/* Thickness of the vault: thick in front and behind, thin at the temples. */
-static float bone_thickness(const Slice *s, const Point *p)
+/* Thickness of the vault: thick in front and behind, thin at the temples. Only the mean is needed far inside.
+ */
+static float bone_thickness(const Slice *s, const Point *p, bool near_bone)
 {
     const Head *h = &s->plan->head;
-    float side = square(sinf(p->angle)), thick = h->skull * (1.25f - 0.4f * side);
+    float side = square(p->x0 / p->r), thick = h->skull * (1.25f - 0.4f * side);
+    if (!near_bone) return thick;
     thick *=
         1 + 0.09f * sinf(3 * p->angle + h->wave[0] + 0.4f * s->t) + 0.06f * sinf(7 * p->angle + h->wave[1]);
+    if (fabsf(p->x0) > 45 || s->t > 11) return thick;
     float near = expf(-square(p->x0 / 15) * 0.5f);
     if (p->y0 < 0) thick += 4 * near * expf(-square((s->t - 3.5f) / 2.2f) * 0.5f); /* occipital protuberance */
     if (p->y0 > 0) thick += (h->frontal_sinus ? 7 : 2) * near * expf(-square((s->t - 4.5f) / 2) * 0.5f);
@@ -99,10 +109,15 @@ static Point point_at(const Slice *s, const Pixel *q)
 {
     const Plan *plan = s->plan;
     Point p = {.x0 = q->x, .y0 = q->y, .r = q->r, .angle = q->angle};
-    p.in = q->r / q->relative * s->inner - q->r - bone_thickness(s, &p);
+    float table = q->r / q->relative * s->inner - q->r;
+    p.in = table - bone_thickness(s, &p, table < 45);
     p.x = q->x + (plan->n_pushes ? pushed(s, q->x, q->y) : 0);
     p.y = q->y - plan->head.tilt * (s->t - 12);
-    warp_at(s->warp, q->x, q->y, &p.x, &p.y);
+    Warp w = warp_at(s->warp, q->x, q->y);
+    p.x += w.x;
+    p.y += w.y;
+    p.cloud = w.cloud;
+    p.faint = w.faint;
     p.ax = fabsf(p.x);
     p.side = p.x < 0;
     float deep = p.in;
@@ -123,7 +138,7 @@ static float draw_fluid(const Slice *s, const Point *p, const Tissue *o, uint32_
     float outside = greater(o->sulcus * 0.9f, o->cistern), hu = o->hu;
     Side side = p->x0 > 0 ? SIDE_LEFT : SIDE_RIGHT;
     bool inside = p->in > 0;
-    if ((plan->found.side[FIND_SUBARACHNOID_HIGH] & side) && s->t > 3 && s->t < 19) {
+    if ((plan->found.side[FIND_SUBARACHNOID_HIGH] & side) && has_blood(s->t)) {
         float clot = lesser(1, outside * 1.6f) * (1 - o->ventricle);
         hu = mix(hu, mix(plan->head.csf, plan->blood_hu, lesser(1, 1.5f * clot)), clot);
         mark(plan, FIND_SUBARACHNOID_HIGH, inside && clot > 0.6f, side == SIDE_RIGHT, bits);
@@ -239,9 +254,9 @@ static void add_noise(const Phantom *p, float *grain, float sd, int k)
 static void draw_slice(const Plan *plan, const Pixel *pixels, float *grain, Phantom *p, int k)
 {
     float t = (float)p->level[k], pixel = (float)p->pixel_mm;
-    Warp warp;
-    tabulate_warp(plan, t, &warp);
-    Slice s = slice_at(plan, &warp, t, pixel);
+    Warp warp[WARP_CELLS][WARP_CELLS];
+    tabulate_warp(plan, t, warp);
+    Slice s = slice_at(plan, warp, t, pixel);
     size_t n = (size_t)p->size * (size_t)p->size;
     for (size_t i = 0; i < n; i++) {
         float *hu = &p->hu[k * n + i];

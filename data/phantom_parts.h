@@ -89,23 +89,23 @@ static inline float soft(float distance, float width)
 }
 static inline float mix(float from, float to, float amount) { return from + amount * (to - from); }
 
-/* A smooth displacement of a few mm that makes every patient's anatomy a little irregular, tabulated every
- * WARP_MM over the image. */
+/* What makes every patient's anatomy a little irregular, tabulated every WARP_MM over the image: a smooth
+ * displacement of about 2 mm, clouds in the white matter, and how steeply the folds cross the slice. */
 enum { WARP_CELLS = 28 };
 #define WARP_MM 8.0f
 typedef struct Warp {
-    float x[WARP_CELLS][WARP_CELLS], y[WARP_CELLS][WARP_CELLS];
+    float x, y, cloud, faint;
 } Warp;
 
 /* What every pixel of one slice shares. */
 typedef struct Slice {
     const Plan *plan;
-    const Warp *warp;
-    float t, pixel;     /* pixel: mm, the width of edges */
-    float outer, inner; /* sizes of the tables at this level */
-    float steep;        /* cosine of the inner table's slope: true depth / depth in the slice */
-    float narrowed[2];  /* width of the left, right ventricle relative to its own */
-    float pushed;       /* largest displacement at this level */
+    Warp (*warp)[WARP_CELLS]; /* [WARP_CELLS][WARP_CELLS], rows along y */
+    float t, pixel;           /* pixel: mm, the width of edges */
+    float outer, inner;       /* sizes of the tables at this level */
+    float steep;              /* cosine of the inner table's slope: true depth / depth in the slice */
+    float narrowed[2];        /* width of the left, right ventricle relative to its own */
+    float pushed;             /* largest displacement at this level */
 } Slice;
 
 /* One point of it. */
@@ -114,8 +114,12 @@ typedef struct Point {
     float x, y, ax;         /* in the brain: pushed aside and levelled; ax = |x| */
     float in;               /* depth below the inner table */
     float d;                /* true depth below the brain's surface */
+    float cloud, faint;     /* -1..1 */
     int side;               /* 0 left, 1 right */
 } Point;
+
+/* Levels that subarachnoid blood reaches. */
+static inline bool has_blood(float t) { return t > 3 && t < 19; }
 
 /* What the brain part found at a point. */
 typedef struct Tissue {

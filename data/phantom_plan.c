@@ -154,18 +154,17 @@ static Head sample_head(uint64_t seed)
     return h;
 }
 
-float head_outer(float t)
+/* A dome over the widest level; below the base face and neck narrow slowly. */
+static float table_size(float t, float height)
 {
-    float z = (t / 24 - 0.42f) / 0.655f, q = 1 - z * z;
-    return q > 0.0004f ? sqrtf(q) : 0.02f;
+    float below = t < 0 ? t : 0, z = ((t - below) / 24 - 0.42f) / height, q = 1 - z * z;
+    return (q > 0.0004f ? sqrtf(q) : 0.02f) * (1 + 0.02f * below);
 }
 
+float head_outer(float t) { return table_size(t, 0.655f); }
+
 /* The inner table closes 7 mm below the outer one, so slices near the vertex show thick bone. */
-float head_inner(float t)
-{
-    float z = (t / 24 - 0.42f) / (t > 10 ? 0.605f : 0.655f), q = 1 - z * z;
-    return q > 0.0004f ? sqrtf(q) : 0.02f;
-}
+float head_inner(float t) { return table_size(t, t > 10 ? 0.605f : 0.655f); }
 
 float head_rim(const Head *h, float angle, float t)
 {
