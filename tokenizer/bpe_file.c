@@ -50,8 +50,13 @@ typedef struct Entry {
     bool special;
 } Entry;
 
+enum { MAX_ADDED = 4096 };
+
 static bool read_added(const json_t *added, Entry *entries, size_t n, const char *path, Error *e)
 {
+    if (json_array_size(added) > MAX_ADDED)
+        return error_set(e, ERROR_INPUT, "%s: %zu added tokens, expected at most %d", path,
+                         json_array_size(added), MAX_ADDED);
     for (size_t i = 0; i < json_array_size(added); i++) {
         const json_t *token = json_array_get(added, i);
         const char *content;
@@ -65,6 +70,11 @@ static bool read_added(const json_t *added, Entry *entries, size_t n, const char
         if (entries[id].text)
             return error_set(e, ERROR_INPUT, "%s: added tokens '%s' and '%s' have the same id %lld", path,
                              entries[id].text, content, (long long)id);
+        for (size_t j = 0; j < i; j++) {
+            const char *other = json_string_value(json_object_get(json_array_get(added, j), "content"));
+            if (!strcmp(other, content))
+                return error_set(e, ERROR_INPUT, "%s: added token '%s' is listed twice", path, content);
+        }
         if (!*content) return error_set(e, ERROR_INPUT, "%s: added token %lld is empty", path, (long long)id);
         entries[id] = (Entry){content, strlen(content), true};
     }
