@@ -17,6 +17,7 @@ static const uint64_t DEFLATE_RATIO = 1032;
 typedef struct Png {
     const char *path; /* NULL for memory */
     Error *e;
+    bool no_memory; /* an allocation failed: whatever libpng says of the file follows from that */
     jmp_buf fault;
     const uint8_t *in; /* bounded reader: the next byte and how many there are */
     size_t remaining;
@@ -29,7 +30,7 @@ typedef struct Png {
 static void on_error(png_structp png, png_const_charp text)
 {
     Png *p = png_get_error_ptr(png);
-    if (strcmp(text, "out of memory") == 0 || strcmp(text, "Out of memory") == 0)
+    if (p->no_memory)
         error_set(p->e, ERROR_MEMORY, "%s: PNG: out of memory", p->path ? p->path : "picture");
     else
         error_set(p->e, ERROR_INPUT, "%s: PNG: %s", p->path ? p->path : "picture", text);
@@ -55,9 +56,10 @@ static void put(png_structp png, png_bytep src, size_t n)
 {
     Png *p = png_get_io_ptr(png);
     if (n > p->out_room - p->out_used) {
-        uint64_t room;
-        if (!u64_add(p->out_used, n, &room) || !u64_mul(room, 2, &room)) png_error(png, "out of memory");
-        uint8_t *larger = realloc(p->out, room);
+        uint64_t room = 0;
+        bool fits = u64_add(p->out_used, n, &room) && u64_mul(room, 2, &room);
+        uint8_t *larger = fits ? realloc(p->out, room) : NULL;
+        p->no_memory = !larger;
         if (!larger) png_error(png, "out of memory");
         p->out = larger;
         p->out_room = room;
@@ -67,11 +69,13 @@ static void put(png_structp png, png_bytep src, size_t n)
 }
 
 static void no_flush(png_structp png) { (void)png; }
-static png_voidp get_memory(png_structp png, png_alloc_size_t n)
+static void *allocate(Png *p, size_t n)
 {
-    (void)png;
-    return malloc(n);
+    void *memory = malloc(n);
+    if (!memory) p->no_memory = true;
+    return memory;
 }
+static png_voidp get_memory(png_structp png, png_alloc_size_t n) { return allocate(png_get_mem_ptr(png), n); }
 static void give_memory(png_structp png, png_voidp p)
 {
     (void)png;
@@ -102,8 +106,8 @@ static void read_pixels(Png *p, png_structp png, png_infop info, size_t file_byt
     /* the smallest packing is one bit a channel before unpacking to eight */
     if (!u64_mul(line, height, &bytes) || !u64_mul(file_bytes, DEFLATE_RATIO * 24, &most) || bytes > most)
         png_error(png, "declares more pixels than its bytes can hold");
-    p->pixel = malloc(bytes);
-    p->row = malloc(height * sizeof *p->row);
+    p->pixel = allocate(p, bytes);
+    p->row = allocate(p, height * sizeof *p->row);
     if (!p->pixel || !p->row) png_error(png, "out of memory");
     for (uint32_t y = 0; y < height; y++) p->row[y] = p->pixel + y * line;
     png_read_image(png, p->row);
@@ -122,7 +126,7 @@ static bool decode(const char *path, const uint8_t *bytes, size_t n, Image *imag
     png_infop volatile info = NULL;
     volatile bool ok = false;
     if (setjmp(p.fault) == 0) {
-        png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, NULL, get_memory,
+        png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, &p, get_memory,
                                        give_memory);
         if (png) info = png_create_info_struct(png);
         if (info) {
@@ -178,7 +182,7 @@ static bool encode(const char *path, const Image *image, uint8_t **bytes, size_t
     png_infop volatile info = NULL;
     volatile bool ok = false;
     if (setjmp(p.fault) == 0) {
-        png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, NULL, get_memory,
+        png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, on_error, on_warning, &p, get_memory,
                                         give_memory);
         if (png) info = png_create_info_struct(png);
         if (info) {

@@ -5,6 +5,19 @@
 enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
+/* Where memory fails jansson may blame the text, so its allocations pass here and leave a mark. They are
+ * malloc's and free's as before. */
+static _Thread_local bool no_memory;
+
+static void *get_memory(size_t n)
+{
+    void *p = malloc(n);
+    if (!p) no_memory = true;
+    return p;
+}
+
+__attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, free); }
+
 /* jansson recurses once a level, so the depth is bounded before it sees the text. Brackets inside strings do
  * not count; text that is not JSON is left to jansson to name. */
 static bool depth_ok(const char *text, size_t n, const char *what, Error *e)
@@ -35,10 +48,10 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
 {
     if (!depth_ok(text, n, what, e)) return NULL;
     json_error_t fault = {0};
+    no_memory = false;
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
     if (value) return value;
-    /* where jansson cannot allocate it fails without a text */
-    if (fault.text[0] == 0 || json_error_code(&fault) == json_error_out_of_memory)
+    if (no_memory)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
     else
         error_set(e, ERROR_INPUT, "%s:%d:%d: not JSON: %s", what, fault.line, fault.column, fault.text);

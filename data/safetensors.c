@@ -150,7 +150,8 @@ static bool parse_entry(const char *path, const char *name, const json_t *value,
 
 static bool parse_meta(SafeTensors *s, json_t *meta, Error *e)
 {
-    if (!json_is_object(meta)) return error_set(e, ERROR_INPUT, "%s: __metadata__ is not an object", s->path);
+    if (!json_is_object(meta))
+        return error_set(e, ERROR_INPUT, "%s: __metadata__: expected an object", s->path);
     size_t n = json_object_size(meta);
     if (n == 0) return true;
     s->meta_key = calloc(n, sizeof *s->meta_key);
@@ -161,7 +162,8 @@ static bool parse_meta(SafeTensors *s, json_t *meta, Error *e)
     json_object_foreach(meta, key, value)
     {
         if (!json_is_string(value))
-            return error_set(e, ERROR_INPUT, "%s: __metadata__: \"%.80s\" is not a string", s->path, key);
+            return error_set(e, ERROR_INPUT, "%s: __metadata__: key \"%.80s\": expected a string", s->path,
+                             key);
         int i = s->n_meta++;
         s->meta_key[i] = copy_text(key);
         s->meta_value[i] = copy_text(json_string_value(value));
@@ -191,11 +193,10 @@ static bool check_layout(SafeTensors *s, uint64_t data_bytes, Error *e)
     for (int i = 0; i < s->n; i++) {
         const StEntry *t = &s->entry[i];
         if (t->offset != end)
-            return error_set(e, ERROR_INPUT, "%s: tensor \"%.80s\": begins at byte %llu of the data, %s %llu",
-                             s->path, t->name, (unsigned long long)t->offset,
-                             t->offset < end ? "overlaps the tensor that ends at"
-                                             : "leaves a hole after the tensor that ends at",
-                             (unsigned long long)end);
+            return error_set(e, ERROR_INPUT,
+                             "%s: tensor \"%.80s\": begins at byte %llu of the data, expected %llu (%s)",
+                             s->path, t->name, (unsigned long long)t->offset, (unsigned long long)end,
+                             t->offset < end ? "an overlap" : "a hole");
         if (!u64_add(end, t->size, &end) || end > data_bytes)
             return error_set(e, ERROR_INPUT,
                              "%s: tensor \"%.80s\": %llu bytes from %llu, the data part has %llu", s->path,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 #include "tests/data/fail_alloc.h"
 
 static char folder[] = "/tmp/test-nifti-XXXXXX";
@@ -216,6 +217,240 @@ START_TEST(writer)
 }
 END_TEST
 
+/* ---- damaged and hostile files ---- */
+
+typedef struct Patch {
+    size_t at, size;
+    uint64_t value;
+} Patch;
+
+enum { F32_NAN = 0x7fc00000, F32_INF = 0x7f800000, F32_ONE = 0x3f800000 };
+
+/* A sound file of the version with these fields changed must be answered with "f: message". */
+static const struct {
+    int version;
+    const char *message;
+    Patch patch[4];
+} bad_files[] = {
+    {1, "not a NIfTI file: header size is 347, expected 348 or 540", {{0, 4, 347}}},
+    {1, "not a NIfTI file: header size is 0, expected 348 or 540", {{0, 4, 0}}},
+    {2, "not a NIfTI file: header size is 541, expected 348 or 540", {{0, 4, 541}}},
+    {1, "magic 00 00 00 00, expected n+1 and 0", {{344, 4, 0}}},
+    {1, "magic 6e 2b 32 00, expected n+1 and 0", {{346, 1, '2'}}},
+    {1, "magic 6e 2b 31 58, expected n+1 and 0", {{347, 1, 'X'}}},
+    {1, "the header of a pair (.hdr, .img), expected both in one .nii", {{345, 1, 'i'}}},
+    {2, "the header of a pair (.hdr, .img), expected both in one .nii", {{5, 1, 'i'}}},
+    {2, "magic 6e 2b 32 00, expected n+2 and 0", {{8, 1, 'X'}}},
+    {1, "dim[0] is 0, expected 2 to 7 dims", {{40, 2, 0}}},
+    {1, "dim[0] is 1, expected 2 to 7 dims", {{40, 2, 1}}},
+    {1, "dim[0] is 8, expected 2 to 7 dims", {{40, 2, 8}}},
+    {1, "dim[0] is 200, expected 2 to 7 dims", {{40, 2, 200}}},
+    {1, "dim[0] is -1, expected 2 to 7 dims", {{40, 2, 0xffff}}},
+    {2, "dim[0] is 200, expected 2 to 7 dims", {{16, 8, 200}}},
+    {2, "dim[0] is -9223372036854775808, expected 2 to 7 dims", {{16, 8, (uint64_t)1 << 63}}},
+    {1, "dim[1] is 0, expected 1 to 4096", {{42, 2, 0}}},
+    {1, "dim[2] is -4, expected 1 to 4096", {{44, 2, 0xfffc}}},
+    {1, "dim[3] is 4097, expected 1 to 4096", {{46, 2, 4097}}},
+    {2, "dim[1] is 1099511627776, expected 1 to 4096", {{24, 8, (uint64_t)1 << 40}}},
+    {2, "dim[3] is -1, expected 1 to 4096", {{40, 8, UINT64_MAX}}},
+    {1, "dim[4] is 2, expected 1 (one volume)", {{40, 2, 4}, {48, 2, 2}}},
+    {1, "dim[7] is 3, expected 1 (one volume)", {{40, 2, 7}, {54, 2, 3}}},
+    {1, "dim[5] is 0, expected 1 (one volume)", {{40, 2, 5}, {50, 2, 0}}},
+    {1, "3 x 4 x 6 voxels of 2 bytes from byte 352, but the file has only 472 bytes", {{46, 2, 6}}},
+    {1,
+     "4096 x 4096 x 4096 voxels of 2 bytes from byte 352, but the file has only 472 bytes",
+     {{42, 2, 4096}, {44, 2, 4096}, {46, 2, 4096}}},
+    {1,
+     "datatype 0, expected 2 (u8), 4 (i16), 8 (i32), 16 (f32), 64 (f64), 256 (i8), 512 (u16) or 768 (u32)",
+     {{70, 2, 0}}},
+    {1,
+     "datatype 32, expected 2 (u8), 4 (i16), 8 (i32), 16 (f32), 64 (f64), 256 (i8), 512 (u16) or 768 (u32)",
+     {{70, 2, 32}}},
+    {1,
+     "datatype 128, expected 2 (u8), 4 (i16), 8 (i32), 16 (f32), 64 (f64), 256 (i8), 512 (u16) or 768 (u32)",
+     {{70, 2, 128}}},
+    {2,
+     "datatype -4, expected 2 (u8), 4 (i16), 8 (i32), 16 (f32), 64 (f64), 256 (i8), 512 (u16) or 768 (u32)",
+     {{12, 2, 0xfffc}}},
+    {1, "bitpix is 8, expected 16 for datatype 4", {{72, 2, 8}}},
+    {1, "bitpix is 0, expected 16 for datatype 4", {{72, 2, 0}}},
+    {2, "bitpix is -16, expected 16 for datatype 4", {{14, 2, 0xfff0}}},
+    {1, "bitpix is 16, expected 64 for datatype 64", {{70, 2, 64}}},
+    {1, "vox_offset is nan, expected a whole number from 352 up", {{108, 4, F32_NAN}}},
+    {1, "vox_offset is inf, expected a whole number from 352 up", {{108, 4, F32_INF}}},
+    {1, "vox_offset is -352, expected a whole number from 352 up", {{108, 4, 0xc3b00000}}},
+    {1, "vox_offset is 0, expected a whole number from 352 up", {{108, 4, 0}}},
+    {1, "vox_offset is 351, expected a whole number from 352 up", {{108, 4, 0x43af8000}}},
+    {1, "vox_offset is 352.5, expected a whole number from 352 up", {{108, 4, 0x43b04000}}},
+    {1, "vox_offset is 3.40282e+38, expected a whole number from 352 up", {{108, 4, 0x7f7fffff}}},
+    {1, "3 x 4 x 5 voxels of 2 bytes from byte 353, but the file has only 472 bytes", {{108, 4, 0x43b08000}}},
+    {1,
+     "3 x 4 x 5 voxels of 2 bytes from byte 4611686018427387904, but the file has only 472 bytes",
+     {{108, 4, 0x5e800000}}},
+    {2, "vox_offset is -1, expected a whole number from 544 up", {{168, 8, UINT64_MAX}}},
+    {2, "vox_offset is 543, expected a whole number from 544 up", {{168, 8, 543}}},
+    {2, "vox_offset is 9.22337e+18, expected a whole number from 544 up", {{168, 8, INT64_MAX}}},
+    {2, "3 x 4 x 5 voxels of 2 bytes from byte 545, but the file has only 664 bytes", {{168, 8, 545}}},
+    {1, "scl_inter is nan, expected a finite number", {{112, 4, F32_ONE}, {116, 4, F32_NAN}}},
+    {1, "scl_inter is inf, expected a finite number", {{112, 4, F32_ONE}, {116, 4, F32_INF}}},
+    {1, "sform: axis 1 has length nan, expected a finite one above 0", {{280, 4, F32_NAN}}},
+    {1, "sform: axis 2 has length inf, expected a finite one above 0", {{300, 4, F32_INF}}},
+    {1, "sform: axis 3 has length 0, expected a finite one above 0", {{320, 4, 0}}},
+    {1, "sform: its axes are not three different directions", {{300, 4, 0}, {284, 4, F32_ONE}}},
+    {1,
+     "qform: axis 1 has length nan, expected a finite one above 0",
+     {{252, 2, 1}, {254, 2, 0}, {256, 4, F32_NAN}}},
+    {1, "qform: axis 2 has length 0, expected a finite one above 0", {{252, 2, 1}, {254, 2, 0}, {84, 4, 0}}},
+    {1, "pixdim: axis 3 has length nan, expected a finite one above 0", {{254, 2, 0}, {88, 4, F32_NAN}}},
+    {1, "spacing 1 is 1000 mm, expected 0.05 to 20", {{123, 1, 1}}},
+    {1, "spacing 1 is 0.001 mm, expected 0.05 to 20", {{123, 1, 3}}},
+    {1, "voxel (0, 0, 0) is 3.40282e+38, expected Hounsfield units", {{112, 4, F32_ONE}, {116, 4, 0x7f7fffff}}},
+};
+
+START_TEST(hostile)
+{
+    Built b = build(bad_files[_i].version, false, 4, 2, ras);
+    for (int p = 0; p < 4 && bad_files[_i].patch[p].size; p++)
+        put(&b, bad_files[_i].patch[p].at, bad_files[_i].patch[p].value, bad_files[_i].patch[p].size);
+    Error e = {0};
+    Volume v;
+    char expected[300];
+    failing.largest = 0;
+    ck_assert_msg(!nifti_parse(b.bytes, b.n, "f", &v, NULL, &e), "read; expected: %s", bad_files[_i].message);
+    ck_assert_uint_lt(failing.largest, 10000);
+    ck_assert_int_eq(e.code, ERROR_INPUT);
+    snprintf(expected, sizeof expected, "f: %s", bad_files[_i].message);
+    ck_assert_str_eq(e.msg, expected);
+}
+END_TEST
+
+/* gzip, whole members; returns the length. */
+static size_t pack(const uint8_t *bytes, size_t n, uint8_t *out, size_t room)
+{
+    z_stream z = {0};
+    ck_assert(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    z.next_in = (uint8_t *)bytes;
+    z.avail_in = (unsigned)n;
+    z.next_out = out;
+    z.avail_out = (unsigned)room;
+    ck_assert(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    deflateEnd(&z);
+    return room - z.avail_out;
+}
+
+START_TEST(packed)
+{
+    Built b = build(1, true, 4, 2, ras);
+    uint8_t out[4096];
+    Error e = {0};
+    Volume v;
+    size_t n = pack(b.bytes, b.n, out, sizeof out);
+    ck_assert_msg(nifti_parse(out, n, "f", &v, NULL, &e), "%s", e.msg);
+    volume_free(&v);
+    for (size_t k = 0; k < n;
+         k++) { /* every prefix, each with its memory to itself for the address sanitizer */
+        uint8_t *part = malloc(k ? k : 1);
+        memcpy(part, out, k);
+        e.code = 0;
+        ck_assert_msg(!nifti_parse(part, k, "f", &v, NULL, &e) && e.code == ERROR_INPUT, "%zu: %s", k, e.msg);
+        free(part);
+    }
+    out[n - 8] ^= 1; /* the checksum */
+    ck_assert(!nifti_parse(out, n, "f", &v, NULL, &e));
+    ck_assert_str_eq(e.msg, "f: gzip: incorrect data check");
+    /* two members, cut inside the header */
+    n = pack(b.bytes, 100, out, sizeof out);
+    n += pack(b.bytes + 100, b.n - 100, out + n, sizeof out - n);
+    ck_assert_msg(nifti_parse(out, n, "f", &v, NULL, &e), "%s", e.msg);
+    volume_free(&v);
+    n = pack(b.bytes, b.n - 1, out, sizeof out);
+    ck_assert(!nifti_parse(out, n, "f", &v, NULL, &e) && e.code == ERROR_INPUT);
+    ck_assert_str_eq(e.msg, "f: ends at byte 471, inside its voxels");
+    n = pack(b.bytes, 200, out, sizeof out);
+    ck_assert(!nifti_parse(out, n, "f", &v, NULL, &e));
+    ck_assert_str_eq(e.msg, "f: ends at byte 200, inside its NIfTI header");
+}
+END_TEST
+
+/* A few hundred bytes that ask for 18 GB. */
+START_TEST(asks_too_much)
+{
+    Built b = build(1, false, 64, 8, ras);
+    put(&b, 42, 1500, 2);
+    put(&b, 44, 1500, 2);
+    put(&b, 46, 1000, 2);
+    uint8_t out[4096];
+    Error e = {0};
+    Volume v;
+    size_t n = pack(b.bytes, 377, out, sizeof out);
+    failing.largest = 0;
+    ck_assert(!nifti_parse(b.bytes, 377, "f", &v, NULL, &e) && e.code == ERROR_INPUT);
+    ck_assert_str_eq(e.msg,
+                     "f: 1500 x 1500 x 1000 voxels of 8 bytes from byte 352, but the file has only 377 bytes");
+    ck_assert(!nifti_parse(out, n, "f", &v, NULL, &e) && e.code == ERROR_INPUT);
+    ck_assert_msg(
+        strstr(e.msg, "1500 x 1500 x 1000 voxels of 8 bytes from byte 352, but it unpacks to at most "), "%s",
+        e.msg);
+    ck_assert_uint_lt(failing.largest, 100000);
+}
+END_TEST
+
+/* Every prefix of plain files of both versions. */
+START_TEST(prefixes)
+{
+    for (int version = 1; version <= 2; version++) {
+        Built b = build(version, false, 4, 2, ras);
+        for (size_t k = 0; k <= b.n; k++) {
+            uint8_t *part = malloc(k ? k : 1);
+            memcpy(part, b.bytes, k);
+            Error e = {0};
+            Volume v = {0};
+            bool ok = nifti_parse(part, k, "f", &v, NULL, &e);
+            ck_assert_msg(k == b.n ? ok : !ok && e.code == ERROR_INPUT, "%zu: %s", k, e.msg);
+            volume_free(&v);
+            free(part);
+        }
+    }
+}
+END_TEST
+
+static Built allocation_sample;
+static uint8_t packed_sample[4096];
+static size_t packed_bytes;
+
+static bool parse_plain(Error *e)
+{
+    Volume v = {0};
+    bool ok = nifti_parse(allocation_sample.bytes, allocation_sample.n, "f", &v, NULL, e);
+    volume_free(&v);
+    return ok;
+}
+static bool parse_packed(Error *e)
+{
+    Volume v = {0};
+    bool ok = nifti_parse(packed_sample, packed_bytes, "f", &v, NULL, e);
+    volume_free(&v);
+    return ok;
+}
+static bool write_packed(Error *e)
+{
+    float hu[2] = {1, 2};
+    Volume v = {.nx = 2, .ny = 1, .nz = 1, .dx = 1, .dy = 1, .dz = 1, .hu = hu};
+    return nifti_write(path, &v, NIFTI_I16, e);
+}
+
+START_TEST(allocations)
+{
+    allocation_sample = build(1, true, 4, 2, ras);
+    packed_bytes = pack(allocation_sample.bytes, allocation_sample.n, packed_sample, sizeof packed_sample);
+    ck_assert_int_ge(fail_each(parse_plain), 2);
+    ck_assert_int_ge(fail_each(parse_packed), 4);
+    snprintf(path, sizeof path, "%s/a.nii.gz", folder);
+    ck_assert_int_ge(fail_each(write_packed), 4);
+    unlink(path);
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return 1;
@@ -225,6 +460,11 @@ int main(void)
     tcase_add_test(t, orientations);
     tcase_add_test(t, qform_scaling_units);
     tcase_add_test(t, writer);
+    tcase_add_loop_test(t, hostile, 0, sizeof bad_files / sizeof *bad_files);
+    tcase_add_test(t, packed);
+    tcase_add_test(t, asks_too_much);
+    tcase_add_test(t, prefixes);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);
