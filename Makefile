@@ -37,6 +37,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+# The page's template is part of the object.
+$(BUILD)/tools/page.o: tools/page.html
+
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
