@@ -14,7 +14,7 @@ extern "C" {
 /* A low-rank update (Hu et al. 2021): y += scale * B (A dropout(x)), A (r,K), B (N,r). */
 typedef struct Lora {
     Tensor *A, *B;
-    float scale, dropout; /* dropout acts only while the tape records */
+    float scale, dropout; /* dropout acts only where tape_drops(t) */
 } Lora;
 
 typedef struct {

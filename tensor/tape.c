@@ -230,7 +230,9 @@ Tensor *tape_checkpoint(Tape *t, TapeFunction *fn, int n_in, Tensor *const *in, 
     *(Checkpoint *)(void *)n->params = (Checkpoint){fn, own, t->calls};
     ArenaMark inner = arena_mark(t->step);
     t->recording = false;
+    t->first_run = true;
     n->out = tape_keep(t, inner, fn(t, n->in, own));
+    t->first_run = false;
     t->recording = true;
     if (n->out->needs_grad) {
         n->prev = t->last;

@@ -41,6 +41,7 @@ struct Tape {
     Arena *step, *scratch;
     Node *last;
     bool recording;       /* false: inference */
+    bool first_run;       /* inside the unrecorded first run of a checkpoint */
     uint64_t seed, calls; /* counter-based dropout: op call number `calls` under `seed` */
     TapeTap *tap;         /* NULL unless somebody listens */
     void *tap_user;
@@ -53,6 +54,10 @@ void tape_init(Tape *t, Arena *step, Arena *scratch, uint64_t seed);
 /* Runs op on its inputs. params (at most NODE_PARAMS bytes) is copied. All inputs on one backend, or dies
  * naming both. The result is never NULL and lives in t->step (or is in[0] for an op that updates). */
 Tensor *op_apply(Tape *t, const Op *op, int n_in, Tensor *const *in, const void *params, size_t bytes);
+
+/* Whether dropout acts: while recording, and in the first run of a checkpoint, which must compute what its
+ * second run will. */
+static inline bool tape_drops(const Tape *t) { return t->recording || t->first_run; }
 
 /* Inside a kernel: memory that is gone when the kernel returns. */
 void *tape_scratch(Tape *t, size_t bytes);
