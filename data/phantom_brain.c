@@ -127,7 +127,7 @@ void draw_cortex(const Slice *s, const Point *p, Tissue *o)
         fold = fold_distance(s, p, h->folds);
         float taper = 1 - 0.55f * lesser(1, greater(0, p->d / (depth + 1)));
         float level = s->t < 6 ? 0.7f : s->t < 15 ? 0.8f : 1;
-        wide = 0.72f * plan->sulcus * crowd * taper * level;
+        wide = 0.78f * plan->sulcus * crowd * taper * level;
         float gx, gy, faint = lattice_noise(h->folds + 9, p->x / 16, p->y / 16, s->t * 0.7f, &gx, &gy);
         if (!blood)
             wide *= greater(0.45f, 1 + 0.5f * faint); /* folds cross the slice at all angles */
@@ -158,7 +158,7 @@ static void draw_sylvian(const Slice *s, const Point *p, Tissue *o)
           here * band(stem, half * (0.75f + 0.35f * soft(p->ax - 42 * in, 12)), s->pixel) * lateral);
     float island = levels(s->t, 6, 11.6f, 1);
     if (island <= 0) return;
-    float arc = fabsf(p->ax - 38.5f * in - 0.004f * square(p->y - 6));
+    float arc = fabsf(p->ax - 38.5f * in - 0.011f * square(p->y - 6));
     o->hu = mix(o->hu, plan->head.grey, island * soft(3.6f - arc, 2) * soft(15 - fabsf(p->y - 6), 3) * 0.9f);
     cover(&o->cistern, island * band(arc, half * 0.7f, s->pixel) * soft(13 - fabsf(p->y - 5), 4));
 }
@@ -191,7 +191,7 @@ static float lateral_ventricle(const Slice *s, const Point *p, float w)
     if (p->ax > 46 || y > 52 || y < -66) return 0;
     float longer = sqrtf(w / s->plan->head.ventricle), grow = greater(0, w - 1);
     longer = lesser(longer, 1.25f);
-    float line = 6.2f + 2.6f * grow + (y > 0 ? 0.0085f : 0.0098f) * y * y + 0.35f * greater(0, t - 12);
+    float line = 6.2f + 2.6f * grow + (y > 0 ? 0.0072f : 0.0082f) * y * y + 0.35f * greater(0, t - 12);
     float slant = 1 / sqrtf(1 + square(0.018f * y));
     float thick = (y < -18 ? 4.3f : 4.6f) * (1 - 0.1f * greater(0, t - 13)) * w;
     if (y > 0)
@@ -199,7 +199,7 @@ static float lateral_ventricle(const Slice *s, const Point *p, float w)
     else
         thick *= 1.06f - square(y / (66 * longer)) + 0.25f * bump(y + 34, 9) * levels(t, 9, 14, 2);
     if (thick <= 0) return 0;
-    float front = (t < 9 ? 37 : 38) * longer, back = 49 * longer - 2.6f * greater(0, t - 12.5f);
+    float front = 38 * longer - 2 * greater(0, t - 13), back = 49 * longer - 3 * greater(0, t - 12);
     float tip = lesser((front - y) / 10, (y + back) / 16); /* the horns end round */
     if (tip <= 0) return 0;
     if (tip < 1) thick *= sqrtf(tip);
@@ -217,6 +217,7 @@ static void draw_ventricles(const Slice *s, const Point *p, Tissue *o)
     o->lateral = lateral_ventricle(s, p, w);
     cover(&o->ventricle, narrow < 1 ? lateral_ventricle(s, p, w * narrow) : o->lateral);
     float third = levels(t, 6, 11.2f, 1), half = (1.5f + 0.12f * (t - 6)) * powf(w, 1.2f) * sqrtf(narrow);
+    half *= greater(0.3f, 1.12f - square((p->y + 3) / 13.5f));
     cover(&o->ventricle, third * band(p->ax, half, s->pixel) * soft(12.5f - fabsf(p->y + 3), 3));
     float smile = fabsf(p->y + 29 - p->ax * 0.4f); /* quadrigeminal cistern */
     cover(&o->cistern, levels(t, 5.8f, 8.8f, 1) * soft(2.6f - smile, s->pixel) * soft(9.5f - p->ax, 3) * 0.9f);

@@ -261,9 +261,10 @@ static void draw_slice(const Plan *plan, const Pixel *pixels, float *grain, Phan
     for (size_t i = 0; i < n; i++) {
         float *hu = &p->hu[k * n + i];
         *hu = draw_pixel(&s, &pixels[i], &p->mask[k * n + i]);
+        if (*hu > 0 && *hu < 90) *hu *= plan->head.gain;
         draw_holder(plan, &pixels[i], pixel, t, hu);
     }
-    add_noise(p, grain, plan->head.noise_sd * (p->size > 300 ? 1.7f : p->size > 160 ? 1.3f : 1), k);
+    add_noise(p, grain, plan->head.noise_sd * (p->size > 300 ? 1.8f : p->size > 160 ? 1.4f : 1), k);
 }
 
 bool phantom_draw(const Plan *plan, Phantom *p, Error *e)

@@ -18,8 +18,8 @@ typedef struct Head {
     float level_offset, tilt;             /* units of t; mm of y per unit of t */
     float ventricle, sulcus, shrink;      /* relative width, relative width, gap between brain and skull */
     float white, grey, csf;               /* HU */
-    float noise_sd, wave[4];
-    uint32_t folds; /* key of the cortical folding */
+    float noise_sd, gain, wave[4];        /* of the scanner: grain, calibration of soft tissue */
+    uint32_t folds;                       /* key of the cortical folding */
     bool pineal, choroid, holder, frontal_sinus;
 } Head;
 

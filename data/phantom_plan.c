@@ -143,8 +143,9 @@ static Head sample_head(uint64_t seed)
     h.shrink = uniform(&r, 0, 0.6);
     h.white = uniform(&r, 26, 29.5);
     h.grey = uniform(&r, 34, 37.5);
-    h.csf = uniform(&r, 4, 10);
-    h.noise_sd = uniform(&r, 3.2, 4.8);
+    h.csf = uniform(&r, 3, 9);
+    h.noise_sd = uniform(&r, 3.2, 5.2);
+    h.gain = uniform(&r, 0.83, 1.04);
     for (int i = 0; i < 4; i++) h.wave[i] = uniform(&r, 0, 6.2831853);
     h.folds = rng_u32(&r);
     h.pineal = chance(&r, 0.4);
