@@ -4,6 +4,14 @@ CC ?= cc
 SAN ?=
 DNNL ?= 1
 DEPS ?= 1
+# What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
+BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
+TEST_PACKAGES = check libsubunit-dev
+DEMO_PACKAGES = invesalius-examples
+MODEL ?= data/mini
+DEMO ?= build/demo
+# All cores, unless the caller said how many.
+JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
 CONFIG := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 0,$(DNNL)),-loops)
 BUILD ?= build/$(CONFIG)
@@ -58,9 +66,20 @@ $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
 	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-.PHONY: all test
+.PHONY: all test tests demo
 .SECONDARY:
-test: $(TOOLS) $(TESTS)
+# The packages come first; only then does a second make look for sources and objects.
+test:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) tests
+
+tests: $(TOOLS) $(TESTS)
 	@set -e; for t in $(TESTS); do echo "== $$t"; BUILD=$(BUILD) $$t; done
+
+demo:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional $(DEMO_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@tools/demo.sh $(BUILD)/bin $(MODEL) $(DEMO)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -144,21 +144,26 @@ static json_t *finding(int f, Side side, const char *state, int slice)
     return json_pack("{s:s, s:s, s:s, s:i}", "text", zh, "english", en, "state", state, "slice", slice);
 }
 
-/* What the truth has and the report has or lacks, then what the report has without ground. */
-static json_t *compare(const PageStudy *s, const FindingSet *truth, const FindingSet *said, const int best[])
+static FindingSet true_findings(const CtrgStudy *t)
 {
+    return t->has_truth ? ctrg_findings(t) : findings_parse(t->findings);
+}
+
+json_t *page_compare(const CtrgStudy *t, const char *report, const int *best)
+{
+    FindingSet truth = true_findings(t), said = findings_parse(report);
     json_t *list = json_array();
     for (int f = 0; f < FINDING_COUNT; f++) {
-        if (truth->side[f] == SIDE_ABSENT) continue;
+        if (truth.side[f] == SIDE_ABSENT) continue;
         int slice = -1;
-        for (int k = 0; k < s->truth->n_truth; k++)
-            if (s->truth->truth[k].finding == f) slice = best[k];
+        for (int k = 0; best && k < t->n_truth; k++)
+            if (t->truth[k].finding == f) slice = best[k];
         json_array_append_new(
-            list, finding(f, truth->side[f], said->side[f] == truth->side[f] ? "hit" : "missed", slice));
+            list, finding(f, truth.side[f], said.side[f] == truth.side[f] ? "hit" : "missed", slice));
     }
     for (int f = 0; f < FINDING_COUNT; f++)
-        if (said->side[f] != SIDE_ABSENT && said->side[f] != truth->side[f])
-            json_array_append_new(list, finding(f, said->side[f], "wrong", -1));
+        if (said.side[f] != SIDE_ABSENT && said.side[f] != truth.side[f])
+            json_array_append_new(list, finding(f, said.side[f], "wrong", -1));
     return list;
 }
 
@@ -174,8 +179,7 @@ static bool add_truth(json_t *o, const PageStudy *s, Error *e)
         json_object_set_new(o, "findings", json_array());
         return true;
     }
-    FindingSet truth = t->has_truth ? ctrg_findings(t) : findings_parse(t->findings),
-               said = findings_parse(report);
+    FindingSet truth = true_findings(t), said = findings_parse(report);
     size_t n = (size_t)SLICES * (size_t)s->size * (size_t)s->size;
     if (t->has_truth && t->width == s->size && t->height == s->size) {
         bool shown[SLICES] = {false};
@@ -192,7 +196,7 @@ static bool add_truth(json_t *o, const PageStudy *s, Error *e)
         for (int k = 0; k < t->n_truth; k++) best[k] = -1;
     json_object_set_new(o, "report", page_clauses(report, &truth, "wrong"));
     json_object_set_new(o, "truth", page_clauses(t->findings, &said, "missed"));
-    json_object_set_new(o, "findings", compare(s, &truth, &said, best));
+    json_object_set_new(o, "findings", page_compare(t, report, best));
     for (int k = t->n_truth - 1; k >= 0; k--)
         if (best[k] >= 0 && finding_kind(t->truth[k].finding)->focal)
             json_object_set_new(o, "start", json_integer(best[k]));

@@ -25,4 +25,8 @@ bool page_write(const char *path, const char *title, const PageStudy *study, int
  * the other side: "hit" (all its claims are there), "wrong" (some is not; `absent` names this state), ""
  * (claims nothing). A list of [text, state]; NULL without memory. */
 json_t *page_clauses(const char *report, const FindingSet *other, const char *absent);
+
+/* The findings of the truth, then those that only the report has: a list of {text, english, state, slice} with
+ * state "hit", "missed" or "wrong". best: for each truth row the slice to show, -1 none; or NULL. */
+json_t *page_compare(const CtrgStudy *truth, const char *report, const int *best);
 #endif

@@ -18,12 +18,14 @@ static const char doc[] =
     "it; only the studies in REPORTS are shown. Research use only, not a medical device.\n\n"
     "Examples:\n"
     "  pcrl-page --out page.html ct reports.jsonl\n"
+    "  pcrl-page --text --studies 3 phantoms phantoms.jsonl\n"
     "  pcrl-page --out page.html --scores scores.json --studies 6 real real.jsonl phantoms phantoms.jsonl\n";
 
-enum { KEY_SCORES = 0x3001, KEY_TITLE, KEY_STUDIES, MAX_SETS = 16, MAX_STUDIES = 200 };
+enum { KEY_SCORES = 0x3001, KEY_TITLE, KEY_STUDIES, KEY_TEXT, MAX_SETS = 16, MAX_STUDIES = 200 };
 
 static const struct argp_option options[] = {
-    {"out", 'o', "FILE", 0, "the page (required)", 0},
+    {"out", 'o', "FILE", 0, "the page", 0},
+    {"text", KEY_TEXT, 0, 0, "print reports beside truths instead", 0},
     {"scores", KEY_SCORES, "FILE", 0, "what pcrl-score --json printed", 0},
     {"title", KEY_TITLE, "TEXT", 0, "heading of the page", 0},
     {"studies", KEY_STUDIES, "N", 0, "at most the first N studies of each data set (default 12)", 0},
@@ -33,6 +35,7 @@ typedef struct Options {
     CliCommon common;
     const char *out, *scores, *title, *folder[MAX_SETS], *reports[MAX_SETS];
     int n_args, limit;
+    bool text;
 } Options;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -42,6 +45,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'o': o->out = arg; return 0;
     case KEY_SCORES: o->scores = arg; return 0;
+    case KEY_TEXT: o->text = true; return 0;
     case KEY_TITLE: o->title = arg; return 0;
     case KEY_STUDIES: o->limit = (int)cli_int_option(state, "--studies", arg, 1, MAX_STUDIES); return 0;
     case ARGP_KEY_ARG:
@@ -50,7 +54,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->n_args++;
         return 0;
     case ARGP_KEY_END:
-        if (!o->out) argp_error(state, "no --out FILE");
+        if (!o->out == !o->text) argp_error(state, "expected --out FILE or --text");
         if (!o->n_args || o->n_args % 2) argp_error(state, "expected pairs of DATASET and REPORTS");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -169,6 +173,26 @@ static bool add_set(Gallery *g, const Ctrg *c, const char *reports, int limit, E
     return ok;
 }
 
+static void print_study(const Shown *s)
+{
+    const CtrgStudy *t = s->study.truth;
+    printf("%s\n  报告 report  %s\n", s->name, s->report);
+    if (!*t->findings) return;
+    printf("  真实 truth   %s\n  ", t->findings);
+    json_t *list = page_compare(t, s->report, NULL);
+    size_t i;
+    const json_t *f;
+    json_array_foreach(list, i, f)
+    {
+        const char *state = json_string_value(json_object_get(f, "state"));
+        const char *mark = !strcmp(state, "hit") ? "✓" : !strcmp(state, "missed") ? "○" : "✗";
+        printf("%s %s (%s)  ", mark, json_string_value(json_object_get(f, "text")),
+               json_string_value(json_object_get(f, "english")));
+    }
+    puts(json_array_size(list) ? "\n" : "no findings on either side\n");
+    json_decref(list);
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
@@ -186,10 +210,11 @@ int main(int argc, char **argv)
         if (!(set[i] = ctrg_open(o.folder[i], NULL, NULL, &e))) cli_fail(&e);
         if (!add_set(&g, set[i], o.reports[i], o.limit, &e)) cli_fail(&e);
     }
+    for (int i = 0; o.text && i < g.n; i++) print_study(&g.shown[i]);
     PageStudy *study = malloc((size_t)(g.n + 1) * sizeof *study);
     if (!study) error_set(&e, ERROR_MEMORY, "no memory for %d studies", g.n);
     for (int i = 0; study && i < g.n; i++) study[i] = g.shown[i].study;
-    if (!study || !page_write(o.out, o.title, study, g.n, scores, &e)) cli_fail(&e);
+    if (!study || (o.out && !page_write(o.out, o.title, study, g.n, scores, &e))) cli_fail(&e);
     for (int i = 0; i < g.n; i++) free(g.shown[i].pixel), free(g.shown[i].hu), free(g.shown[i].report);
     for (int i = 0; i < MAX_SETS; i++) ctrg_free(set[i]);
     free(study);

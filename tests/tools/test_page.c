@@ -38,6 +38,19 @@ START_TEST(clauses)
 }
 END_TEST
 
+START_TEST(comparison)
+{
+    CtrgStudy t = {.findings = (char *)(uintptr_t) "左侧基底节区见片状低密度影，右侧丘脑见片状高密度影。"};
+    json_t *list = page_compare(&t, "左侧基底节区见片状低密度影，左侧丘脑见片状高密度影。", NULL);
+    static const char *const expected[] = {"hit", "missed", "wrong"};
+    ck_assert_int_eq((int)json_array_size(list), 3);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, i), "state")), expected[i]);
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 2), "text")), "左侧丘脑 高密度");
+    json_decref(list);
+}
+END_TEST
+
 /* How often needle occurs. */
 static int count(const char *text, const char *needle)
 {
@@ -122,6 +135,7 @@ int main(void)
     Suite *s = suite_create("page");
     TCase *t = tcase_create("page");
     tcase_add_test(t, clauses);
+    tcase_add_test(t, comparison);
     tcase_add_test(t, self_contained);
     tcase_add_test(t, faults);
     suite_add_tcase(s, t);
