@@ -24,7 +24,7 @@ OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-r
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wsign-compare -Wstrict-prototypes -Wmissing-prototypes
 HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 CFLAGS ?= -g
-ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -fno-math-errno -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
              $(if $(filter 0,$(DNNL)),,-DHAVE_DNNL) $(CFLAGS)
 LDLIBS = -ljansson -lpng -lz -lpcre2-8 $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
 LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(SAN))
