@@ -9,8 +9,7 @@
  * p^T dy. One token against a cache (T = 1) reads keys and values where they lie: packing would cost more than
  * it saves. */
 #include "kernels/ops.h"
-#include "kernels/vec.h"
-#include <math.h>
+#include "kernels/rows.h"
 #include <omp.h>
 #include <string.h>
 
@@ -164,38 +163,6 @@ VEC_FUNCTION(product,
 
 /* ---- rows ---- */
 
-/* s = exp(scale s - shift) for the first n, 0 up to `room` (a multiple of VEC). Returns the sum. */
-VEC_BODY(exp_row_into, (float *s, int64_t n, int64_t room, float scale, float shift, float *sum), {
-    Vec total = {0};
-    for (int64_t j = 0; j < n; j += VEC) {
-        Vec x = VEC_LOAD(s + j) * scale - shift;
-        vec_exp(&x);
-        VEC_STORE(s + j, x);
-        if (j + VEC <= n) total += x;
-    }
-    *sum = vec_sum(&total);
-    for (int64_t j = n - n % VEC; j < n; j++) *sum += s[j];
-    for (int64_t j = n; j < room; j++) s[j] = 0;
-})
-VEC_FUNCTION(exp_row_into, (float *s, int64_t n, int64_t room, float scale, float shift, float *sum),
-             (s, n, room, scale, shift, sum))
-
-VEC_BODY(max_row_into, (const float *s, int64_t n, float *top), {
-    float most = -INFINITY;
-    int64_t j = 0;
-    if (n >= VEC) {
-        Vec m = VEC_LOAD(s);
-        for (j = VEC; j + VEC <= n; j += VEC) {
-            Vec x = VEC_LOAD(s + j);
-            vec_max(&m, &x);
-        }
-        for (int i = 0; i < VEC; i++) most = m[i] > most ? m[i] : most;
-    }
-    for (; j < n; j++) most = s[j] > most ? s[j] : most;
-    *top = most;
-})
-VEC_FUNCTION(max_row_into, (const float *s, int64_t n, float *top), (s, n, top))
-
 /* Scores to probabilities without their common factor, in place; returns that factor, 1/sum, and sets lse. */
 static float softmax_row(float *s, int64_t n, int64_t room, float scale, float *lse)
 {
@@ -205,8 +172,8 @@ static float softmax_row(float *s, int64_t n, int64_t room, float scale, float *
         *lse = -INFINITY;
         return 0;
     }
-    max_row_into(s, n, &top);
-    exp_row_into(s, n, room, scale, scale * top, &sum);
+    row_max(s, n, &top);
+    row_exp(s, s, n, room, scale, scale * top, &sum);
     *lse = scale * top + logf(sum);
     return 1 / sum;
 }
@@ -319,7 +286,7 @@ static void backward_row(const Unit *u, const Node *n, int64_t r, int64_t room, 
     const float *y = (const float *)n->out->data + row_offset(u, r);
     float lse = ((const float *)n->saved[0]->data)[row_lse(u, r)], sum, delta;
     double dot = 0;
-    exp_row_into(p, row_keys(u, r), room, u->scale, lse, &sum);
+    row_exp(p, p, row_keys(u, r), room, u->scale, lse, &sum);
     for (int64_t d = 0; d < u->D; d++) dot += (double)dy[d] * y[d];
     delta = (float)dot;
     for (int64_t j = 0; j < room; j++) ds[j] = p[j] * (ds[j] - delta) * u->scale;

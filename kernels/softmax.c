@@ -1,7 +1,7 @@
 /* y = softmax(scale x) over the last dim, less its maximum. dx = scale y (dy - sum(dy y)). Sums in double.
  * Nothing is saved. */
 #include "kernels/ops.h"
-#include <math.h>
+#include "kernels/rows.h"
 
 Tensor *op_softmax(Tape *t, Tensor *x, float scale)
 {
@@ -25,12 +25,11 @@ void softmax_forward_cpu(Tape *t, Node *n)
 #pragma omp parallel for schedule(static) if (rows * C > 1 << 12)
     for (int64_t i = 0; i < rows; i++) {
         const float *xi = x + i * C;
-        float *yi = y + i * C, top = -INFINITY;
-        double sum = 0;
-        for (int64_t c = 0; c < C; c++) top = fmaxf(top, scale * xi[c]);
-        for (int64_t c = 0; c < C; c++) sum += yi[c] = expf(scale * xi[c] - top);
-        float k = (float)(1 / sum);
-        for (int64_t c = 0; c < C; c++) yi[c] *= k;
+        float *yi = y + i * C, top, sum;
+        for (int64_t c = 0; c < C; c++) yi[c] = scale * xi[c];
+        row_max(yi, C, &top);
+        row_exp(yi, yi, C, C, 1, top, &sum);
+        for (int64_t c = 0; c < C; c++) yi[c] *= 1 / sum;
     }
 }
 

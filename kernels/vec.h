@@ -29,13 +29,14 @@ typedef int32_t VecInt __attribute__((vector_size(64), aligned(4), may_alias));
     static inline __attribute__((always_inline)) void name##_body params __VA_ARGS__
 #if defined(__x86_64__)
 #define VEC_FUNCTION(name, params, args)                                                                       \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) static void name##_avx512 params    \
+    __attribute__((                                                                                            \
+        target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) static inline void name##_avx512 params        \
     {                                                                                                          \
         name##_body args;                                                                                      \
     }                                                                                                          \
-    __attribute__((target("avx2,fma"))) static void name##_avx2 params { name##_body args; }                   \
-    static void name##_plain params { name##_body args; }                                                      \
-    static void name params                                                                                    \
+    __attribute__((target("avx2,fma"))) static inline void name##_avx2 params { name##_body args; }            \
+    static inline void name##_plain params { name##_body args; }                                               \
+    static inline void name params                                                                             \
     {                                                                                                          \
         if (vec_level() == 2)                                                                                  \
             name##_avx512 args;                                                                                \
@@ -46,7 +47,7 @@ typedef int32_t VecInt __attribute__((vector_size(64), aligned(4), may_alias));
     }
 #else
 #define VEC_FUNCTION(name, params, args)                                                                       \
-    static void name params { name##_body args; }
+    static inline void name params { name##_body args; }
 #endif
 
 /* 2: AVX-512, 1: AVX2, 0: neither. */
