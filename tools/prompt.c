@@ -1,0 +1,43 @@
+#include "tools/prompt.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char prompt_before[] = "[Img]";
+const char prompt_after[] = "[/Img][MRG]请观察这组脑CT图像，用中文写出影像所见。";
+
+bool prompt_open(Prompt *p, const char *folder, Error *e)
+{
+    char path[4096];
+    memset(p, 0, sizeof *p);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    p->bpe = bpe_open(path, e);
+    if (!p->bpe) return false;
+    p->bos = bpe_special(p->bpe, "<|begin_of_text|>");
+    p->eos = bpe_special(p->bpe, "<|end_of_text|>");
+    int n_before = 0, n_after = 0;
+    int32_t *ids = NULL;
+    bool ok =
+        (p->bos >= 0 && p->eos >= 0) ||
+        error_set(e, ERROR_INPUT, "%s: no <|begin_of_text|> or <|end_of_text|> among the added tokens", path);
+    ok = ok && bpe_encode(p->bpe, prompt_before, strlen(prompt_before), false, &ids, &n_before, e);
+    ok = ok && bpe_encode(p->bpe, prompt_after, strlen(prompt_after), false, &p->after, &n_after, e);
+    if (ok) {
+        p->before = malloc((size_t)(n_before + 1) * sizeof *p->before);
+        if (!p->before) die("out of host memory");
+        p->before[0] = p->bos;
+        memcpy(p->before + 1, ids, (size_t)n_before * sizeof *ids);
+        p->pcrl = (PcrlPrompt){p->before, p->after, n_before + 1, n_after, p->eos};
+    }
+    free(ids);
+    if (!ok) prompt_close(p);
+    return ok;
+}
+
+void prompt_close(Prompt *p)
+{
+    bpe_close(p->bpe);
+    free(p->before);
+    free(p->after);
+    memset(p, 0, sizeof *p);
+}

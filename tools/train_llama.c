@@ -1,0 +1,302 @@
+/* Stage llama: the small language model, in two parts.
+ *
+ * text: reports of synthetic patients (a fresh one for every sample, no images), most of them after their
+ * findings as keywords in random order, where the visual slots will stand: the decoder learns to write what a
+ * prefix says. slots: the same decoder reads 24 slots, slot s = the sum of learned embeddings of the labels
+ * drawn in slice s, plus noise; labels and text mirrored at random. The slot embeddings are what the head is
+ * warmed up towards (stage pcrl). Slots and warm-up are this project's, for a model too small to have met
+ * prefixes before; preset paper has neither. */
+#include "data/file.h"
+#include "data/phantom.h"
+#include "kernels/ops.h"
+#include "models/llama.h"
+#include "tokenizer/bpe_train.h"
+#include "tools/prompt.h"
+#include "tools/train.h"
+#include "tools/train_data.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOG_EVERY = 25, BPE_TEXTS = 20000, KEYWORD_BYTES = 2048 };
+static const uint64_t text_seeds = 1ull << 40; /* far from every data set's */
+static const double slot_noise = 0.05;
+
+/* The findings of a report as keywords in random order: "左侧基底节区低，脑室扩大". */
+static void keywords(const Phantom *p, Rng *rng, char *out, size_t room)
+{
+    int order[PHANTOM_MAX_TRUTH];
+    size_t at = 0;
+    out[0] = 0;
+    for (int i = 0; i < p->n_truth; i++) {
+        int j = (int)rng_below(rng, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (int i = 0; i < p->n_truth && at < room; i++) {
+        const PhantomTruth *t = &p->truth[order[i]];
+        const FindingKind *k = finding_kind(t->finding);
+        at += (size_t)snprintf(out + at, room - at, "%s%s%s%s", i ? "，" : "", side_name(t->side),
+                               entity_name(k->entity), density_name(k->density));
+    }
+}
+
+static bool make_tokenizer(const TrainOptions *o, Error *e)
+{
+    char path[4096];
+    train_path(path, o->model, "tokenizer.json");
+    if (access(path, F_OK) == 0) return true;
+    cli_note("llama: training a byte-level BPE of %lld ids on %d reports", (long long)o->vocab, BPE_TEXTS);
+    char **text = calloc(BPE_TEXTS, sizeof *text);
+    if (!text) die("out of host memory for %d texts", BPE_TEXTS);
+    PhantomOptions po = phantom_options();
+    Rng rng = rng_open(o->common.seed, "bpe texts");
+    bool ok = file_make_folder(o->model, e);
+    for (int i = 0; ok && i < BPE_TEXTS; i++) {
+        Phantom p;
+        char words[KEYWORD_BYTES];
+        ok = phantom_text_only(text_seeds + rng_u32(&rng), &po, &p, e);
+        if (!ok) break;
+        keywords(&p, &rng, words, sizeof words);
+        if (asprintf(&text[i], "%s%s%s%s", prompt_before, words, prompt_after, p.report) < 0)
+            die("out of host memory");
+        phantom_free(&p);
+    }
+    ok = ok && bpe_train((const char *const *)text, BPE_TEXTS, (int)o->vocab, path, e);
+    for (int i = 0; i < BPE_TEXTS; i++) free(text[i]);
+    free(text);
+    return ok;
+}
+
+typedef struct Sequence {
+    int32_t *ids;
+    int n, predicted; /* the last `predicted` ids are what the loss counts */
+} Sequence;
+
+static void append(Sequence *s, const int32_t *ids, int n)
+{
+    s->ids = realloc(s->ids, (size_t)(s->n + n) * sizeof *s->ids);
+    if (!s->ids) die("out of host memory for a sequence of %d ids", s->n + n);
+    memcpy(s->ids + s->n, ids, (size_t)n * sizeof *ids);
+    s->n += n;
+}
+
+static bool append_text(Sequence *s, const Bpe *bpe, const char *text, Error *e)
+{
+    int32_t *ids;
+    int n;
+    if (!bpe_encode(bpe, text, strlen(text), false, &ids, &n, e)) return false;
+    append(s, ids, n);
+    free(ids);
+    return true;
+}
+
+/* BOS [Img] keywords [/Img][MRG] instruction, report EOS. */
+static bool text_sample(Sequence *s, const Prompt *p, double share, Rng *rng, Error *e)
+{
+    Phantom patient;
+    PhantomOptions po = phantom_options();
+    char words[KEYWORD_BYTES] = "";
+    uint64_t seed = text_seeds + ((uint64_t)rng_u32(rng) << 8);
+    if (!phantom_text_only(seed, &po, &patient, e)) return false;
+    if (rng_unit(rng) < share) keywords(&patient, rng, words, sizeof words);
+    *s = (Sequence){0};
+    append(s, p->pcrl.before, p->pcrl.n_before);
+    bool ok = append_text(s, p->bpe, words, e);
+    append(s, p->pcrl.after, p->pcrl.n_after);
+    int prefix = s->n;
+    ok = ok && append_text(s, p->bpe, patient.report, e);
+    append(s, &p->eos, 1);
+    s->predicted = s->n - prefix;
+    phantom_free(&patient);
+    return ok;
+}
+
+static Tensor *ids_tensor(Tape *t, int ndim, const int64_t *dim, const int32_t *host)
+{
+    Tensor *x = tape_tensor(t, DTYPE_i32, ndim, dim);
+    tensor_upload(x, host);
+    return x;
+}
+
+/* Cross-entropy of B sequences, right-padded, over their predicted ids. */
+static Tensor *text_loss(Tape *t, const Llama *m, const Sequence *s, int64_t B)
+{
+    int64_t T = 0, R = 0;
+    for (int64_t b = 0; b < B; b++) {
+        if (s[b].n - 1 > T) T = s[b].n - 1;
+        R += s[b].predicted;
+    }
+    int32_t *id = calloc((size_t)(B * T), sizeof *id), *length = malloc((size_t)B * sizeof *length),
+            *row = malloc((size_t)R * sizeof *row), *label = malloc((size_t)R * sizeof *label);
+    if (!id || !length || !row || !label) die("out of host memory for a batch");
+    int64_t r = 0;
+    for (int64_t b = 0; b < B; b++) {
+        length[b] = s[b].n - 1;
+        memcpy(id + b * T, s[b].ids, (size_t)length[b] * sizeof *id);
+        for (int i = s[b].n - s[b].predicted; i < s[b].n; i++, r++) {
+            row[r] = (int32_t)(b * T + i - 1);
+            label[r] = s[b].ids[i];
+        }
+    }
+    Tensor *x = llama_embed(t, m, ids_tensor(t, 2, (int64_t[]){B, T}, id));       /* (B,T,D) */
+    Tensor *h = llama_forward(t, m, x, ids_tensor(t, 1, &B, length), NULL, NULL); /* (B,T,D) */
+    Tensor *flat = tensor_reshape(t->step, h, 2, (int64_t[]){B * T, m->config.dim});
+    Tensor *picked = op_select(t, flat, ids_tensor(t, 1, &R, row)); /* (R,D) */
+    Tensor *loss = op_cross_entropy(t, picked, m->head, ids_tensor(t, 1, &R, label), true);
+    free(id);
+    free(length);
+    free(row);
+    free(label);
+    return loss;
+}
+
+static Tensor *text_batch(Trainer *t, const Llama *m, const Prompt *p, const TrainOptions *o, int64_t B,
+                          Error *e)
+{
+    Sequence *s = calloc((size_t)B, sizeof *s);
+    if (!s) die("out of host memory for a batch");
+    bool ok = true;
+    for (int64_t b = 0; ok && b < B; b++) ok = text_sample(&s[b], p, o->prefix_share, &t->rng, e);
+    Tensor *loss = ok ? text_loss(&t->tape, m, s, B) : NULL;
+    for (int64_t b = 0; b < B; b++) free(s[b].ids);
+    free(s);
+    return loss;
+}
+
+/* 24 perfect slots from the labels of each slice. */
+static Tensor *slot_batch(Trainer *t, const Llama *m, const Prompt *p, Tensor *slots, const TrainData *d,
+                          int64_t B, Error *e)
+{
+    int64_t D = m->config.dim, rows = B * CTRG_SLICES;
+    Sequence *s = calloc((size_t)B, sizeof *s);
+    const int32_t **ids = calloc((size_t)B, sizeof *ids);
+    int *n = calloc((size_t)B, sizeof *n);
+    float *y = malloc((size_t)(rows * LABEL_COUNT) * sizeof *y),
+          *noise = malloc((size_t)(rows * D) * sizeof *noise);
+    if (!s || !ids || !n || !y || !noise) die("out of host memory for a batch");
+    bool ok = true;
+    for (int64_t b = 0; ok && b < B; b++) {
+        int64_t k = rng_below(&t->rng, d->n);
+        bool mirror = rng_below(&t->rng, 2);
+        char *text = strdup(d->ctrg->study[k].findings);
+        if (!text) die("out of host memory");
+        if (mirror) findings_mirror_text(text);
+        ok = append_text(&s[b], p->bpe, text, e);
+        free(text);
+        ids[b] = s[b].ids;
+        n[b] = s[b].n;
+        for (int i = 0; i < CTRG_SLICES; i++) {
+            uint64_t labels = d->labels[k * CTRG_SLICES + i];
+            if (mirror) labels = labels_mirror(labels);
+            for (int l = 0; l < LABEL_COUNT; l++)
+                y[(b * CTRG_SLICES + i) * LABEL_COUNT + l] = (float)(labels >> l & 1);
+        }
+    }
+    for (int64_t i = 0; i < rows * D; i++) noise[i] = (float)(slot_noise * rng_normal(&t->rng));
+    Tensor *loss = NULL;
+    if (ok) {
+        Tensor *Y = tape_tensor(&t->tape, DTYPE_f32, 2, (int64_t[]){rows, LABEL_COUNT});
+        Tensor *Z = tape_tensor(&t->tape, DTYPE_f32, 2, (int64_t[]){rows, D});
+        tensor_upload(Y, y);
+        tensor_upload(Z, noise);
+        Tensor *v = op_add(&t->tape, op_matmul(&t->tape, Y, slots, NULL, NULL, false, false), Z); /* (B*24,D) */
+        Tensor *hv = tensor_reshape(t->tape.step, v, 3, (int64_t[]){B, CTRG_SLICES, D});
+        PcrlRows rowset = pcrl_rows(&t->tape, m, hv, &p->pcrl, B, ids, n);
+        loss = op_cross_entropy(&t->tape, rowset.h, m->head, rowset.label, true);
+    }
+    for (int64_t b = 0; b < B; b++) free(s[b].ids);
+    free(s), free(ids), free(n), free(y), free(noise);
+    return loss;
+}
+
+/* One part: text from nothing (data NULL), or slots on top of `from`. */
+static bool run_part(const TrainOptions *o, const Prompt *p, const TrainData *d, const char *from,
+                     const char *to, Error *e)
+{
+    TrainerOptions options = {.stage = d ? "slots" : "llama",
+                              .steps = d          ? o->slot_steps
+                                       : o->steps ? o->steps
+                                                  : 1000,
+                              .warm = 50,
+                              .lr = o->lr > 0 ? o->lr : 1.5e-3,
+                              .floor = 0.01,
+                              .weight_decay = 0.01,
+                              .beta2 = 0.95,
+                              .clip = 1,
+                              .save_every = 200,
+                              .resume = o->resume};
+    char folder[4096];
+    train_path(folder, o->out, options.stage);
+    options.folder = folder;
+    Trainer t;
+    if (!trainer_open(&t, &options, &o->common, e)) return false;
+    Weights w, slot_part;
+    Llama m;
+    int64_t D = o->dim, B = o->batch ? o->batch : 24;
+    LlamaConfig c = {.vocab = bpe_vocab_size(p->bpe),
+                     .dim = D,
+                     .layers = o->layers,
+                     .heads = o->heads,
+                     .kv_heads = o->kv_heads,
+                     .head_dim = D / o->heads,
+                     .ffn = o->ffn,
+                     .norm_eps = 1e-5f,
+                     .rope_theta = 10000};
+    weights_init(&w, &t.weights, &t.state, &t.params, o->common.seed);
+    weights_init(&slot_part, &t.weights, &t.state, &t.params, o->common.seed);
+    w.trainable = slot_part.trainable = true;
+    bool ok = !from || weights_open(&w, from, e);
+    ok = ok && (from ? llama_open(&m, &w, e) : llama_create(&m, &w, c, e));
+    Tensor *slots = NULL, *mean = NULL;
+    if (ok) {
+        if (d)
+            slots = weights_get(&slot_part,
+                                (WeightSpec){{LABEL_COUNT, m.config.dim}, WEIGHT_PLAIN, INIT_NORMAL, 0.1f},
+                                "slots.weight");
+        params_alloc(&t.params);
+        mean = tensor_zeros(&t.state, DTYPE_f32, 1, (int64_t[]){1});
+        trainer_extra(&t, "running_losses", mean);
+        ok = weights_fill(&w, e) && (!d || weights_fill(&slot_part, e)) && trainer_start(&t, e);
+    }
+    while (ok && t.step < options.steps) {
+        Tensor *loss = d ? slot_batch(&t, &m, p, slots, d, B, e) : text_batch(&t, &m, p, o, B, e);
+        if (!(ok = loss)) break;
+        float v;
+        tensor_download(mean, &v);
+        v = (float)running_mean((double)v, tensor_value(loss), t.step + 1, 100);
+        tensor_upload(mean, &v);
+        tape_backward(&t.tape, loss);
+        double lr = trainer_lr(&t);
+        ok = trainer_update(&t, e);
+        if (t.step % LOG_EVERY == 0 || t.step == options.steps)
+            trainer_log(&t, "loss", (double)v, "lr", lr, NULL);
+        cli_progress(&t.progress, t.step, "loss %.4f", (double)v);
+    }
+    cli_progress_end(&t.progress);
+    ok = ok && weights_save((Weights *[]){&w}, 1, false, NULL, to, e);
+    char path[4096];
+    train_path(path, o->out, "slots.safetensors");
+    ok = ok && (!d || weights_save((Weights *[]){&slot_part}, 1, false, NULL, path, e));
+    weights_close(&w);
+    weights_close(&slot_part);
+    trainer_close(&t);
+    return ok;
+}
+
+bool train_llama(const TrainOptions *o, Error *e)
+{
+    char text[4096], final[4096];
+    Prompt p;
+    if (!make_tokenizer(o, e) || !prompt_open(&p, o->model, e)) return false;
+    train_path(text, o->out, "text.safetensors");
+    train_path(final, o->out, "llama.safetensors");
+    bool ok = file_make_folder(o->out, e) && run_part(o, &p, NULL, NULL, o->slot_steps ? text : final, e);
+    if (ok && o->slot_steps) {
+        TrainData *d = train_data_open(o->data, (int)o->studies, false, e);
+        ok = d && run_part(o, &p, d, text, final, e);
+        train_data_close(d);
+    }
+    prompt_close(&p);
+    return ok;
+}
