@@ -8,14 +8,13 @@
 
 typedef struct TrainOptions {
     CliCommon common;
-    const char *data;       /* training data set (folder of pcrl-synth or the like) */
-    const char *validation; /* data set on which choices are made, or NULL */
-    const char *out;        /* run folder */
-    const char *model;      /* model folder: what earlier stages wrote, and where this one writes its part */
-    int64_t steps;          /* 0: the stage's own */
-    int64_t batch;          /* 0: the stage's own */
-    double lr;              /* 0: the stage's own */
-    int64_t studies;        /* at most so many of `data`; 0: all */
+    const char *data;  /* training data set (folder of pcrl-synth or the like) */
+    const char *out;   /* run folder */
+    const char *model; /* model folder: what earlier stages wrote, and where this one writes its part */
+    int64_t steps;     /* 0: the stage's own */
+    int64_t batch;     /* 0: the stage's own */
+    double lr;         /* 0: the stage's own */
+    int64_t studies;   /* at most so many of `data`; 0: all */
     bool resume;
     /* resnet */
     int64_t stem, width[4];
@@ -30,6 +29,7 @@ typedef struct TrainOptions {
     double lora_alpha, lora_dropout;
     int64_t lora_rank;
     const char *cache; /* folder of the feature cache */
+    const char *slots; /* slot embeddings of stage llama, for the warm-up */
 } TrainOptions;
 
 bool train_resnet(const TrainOptions *o, Error *e);

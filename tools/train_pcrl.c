@@ -27,7 +27,7 @@ typedef struct Stage {
     Prompt prompt;
     int32_t **ids; /* [n] findings as tokens */
     int *n_ids;
-    char resnet[PART], llama[PART], slots[PART], warm[PART], heads[PART];
+    char resnet[PART], llama[PART], warm[PART], heads[PART];
 } Stage;
 
 /* A batch of cached features: grid (B*24,14,14,C), pooled (B*24,C), and which studies. */
@@ -135,7 +135,7 @@ static bool run(Stage *s, bool joint, Error *e)
     ok = ok && visual_create(&v, &head, s->features.channels, m.config.dim, s->hv, e);
     ok = ok && (!joint || llama_add_lora(&m, &adapter, (int)o->lora_rank, (float)o->lora_alpha,
                                          (float)o->lora_dropout, e));
-    ok = ok && (joint || weights_open(&slot_part, s->slots, e));
+    ok = ok && (joint || weights_open(&slot_part, o->slots, e));
     Tensor *embedding = NULL, *mean = NULL;
     if (ok) {
         if (!joint)
@@ -211,7 +211,6 @@ bool train_pcrl(const TrainOptions *o, Error *e)
     train_path(s.resnet, o->model, "resnet.safetensors");
     train_path(s.llama, o->model, "llama.safetensors");
     train_path(s.heads, o->model, "pcrl_heads.safetensors");
-    train_path(s.slots, o->out, "slots.safetensors");
     train_path(s.warm, o->out, "warmup.safetensors");
     const Backend *backend = backend_open(o->common.device, e);
     bool ok = backend && file_make_folder(o->out, e) && prompt_open(&s.prompt, o->model, e);
