@@ -1,0 +1,114 @@
+#include "tools/system.h"
+#include "tools/adapter.h"
+#include "tools/features.h"
+#include "tools/train.h"
+#include <stdlib.h>
+#include <string.h>
+
+static bool open_part(Weights *w, System *s, const char *folder, const char *name, Error *e)
+{
+    char path[4096];
+    train_path(path, folder, name);
+    weights_init(w, &s->weights, &s->state, NULL, 0);
+    return weights_open(w, path, e);
+}
+
+static bool open_models(System *s, const char *folder, Error *e)
+{
+    int rank;
+    double alpha, dropout;
+    if (!open_part(&s->resnet_part, s, folder, "resnet.safetensors", e) ||
+        !resnet_open(&s->resnet, &s->resnet_part, e))
+        return false;
+    if (!open_part(&s->llama_part, s, folder, "llama.safetensors", e) ||
+        !llama_open(&s->llama, &s->llama_part, e))
+        return false;
+    weights_init(&s->adapter_part, &s->weights, &s->state, NULL, 0);
+    if (!adapter_open(folder, &s->adapter_part, &rank, &alpha, &dropout, e) ||
+        !llama_add_lora(&s->llama, &s->adapter_part, rank, (float)alpha, (float)dropout, e))
+        return false;
+    if (!open_part(&s->head_part, s, folder, "pcrl_heads.safetensors", e) ||
+        !visual_open(&s->visual, &s->head_part, e))
+        return false;
+    if (s->visual.channels != s->resnet.channels || s->visual.dim != s->llama.config.dim)
+        return error_set(
+            e, ERROR_INPUT,
+            "%s/pcrl_heads.safetensors: the head joins %lld channels to width %lld, expected %lld and %lld",
+            folder, (long long)s->visual.channels, (long long)s->visual.dim, (long long)s->resnet.channels,
+            (long long)s->llama.config.dim);
+    if (!prompt_open(&s->prompt, folder, e)) return false;
+    if (bpe_vocab_size(s->prompt.bpe) > s->llama.config.vocab)
+        return error_set(e, ERROR_INPUT, "%s/tokenizer.json: %d ids, but the language model has %lld", folder,
+                         bpe_vocab_size(s->prompt.bpe), (long long)s->llama.config.vocab);
+    return true;
+}
+
+bool system_open(System *s, const char *folder, const CliCommon *common, Error *e)
+{
+    memset(s, 0, sizeof *s);
+    const Backend *backend = backend_open(common->device, e);
+    const size_t capacity = common->memory ? common->memory : (size_t)16 << 30;
+    bool ok = backend && arena_open(&s->weights, "weights", backend, capacity, e) &&
+              arena_open(&s->state, "state", backend, capacity, e) &&
+              arena_open(&s->step, "step", backend, capacity, e) &&
+              arena_open(&s->scratch, "scratch", backend, capacity, e);
+    if (ok) {
+        tape_init(&s->tape, &s->step, &s->scratch, common->seed);
+        ok = open_models(s, folder, e);
+    }
+    if (!ok) system_close(s);
+    return ok;
+}
+
+void system_close(System *s)
+{
+    prompt_close(&s->prompt);
+    Weights *part[] = {&s->resnet_part, &s->llama_part, &s->adapter_part, &s->head_part};
+    for (int i = 0; i < 4; i++) weights_close(part[i]);
+    arena_close(&s->scratch);
+    arena_close(&s->step);
+    arena_close(&s->state);
+    arena_close(&s->weights);
+    memset(s, 0, sizeof *s);
+}
+
+int64_t system_token_count(const System *s) { return hv_slots(s->visual.mode) * s->visual.dim; }
+
+void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv)
+{
+    Tensor *grid, *pooled;
+    study_features(&s->tape, &s->resnet, pixel, width, height, &grid, &pooled);
+    tensor_download(visual_forward(&s->tape, &s->visual, grid, pooled, false), hv); /* (1,slots,D) */
+    tape_reset(&s->tape);
+}
+
+bool system_reports(System *s, const float *hv, int64_t B, const SamplerOptions *o, char **text, Error *e)
+{
+    ArenaMark mark = arena_mark(&s->state);
+    int64_t slots = hv_slots(s->visual.mode);
+    LlamaCache cache =
+        llama_cache(&s->state, &s->llama, B, pcrl_prefix_length(&s->prompt.pcrl, slots) + o->max_tokens);
+    int32_t *ids = malloc((size_t)(B * o->max_tokens) * sizeof *ids);
+    int *n = malloc((size_t)B * sizeof *n);
+    if (!ids || !n) die("out of host memory for %lld reports", (long long)B);
+    Tensor *x = tape_tensor(&s->tape, DTYPE_f32, 3, (int64_t[]){B, slots, s->visual.dim});
+    tensor_upload(x, hv);
+    SamplerOptions own = *o;
+    own.stop = &s->prompt.eos;
+    own.n_stop = 1;
+    pcrl_generate(&s->tape, &s->llama, &cache, x, &s->prompt.pcrl, B, &own, ids, n);
+    tape_reset(&s->tape);
+    arena_pop(&s->state, mark);
+    bool ok = true;
+    for (int64_t b = 0; b < B; b++) {
+        text[b] = NULL;
+        ok = ok && bpe_decode(s->prompt.bpe, ids + b * o->max_tokens, n[b], false, &text[b], NULL, e);
+    }
+    for (int64_t b = 0; !ok && b < B; b++) {
+        free(text[b]);
+        text[b] = NULL;
+    }
+    free(ids);
+    free(n);
+    return ok;
+}

@@ -1,0 +1,31 @@
+/* The whole report system from a model folder: resnet.safetensors, llama.safetensors (4-bit),
+ * adapter_config.json with adapter_model.safetensors, pcrl_heads.safetensors, tokenizer.json. */
+#ifndef TOOLS_SYSTEM_H
+#define TOOLS_SYSTEM_H
+#include "models/pcrl.h"
+#include "models/resnet.h"
+#include "models/visual.h"
+#include "tools/cli.h"
+#include "tools/prompt.h"
+
+typedef struct System {
+    Arena weights, state, step, scratch;
+    Tape tape;
+    Weights resnet_part, llama_part, adapter_part, head_part;
+    Resnet resnet;
+    Llama llama;
+    Visual visual;
+    Prompt prompt;
+} System;
+
+/* Opens every part, frozen. On false nothing stays open; the error names the file and what is wrong with it. */
+bool system_open(System *s, const char *folder, const CliCommon *common, Error *e);
+void system_close(System *s);
+
+/* H_v of one study's 24 slices u8[24][height][width] to host memory: slots * D floats. */
+void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv);
+int64_t system_token_count(const System *s); /* slots * D */
+
+/* Reports for B studies' visual tokens [B][slots*D]; text[b] malloc'ed UTF-8, the caller's. */
+bool system_reports(System *s, const float *hv, int64_t B, const SamplerOptions *o, char **text, Error *e);
+#endif
