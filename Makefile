@@ -35,6 +35,7 @@ TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
 TEST_SRC := $(filter-out tests/kernels/%,$(wildcard tests/*/test_*.c))
 KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
+TOOL_LIB := $(BUILD)/libtools.a
 TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(if $(KERNEL_TEST_SRC),$(BUILD)/tests/kernels/test_kernels)
 OBJ = $(1:%.c=$(BUILD)/%.o)
@@ -52,7 +53,11 @@ $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(BUILD)/bin/%: $(BUILD)/tools/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
+$(TOOL_LIB): $(call OBJ,$(TOOL_LIB_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/bin/%: $(BUILD)/tools/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -63,7 +68,7 @@ $(BUILD)/tests/kernels/test_kernels: $(call OBJ,$(KERNEL_TEST_SRC)) $(LIB)
 $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # Tests may use anything under tools/ that is not a program.
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(TOOL_LIB_SRC)) $(LIB)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 .PHONY: all test tests demo
