@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *argp_program_version = "pcrl-convert 0.1";
-
 static const char doc[] = "Convert a LLaMA-form safetensors file: quantise its Linears to nf4 with double "
                           "quantisation, under bitsandbytes' "
                           "tensor names; embeddings, head and norms stay as they are.\v"

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "pcrl-report 0.1";
-
 static const char doc[] = "Write a findings report for each study of a data set (24 slices each, as pcrl-synth "
                           "and pcrl-import make them). One "
                           "JSON line a study on standard output: {\"id\": ..., \"report\": ...}. Research use "

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "pcrl-train 0.1";
-
 static const char doc[] =
     "Train one stage of the report system.\v"
     "Stages, each resumable and each writing its part of the model folder:\n"
