@@ -38,7 +38,7 @@ static bool grid_make(const Volume *v, Grid *g)
     g->cell_area = cx * cy;
     g->erosion = (int)fmax(1, floor(EROSION_MM / fmax(cx, cy) + 0.5));
     size_t plane = (size_t)g->w * (size_t)g->h;
-    if (!plane) return true;
+    if (!plane) return true; /* smaller than a cell: no head, and g->inside stays NULL */
     g->inside = calloc(plane, (size_t)v->nz);
     g->kept = calloc(plane, (size_t)v->nz);
     g->work[0] = malloc(plane), g->work[1] = malloc(plane);
@@ -195,7 +195,7 @@ static bool measure(const Volume *v, Grid *g, const char *what, Head *head, Erro
     bool any_head = false;
     int64_t most = 0;
     int start = 0;
-    for (int z = 0; z < v->nz; z++) {
+    for (int z = 0; g->inside && z < v->nz; z++) {
         int64_t area = find_inside(v, g, z, &any_head);
         if (area > most) most = area, start = z;
     }
