@@ -1,0 +1,167 @@
+/* 4-bit weights: see quant.h. A block's x = w * (1/absmax) is computed in f32 as bitsandbytes does, so codes
+ * are byte-equal. A block of zeros has absmax 0 and the code of 0. */
+#include "kernels/quant.h"
+#include "kernels/quant_nf4.h"
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NESTED_BLOCK = 256, MAP_LENGTH = 256, MAP_EXPONENTS = 7 };
+
+static int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+
+static void check_dtype(DType dtype)
+{
+    if (dtype != DTYPE_nf4) die("quant: no encoder for %s", dtype_name(dtype));
+}
+
+/* ---- the dynamic map ---- */
+
+static float map[MAP_LENGTH];
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* For exponent i = 0..6: the 2^i midpoints of linspace(0.1, 1, 2^i + 1) times 10^(i-6), with both signs; and 0
+ * and 1. Rounded once, from double: PyTorch's f32 linspace, which bitsandbytes uses, is within one unit in the
+ * last place and differs between machines. */
+static void make_map(void)
+{
+    int n = 0;
+    for (int i = 0; i < MAP_EXPONENTS; i++)
+        for (int j = 0, parts = 1 << i; j < parts; j++) {
+            double value = (0.1 + 0.9 * (j + 0.5) / parts) * pow(10, i - MAP_EXPONENTS + 1);
+            map[n++] = (float)value;
+            map[n++] = (float)-value;
+        }
+    map[n++] = 0;
+    map[n++] = 1;
+    qsort(map, MAP_LENGTH, sizeof *map, by_value);
+}
+
+const float *quant_dynamic_map(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_map);
+    return map;
+}
+
+/* ---- planes ---- */
+
+void quant_encode(DType dtype, const float *w, int64_t n, uint8_t *codes, float *absmax)
+{
+    check_dtype(dtype);
+#pragma omp parallel for schedule(static) if (n > 1 << 14)
+    for (int64_t b = 0; b < blocks_of(n, NF4_BLOCK); b++) {
+        int64_t from = b * NF4_BLOCK, to = from + NF4_BLOCK < n ? from + NF4_BLOCK : n;
+        float top = 0;
+        for (int64_t i = from; i < to; i++) top = fmaxf(top, fabsf(w[i]));
+        float inverse = top > 0 ? 1 / top : 0;
+        absmax[b] = top;
+        for (int64_t i = from; i < to; i += 2) {
+            int even = nf4_encode(fminf(fmaxf(w[i] * inverse, -1), 1));
+            int odd = i + 1 < to ? nf4_encode(fminf(fmaxf(w[i + 1] * inverse, -1), 1)) : nf4_encode(0);
+            codes[i / 2] = (uint8_t)(even << 4 | odd);
+        }
+    }
+}
+
+void quant_decode(DType dtype, const uint8_t *codes, const float *absmax, int64_t n, float *w)
+{
+    check_dtype(dtype);
+#pragma omp parallel for schedule(static) if (n > 1 << 14)
+    for (int64_t i = 0; i < n; i++) w[i] = nf4_decode(codes, i, absmax[i / NF4_BLOCK]);
+}
+
+void quant_nest(const float *absmax, int64_t blocks, uint8_t *nested, float *nested_absmax, float *offset)
+{
+    const float *value = quant_dynamic_map();
+    double sum = 0;
+    for (int64_t b = 0; b < blocks; b++) sum += (double)absmax[b];
+    *offset = (float)(sum / (double)blocks);
+    for (int64_t from = 0; from < blocks; from += NESTED_BLOCK) {
+        int64_t to = from + NESTED_BLOCK < blocks ? from + NESTED_BLOCK : blocks;
+        float top = 0;
+        for (int64_t b = from; b < to; b++) top = fmaxf(top, fabsf(absmax[b] - *offset));
+        float inverse = top > 0 ? 1 / top : 0;
+        nested_absmax[from / NESTED_BLOCK] = top;
+        for (int64_t b = from; b < to; b++) {
+            float x = (absmax[b] - *offset) * inverse;
+            int low = 0, high = MAP_LENGTH - 1; /* value[low] <= x <= value[high], as far as the map goes */
+            while (high - low > 1) {
+                int middle = (low + high) / 2;
+                *(x < value[middle] ? &high : &low) = middle;
+            }
+            nested[b] = (uint8_t)(x - value[low] <= value[high] - x ? low : high);
+        }
+    }
+}
+
+void quant_unnest(const uint8_t *nested, const float *nested_absmax, float offset, int64_t blocks,
+                  float *absmax)
+{
+    const float *value = quant_dynamic_map();
+    for (int64_t b = 0; b < blocks; b++)
+        absmax[b] = value[nested[b]] * nested_absmax[b / NESTED_BLOCK] + offset;
+}
+
+float quant_absmax(const Quant *q, int64_t b)
+{
+    if (q->absmax) return q->absmax[b];
+    return quant_dynamic_map()[q->nested[b]] * q->nested_absmax[b / NESTED_BLOCK] + q->offset;
+}
+
+/* ---- tensors ---- */
+
+static void *push_copy(Arena *a, const void *host, size_t bytes)
+{
+    void *p = arena_push(a, bytes);
+    a->backend->upload(p, host, bytes);
+    return p;
+}
+
+Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const uint8_t *codes,
+                          const Quant *planes)
+{
+    check_dtype(dtype);
+    int64_t dim[2] = {out, in}, blocks = blocks_of(out * in, NF4_BLOCK);
+    Tensor *x = tensor_new(a, dtype, 2, dim);
+    Quant *q = arena_push_host(a, sizeof *q);
+    tensor_upload(x, codes);
+    if (planes->absmax) {
+        q->absmax = push_copy(a, planes->absmax, (size_t)blocks * sizeof *q->absmax);
+    } else {
+        q->nested = push_copy(a, planes->nested, (size_t)blocks);
+        q->nested_absmax = push_copy(a, planes->nested_absmax,
+                                     (size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *q->nested_absmax);
+        q->offset = planes->offset;
+    }
+    x->quant = q;
+    return x;
+}
+
+Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested)
+{
+    int64_t n = out * in, blocks = blocks_of(n, NF4_BLOCK);
+    uint8_t *codes = malloc((size_t)((n + 1) / 2)), *inner = malloc((size_t)blocks);
+    float *absmax = malloc((size_t)blocks * sizeof *absmax);
+    float *outer = malloc((size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *outer);
+    if (!codes || !inner || !absmax || !outer)
+        die_memory("a 4-bit weight of %lld x %lld", (long long)out, (long long)in);
+    quant_encode(dtype, w, n, codes, absmax);
+    Quant planes = {.absmax = absmax};
+    if (nested) {
+        planes = (Quant){.nested = inner, .nested_absmax = outer};
+        quant_nest(absmax, blocks, inner, outer, &planes.offset);
+    }
+    Tensor *x = quant_tensor_from(a, dtype, out, in, codes, &planes);
+    free(codes);
+    free(inner);
+    free(absmax);
+    free(outer);
+    return x;
+}
