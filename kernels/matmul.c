@@ -1,0 +1,116 @@
+/* y = op(a) op(b) (+ bias) (+ LoRA), batched over equal leading dims; a two-dim b serves all of them.
+ * Products accumulate (beta 1) on top of the bias and, in backward, straight into the gradients:
+ *   da += dy op(b)^T, db += op(a)^T dy, each with its operands in the order that the stored layout asks for;
+ *   dbias += column sums of dy. The LoRA term is in kernels/lora.c. Saved: u with LoRA. */
+#include "kernels/gemm.h"
+#include "kernels/lora.h"
+#include <string.h>
+
+typedef struct {
+    bool ta, tb;
+    int64_t batch, M, N, K;       /* of one product */
+    int64_t a_step, b_step, step; /* elements from one product's operands to the next's; b_step 0: shared */
+} Dims;
+
+static Dims dims_of(const Node *n)
+{
+    const Tensor *a = n->in[0], *b = n->in[1];
+    const MatmulParams *p = NODE_AS(MatmulParams, n);
+    Dims d = {.ta = p->transpose_a, .tb = p->transpose_b, .batch = 1};
+    d.N = b->dim[b->ndim - (d.tb ? 2 : 1)];
+    d.K = d.ta ? a->dim[a->ndim - 2] : tensor_last(a);
+    d.M = d.ta ? tensor_last(a) : tensor_len(a) / d.K;
+    if (d.ta || b->ndim > 2) {
+        for (int i = 0; i < a->ndim - 2; i++) d.batch *= a->dim[i];
+        d.M = d.ta ? tensor_last(a) : a->dim[a->ndim - 2];
+    }
+    d.a_step = d.M * d.K;
+    d.b_step = b->ndim > 2 ? d.K * d.N : 0;
+    d.step = d.M * d.N;
+    return d;
+}
+
+Tensor *op_matmul(Tape *t, Tensor *a, Tensor *b, Tensor *bias, const Lora *lora, bool transpose_a,
+                  bool transpose_b)
+{
+    MatmulParams p = {.transpose_a = transpose_a, .transpose_b = transpose_b};
+    return lora_apply(t, &matmul_op, a, b, bias, lora, p);
+}
+
+Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora)
+{
+    if (dtype_is_quant(w->dtype)) return op_matmul_q(t, x, w, bias, lora);
+    return op_matmul(t, x, w, bias, lora, false, true);
+}
+
+void matmul_shape(Tape *t, Node *n)
+{
+    const Tensor *a = n->in[0], *b = n->in[1], *bias = n->in[2];
+    const MatmulParams *p = NODE_AS(MatmulParams, n);
+    if (a->dtype != DTYPE_f32 || b->dtype != DTYPE_f32 || b->ndim < 2 || a->ndim < (p->transpose_a ? 2 : 1))
+        die("matmul: cannot multiply %s and %s", tensor_text(a), tensor_text(b));
+    int64_t K = p->transpose_a ? a->dim[a->ndim - 2] : tensor_last(a);
+    int64_t N = b->dim[b->ndim - (p->transpose_b ? 2 : 1)], depth = b->dim[b->ndim - (p->transpose_b ? 1 : 2)];
+    bool leading = b->ndim == 2 || b->ndim == a->ndim;
+    for (int i = 0; leading && i < b->ndim - 2; i++) leading = a->dim[i] == b->dim[i];
+    if (K != depth || !leading)
+        die("matmul: inner or leading dims differ: %s%s times %s%s", tensor_text(a),
+            p->transpose_a ? " transposed" : "", tensor_text(b), p->transpose_b ? " transposed" : "");
+    if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != N))
+        die("matmul: bias %s does not fit %lld outputs", tensor_text(bias), (long long)N);
+    if (n->in[3] && (p->transpose_a || b->ndim != 2))
+        die("matmul: LoRA needs a plain %s and a two-dim %s", tensor_text(a), tensor_text(b));
+    int64_t dim[TENSOR_DIMS];
+    memcpy(dim, a->dim, sizeof dim);
+    if (p->transpose_a) dim[a->ndim - 2] = tensor_last(a);
+    dim[a->ndim - 1] = N;
+    n->out = tape_tensor(t, DTYPE_f32, a->ndim, dim);
+    lora_shape(t, n, N);
+}
+
+void matmul_forward_cpu(Tape *t, Node *n)
+{
+    Dims d = dims_of(n);
+    const float *a = n->in[0]->data, *b = n->in[1]->data;
+    float *y = n->out->data;
+    if (n->in[2]) rows_fill(y, n->in[2]->data, d.batch * d.M, d.N);
+    for (int64_t i = 0; i < d.batch; i++)
+        gemm(d.ta, d.tb, d.M, d.N, d.K, 1, a + i * d.a_step, d.ta ? d.M : d.K, b + i * d.b_step,
+             d.tb ? d.K : d.N, n->in[2] ? 1 : 0, y + i * d.step, d.N);
+    lora_forward(t, n);
+}
+
+static void backward_a(const Dims *d, const float *dy, const float *b, float *da)
+{
+    int64_t ldb = d->tb ? d->K : d->N;
+    if (d->ta) /* (K,M) += op(b) dy^T */
+        gemm(d->tb, true, d->K, d->M, d->N, 1, b, ldb, dy, d->N, 1, da, d->M);
+    else
+        gemm(false, !d->tb, d->M, d->K, d->N, 1, dy, d->N, b, ldb, 1, da, d->K);
+}
+
+static void backward_b(const Dims *d, const float *dy, const float *a, float *db)
+{
+    int64_t lda = d->ta ? d->M : d->K;
+    if (d->tb) /* (N,K) += dy^T op(a) */
+        gemm(true, d->ta, d->N, d->K, d->M, 1, dy, d->N, a, lda, 1, db, d->K);
+    else
+        gemm(!d->ta, false, d->K, d->N, d->M, 1, a, lda, dy, d->N, 1, db, d->N);
+}
+
+void matmul_backward_cpu(Tape *t, Node *n)
+{
+    Dims d = dims_of(n);
+    const Tensor *a = n->in[0], *b = n->in[1], *bias = n->in[2];
+    const float *dy = n->out->grad->data;
+    for (int64_t i = 0; i < d.batch; i++) {
+        if (a->grad)
+            backward_a(&d, dy + i * d.step, (float *)b->data + i * d.b_step,
+                       (float *)a->grad->data + i * d.a_step);
+        if (b->grad)
+            backward_b(&d, dy + i * d.step, (float *)a->data + i * d.a_step,
+                       (float *)b->grad->data + i * d.b_step);
+    }
+    if (bias && bias->grad) rows_sum_add(t, bias->grad->data, dy, d.batch * d.M, d.N);
+    lora_backward(t, n);
+}
