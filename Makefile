@@ -1,4 +1,4 @@
-# make, make test, make demo, make bench, make lint: see README.md. Sources are found by wildcard: adding a file
+# make, make test, make demo, make bench, make lint, make fuzz: see README.md. Sources are found by wildcard: adding a file
 # never edits this one. Each configuration (SAN, DNNL, CC) has its own build folder, so no switch needs a clean.
 CC ?= cc
 SAN ?=
@@ -7,6 +7,7 @@ DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev
+FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
 DEMO ?= build/demo
@@ -87,4 +88,36 @@ demo:
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@tools/demo.sh $(BUILD)/bin $(MODEL) $(DEMO)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS := safetensors nifti json png
+FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c) \
+            $(wildcard tokenizer/*.c) tensor/error.c
+FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
+FUZZ_CC := clang -std=c17 -D_GNU_SOURCE -I. -MMD -MP -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c $< -o $@
+
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lm
+
+build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
+	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lm
+
+.PHONY: fuzz fuzzers
+fuzz:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) fuzzers
+
+fuzzers: build/fuzz/make_seeds $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
+	@build/fuzz/make_seeds build/fuzz/seeds
+	@for t in $(FUZZ_TARGETS); do \
+	  mkdir -p build/fuzz/corpus/$$t; printf 'fuzz_%s, $(FUZZ_SECONDS) s: ' $$t; \
+	  build/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$t build/fuzz/seeds/$$t >build/fuzz/$$t.log 2>&1 || \
+	    { tail -50 build/fuzz/$$t.log; exit 1; }; \
+	  sed -n 's/stat::number_of_executed_units: *\(.*\)/\1 inputs, nothing found/p' build/fuzz/$$t.log; done
+
+-include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -80,23 +80,6 @@ bool json_write(const char *path, const json_t *value, Error *e)
     return file_commit(&w, e);
 }
 
-bool json_utf8(const char *text)
-{
-    static const uint32_t lowest[4] = {0, 0x80, 0x800, 0x10000}; /* below it the form is overlong */
-    for (const unsigned char *p = (const unsigned char *)text; *p;) {
-        int more = *p < 0x80 ? 0 : *p >> 5 == 6 ? 1 : *p >> 4 == 14 ? 2 : *p >> 3 == 30 ? 3 : -1;
-        if (more < 0) return false;
-        uint32_t code = more ? *p & (0x3fu >> more) : *p;
-        p++;
-        for (int i = 0; i < more; i++, p++) {
-            if ((*p & 0xc0) != 0x80) return false; /* the final 0 too */
-            code = code << 6 | (*p & 0x3fu);
-        }
-        if (code < lowest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
-    }
-    return true;
-}
-
 static const char *type_name(const json_t *value)
 {
     switch (json_typeof(value)) {

@@ -13,9 +13,6 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e);
 /* Crash-safe, UTF-8 as it is (no \u escapes), two-space indent, key order kept, newline at the end. */
 bool json_write(const char *path, const json_t *value, Error *e);
 
-/* Whether text is UTF-8 that JSON can hold (no overlong forms, no surrogates). */
-bool json_utf8(const char *text);
-
 /* Required members of an object; false names `what` (the file), the key, the type expected and found. */
 bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e);
 bool json_get_int(const json_t *object, const char *key, const char *what, int64_t *out, Error *e);

@@ -5,6 +5,7 @@
 #include "data/json.h"
 #include "data/safetensors.h"
 #include "tensor/checked.h"
+#include "tensor/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,7 +117,8 @@ static bool no_memory(const char *path, Error *e)
 
 static bool check_text(const char *path, const char *what, const char *text, Error *e)
 {
-    return json_utf8(text) || error_set(e, ERROR_INPUT, "%s: %s \"%.80s\" is not UTF-8", path, what, text);
+    return utf8_valid_prefix(text, strlen(text)) == strlen(text) ||
+           error_set(e, ERROR_INPUT, "%s: %s \"%.80s\" is not UTF-8", path, what, text);
 }
 
 static bool put_meta(const StWriter *w, json_t *header, const char *path, Error *e)

@@ -127,28 +127,6 @@ START_TEST(depth)
 }
 END_TEST
 
-START_TEST(utf8)
-{
-    static const char *const good[] = {
-        "", "a", "左", "é", "😀", "\xef\xbf\xbf", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
-    static const char *const bad[] = {"\x80",
-                                      "\xc3",
-                                      "\xc0\x80",
-                                      "\xc1\xbf",
-                                      "\xe0\x9f\xbf",
-                                      "\xed\xa0\x80",
-                                      "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf8\x88\x80\x80\x80",
-                                      "\xff",
-                                      "a\xe5\xb7",
-                                      "\xe5"
-                                      "a\xa6"};
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) ck_assert_msg(json_utf8(good[i]), "%zu", i);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) ck_assert_msg(!json_utf8(bad[i]), "%zu", i);
-}
-END_TEST
-
 START_TEST(missing_files)
 {
     Error e = {0};
@@ -191,7 +169,6 @@ int main(void)
     tcase_add_test(t, accessors);
     tcase_add_test(t, malformed);
     tcase_add_test(t, depth);
-    tcase_add_test(t, utf8);
     tcase_add_test(t, missing_files);
     tcase_add_test(t, allocations);
     suite_add_tcase(s, t);

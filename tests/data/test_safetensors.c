@@ -265,7 +265,9 @@ START_TEST(long_conversion)
     st_writer_free(w);
     SafeTensors *s = safetensors_open(path, &e);
     ck_assert(s && safetensors_load_f32(s, "k", 1, (int64_t[]){N}, x, &e));
-    for (int i = 0; i < N; i++) ck_assert(x[i] == k[i]);
+    int wrong = 0;
+    for (int i = 0; i < N; i++) wrong += x[i] != k[i];
+    ck_assert_int_eq(wrong, 0);
     /* the file loses its end behind our back */
     ck_assert(truncate(path, 70000) == 0);
     ck_assert(!safetensors_load_f32(s, "k", 1, (int64_t[]){N}, x, &e) && e.code == ERROR_INPUT);

@@ -1,0 +1,113 @@
+/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png}/. Sound small files from
+ * our own writers, so that the fuzzer starts behind the first checks. */
+#include "data/file.h"
+#include "data/image.h"
+#include "data/nifti.h"
+#include "data/safetensors.h"
+#include "tokenizer/bpe_train.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char path[4096];
+static const char *in(const char *folder, const char *name)
+{
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static bool safetensors(const char *folder, Error *e)
+{
+    static const double x[6] = {1, 2, 3, 4, 5, 6};
+    StWriter *w = st_writer_new();
+    for (StDType d = ST_F64; d <= ST_F8_E5M2; d++) {
+        char name[] = "a";
+        name[0] = (char)('a' + d);
+        st_writer_add(w, name, d, (int)d % 4, (int64_t[]){2, 3, 1}, x);
+    }
+    st_writer_meta(w, "format", "pt");
+    bool ok = st_writer_save(w, in(folder, "safetensors/types"), e);
+    st_writer_free(w);
+    w = st_writer_new();
+    ok = ok && st_writer_save(w, in(folder, "safetensors/empty"), e);
+    st_writer_free(w);
+    return ok;
+}
+
+/* The fields of a version 1 header moved to where version 2 has them. */
+static bool as_version_2(const char *from, const char *to, Error *e)
+{
+    static const uint16_t dims = 8;
+    uint8_t *one, two[2000] = {28, 2}; /* 540 */
+    size_t n;
+    if (!file_read(from, 1400, &one, &n, e)) return false;
+    memcpy(two + 4, "n+2\0\r\n\032\n", 8);
+    memcpy(two + 12, one + 70, 4);
+    for (int a = 0; a < dims; a++) memcpy(two + 16 + 8 * a, one + 40 + 2 * a, 2);
+    for (int i = 0; i < 8 + 12 + 1; i++) {
+        float f;
+        int at1 = i < 8    ? 76 + 4 * i
+                  : i < 20 ? 280 + 4 * (i - 8)
+                           : 112,
+            at2 = i < 8    ? 104 + 8 * i
+                  : i < 20 ? 400 + 8 * (i - 8)
+                           : 176;
+        memcpy(&f, one + at1, 4);
+        double d = f;
+        memcpy(two + at2, &d, 8);
+    }
+    two[168] = 32; /* 544 */
+    two[169] = 2;
+    two[348] = two[500] = 1;
+    two[500] = 2;
+    memcpy(two + 544, one + 352, n - 352);
+    free(one);
+    return file_write(to, two, 544 + n - 352, e);
+}
+
+static bool nifti(const char *folder, Error *e)
+{
+    float hu[24];
+    char plain[4096];
+    for (int i = 0; i < 24; i++) hu[i] = (float)i * 40 - 500;
+    Volume v = {2, 3, 4, 0.5, 0.5, 5, hu};
+    snprintf(plain, sizeof plain, "%s", in(folder, "nifti/i16.nii"));
+    return nifti_write(plain, &v, NIFTI_I16, e) && as_version_2(plain, in(folder, "nifti/two.nii"), e) &&
+           nifti_write(in(folder, "nifti/f32.nii"), &v, NIFTI_F32, e) &&
+           nifti_write(in(folder, "nifti/i16.nii.gz"), &v, NIFTI_I16, e);
+}
+
+static bool json(const char *folder, Error *e)
+{
+    static const char annotations[] =
+        "[{\"id\":\"7\",\"findings\":\"左侧基底节区见低密度影。\",\"impression\":\"\",\"images\":["
+        "\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\",\"13\",\"14\",\"15\","
+        "\"16\",\"17\",\"18\",\"19\",\"20\",\"21\",\"22\",\"23\"],\"truth\":{\"seed\":1,\"style\":0,\"size\":["
+        "4,4],"
+        "\"pixel_mm\":1.0,\"findings\":[{\"entity\":\"基底节区\",\"side\":\"左\",\"density\":\"低\",\"clause\":"
+        "\"左侧基底节区见低密度影\",\"radius_mm\":5.0,\"volume_ml\":0.5,\"masks\":[{\"slice\":9,\"side\":"
+        "\"左\","
+        "\"counts\":\"529\"}]}]}}]";
+    static const char every[] = "{\"a\":[1,-2.5e3,\"\\u00e9\\n\",true,false,null,{}],\"b\":{\"c\":[[[]]]}}";
+    return file_write(in(folder, "json/annotations"), annotations, sizeof annotations - 1, e) &&
+           bpe_train((const char *const[]){"低密度影，低密度影"}, 1, 270, in(folder, "json/tokenizer"), e) &&
+           file_write(in(folder, "json/every"), every, sizeof every - 1, e);
+}
+
+static bool png(const char *folder, Error *e)
+{
+    uint8_t pixel[27] = {1, 2, 3, 250, 9};
+    return image_write_png(in(folder, "png/grey"), &(Image){5, 3, 1, pixel}, e) &&
+           image_write_png(in(folder, "png/colour"), &(Image){3, 3, 3, pixel}, e);
+}
+
+int main(int argc, char **argv)
+{
+    Error e = {0};
+    bool ok = argc == 2;
+    static const char *const names[] = {"safetensors", "nifti", "json", "png"};
+    for (int i = 0; ok && i < 4; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e);
+    if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
+    return !ok;
+}
