@@ -53,6 +53,7 @@ static void print_table(FILE *out, const json_t *list, int indent)
 {
     const char *keys[COLUMNS];
     int widths[COLUMNS], n = 0;
+    bool number[COLUMNS] = {false}; /* columns of numbers stand to the right */
     char text[CELL];
     for (size_t r = 0; r < json_array_size(list); r++) {
         const char *key;
@@ -66,6 +67,7 @@ static void print_table(FILE *out, const json_t *list, int indent)
                 keys[n] = key;
                 widths[n++] = width(key);
             }
+            number[c] = number[c] || json_is_number(v);
             int w = width(cell(v, text));
             if (w > widths[c]) widths[c] = w;
         }
@@ -76,9 +78,9 @@ static void print_table(FILE *out, const json_t *list, int indent)
             const json_t *v = r ? json_object_get(json_array_get(list, r - 1), keys[c]) : NULL;
             const char *shown = r ? cell(v, text) : keys[c];
             int space = widths[c] - width(shown);
-            if (r && json_is_number(v)) pad(out, space); /* numbers to the right */
+            if (number[c]) pad(out, space);
             fputs(shown, out);
-            if (!(r && json_is_number(v)) && c + 1 < n) pad(out, space);
+            if (!number[c] && c + 1 < n) pad(out, space);
             if (c + 1 < n) fputs("  ", out);
         }
         fputc('\n', out);

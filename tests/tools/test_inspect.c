@@ -57,7 +57,7 @@ START_TEST(tensors)
              "tensors:\n"
              "  name         dtype  shape  bytes  min  max  mean      rms  nan  inf\n"
              "  bad?name     U8     (3)        3    1    6     3  3.69685    0    0\n"
-             "  flag         BOOL   ()         1  -    -    -     -        -    -\n"
+             "  flag         BOOL   ()         1    -    -     -        -    -    -\n"
              "  head.weight  F32    (2,2)     16   -3    1    -1  2.23607    1    1\n",
              path);
     ck_assert_str_eq(r.out, expected);
