@@ -11,6 +11,9 @@ FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
 DEMO ?= build/demo
+# The mini model's recipe. Seeds are fixed: validation is what choices are made on, test is only scored.
+MINI ?= build/mini
+MINI_SETTINGS = SIZE=128 TRAIN=3000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
 # All cores, unless the caller said how many.
 JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
@@ -72,7 +75,7 @@ $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-.PHONY: all test tests demo
+.PHONY: all test tests demo mini
 .SECONDARY:
 # The packages come first; only then does a second make look for sources and objects.
 test:
@@ -119,5 +122,10 @@ fuzzers: build/fuzz/make_seeds $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
 	    -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$t build/fuzz/seeds/$$t >build/fuzz/$$t.log 2>&1 || \
 	    { tail -50 build/fuzz/$$t.log; exit 1; }; \
 	  sed -n 's/stat::number_of_executed_units: *\(.*\)/\1 inputs, nothing found/p' build/fuzz/$$t.log; done
+
+mini:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MINI_SETTINGS) tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
 
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

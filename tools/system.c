@@ -20,6 +20,7 @@ static bool open_models(System *s, const char *folder, Error *e)
     if (!open_part(&s->resnet_part, s, folder, "resnet.safetensors", e) ||
         !resnet_open(&s->resnet, &s->resnet_part, e))
         return false;
+    s->side = (int)weights_meta_int(&s->resnet_part, "resnet.side", 0, 0, 16384);
     if (!open_part(&s->llama_part, s, folder, "llama.safetensors", e) ||
         !llama_open(&s->llama, &s->llama_part, e))
         return false;
@@ -70,6 +71,15 @@ void system_close(System *s)
     arena_close(&s->state);
     arena_close(&s->weights);
     memset(s, 0, sizeof *s);
+}
+
+bool system_check_size(const System *s, int width, int height, Error *e)
+{
+    if (width != height || (s->side && width != s->side))
+        return error_set(e, ERROR_INPUT, "slices of %dx%d, but the model takes %s%dx%d (pcrl-import --size)",
+                         width, height, s->side ? "" : "square ones, for example ", s->side ? s->side : 512,
+                         s->side ? s->side : 512);
+    return resnet_check_side(&s->resnet, width, e);
 }
 
 int64_t system_token_count(const System *s) { return hv_slots(s->visual.mode) * s->visual.dim; }

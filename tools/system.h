@@ -16,11 +16,15 @@ typedef struct System {
     Llama llama;
     Visual visual;
     Prompt prompt;
+    int side; /* of the square slices the ResNet was trained on; 0: its file does not say */
 } System;
 
 /* Opens every part, frozen. On false nothing stays open; the error names the file and what is wrong with it. */
 bool system_open(System *s, const char *folder, const CliCommon *common, Error *e);
 void system_close(System *s);
+
+/* False and an Error naming both sizes unless the model takes slices of that size. */
+bool system_check_size(const System *s, int width, int height, Error *e);
 
 /* H_v of one study's 24 slices u8[24][height][width] to host memory: slots * D floats. */
 void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv);

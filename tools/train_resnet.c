@@ -194,6 +194,7 @@ bool train_resnet(const TrainOptions *o, Error *e)
     }
     char path[4096];
     if (ok) {
+        weights_set_meta(&net, "resnet.side", "%d", data->width);
         train_path(path, o->model, "resnet.safetensors");
         ok = file_make_folder(o->model, e) && weights_save((Weights *[]){&net}, 1, false, NULL, path, e);
     }
