@@ -37,12 +37,6 @@ Tensor *op_matmul(Tape *t, Tensor *a, Tensor *b, Tensor *bias, const Lora *lora,
     return lora_apply(t, &matmul_op, a, b, bias, lora, p);
 }
 
-Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora)
-{
-    if (dtype_is_quant(w->dtype)) return op_matmul_q(t, x, w, bias, lora);
-    return op_matmul(t, x, w, bias, lora, false, true);
-}
-
 void matmul_shape(Tape *t, Node *n)
 {
     const Tensor *a = n->in[0], *b = n->in[1], *bias = n->in[2];
