@@ -185,7 +185,7 @@ bool study_from_volume(const Volume *v, const StudyOptions *o, const char *what,
     Study made = {.size = o->size, .from_volume = true, .from = o->from, .to = o->to};
     made.pixel_mm = STUDY_FIELD_MM / o->size;
     made.automatic = !(o->to > o->from);
-    if (!study_check_size(o, what, e)) return false;
+    if (!study_check_size(o, what, e) || !volume_check(v, what, e)) return false;
     if (!head_find(v, what, &head, e)) return false;
     bool ok =
         (!made.automatic || head_range(&head, what, &made.from, &made.to, e)) && check_range(v, &made, what, e);

@@ -47,8 +47,8 @@ typedef struct StudyOptions {
 } StudyOptions;
 StudyOptions study_options(void); /* 128 px, automatic */
 
-/* `what` names the input in messages. Faults: no head, no skull, a range outside the scan or with fewer than 8
- * slices of the scan in it. */
+/* `what` names the input in messages. Faults: NaN, no head, no skull, a range outside the scan or with fewer
+ * than 8 slices of the scan in it. */
 bool study_from_volume(const Volume *v, const StudyOptions *o, const char *what, Study *s, Error *e);
 
 /* The *.png files of a folder in the order of their names (numbers by value), already windowed, caudal to

@@ -2,6 +2,7 @@
 # tools/demo.sh BIN MODEL OUT: the main job from end to end. Draws held-out phantoms, imports them and a real head
 # CT, writes their reports, scores them beside controls that cannot have seen the images, and makes a page of it.
 # Settings: SIZE pixels of a slice, STUDIES phantoms, SEED of the first (never used in training), TRAIN_SEED.
+# DEPS=0 downloads nothing.
 set -eu
 bin=$1 model=$2 out=$3
 : "${SIZE:=224}" "${STUDIES:=16}" "${SEED:=3000000}" "${TRAIN_SEED:=1}"
@@ -21,6 +22,13 @@ say "$STUDIES synthetic head CT that no training has seen"
 "$bin/pcrl-report" --model "$model" --control shuffle --out "$out/shuffled.jsonl" "$out/phantoms"
 "$bin/pcrl-report" --model "$model" --control blank --out "$out/blank.jsonl" "$out/phantoms"
 
+# Small images of Debian leave /usr/share/doc out when they install: unpack the package here instead.
+if [ ! -r "$real" ] && [ "${DEPS:-1}" != 0 ] && command -v apt-get >/dev/null; then
+    mkdir -p "$out/package"
+    if (cd "$out/package" && apt-get download -q invesalius-examples && dpkg-deb -x ./*.deb .) >/dev/null 2>&1; then
+        real=$out/package$real
+    fi
+fi
 pages=
 if [ -r "$real" ]; then
     say "A real head CT: $real"
