@@ -13,7 +13,7 @@ enum {
     PHANTOM_SLICES = 24,
     PHANTOM_STYLES = 4,
     PHANTOM_MAX_TRUTH = 16,
-    PHANTOM_VERSION = 1, /* written to annotations; changes whenever the drawing changes */
+    PHANTOM_VERSION = 2, /* written to annotations; changes whenever the drawing changes */
 };
 
 typedef enum PhantomRegime {

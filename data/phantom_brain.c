@@ -194,10 +194,11 @@ static float lateral_ventricle(const Slice *s, const Point *p, float w)
     float line = 6.2f + 2.6f * grow + (y > 0 ? 0.0072f : 0.0082f) * y * y + 0.35f * greater(0, t - 12);
     float slant = 1 / sqrtf(1 + square(0.018f * y));
     float thick = (y < -18 ? 4.3f : 4.6f) * (1 - 0.1f * greater(0, t - 13)) * w;
-    if (y > 0)
-        thick *= 1.08f - square(y / (52 * longer));
-    else
-        thick *= 1.06f - square(y / (66 * longer)) + 0.25f * bump(y + 34, 9) * levels(t, 9, 14, 2);
+    float horn = greater(soft(-16 - y, 12), soft(y - 18, 12)); /* the horns widen less than the body */
+    thick *= mix(1, lesser(1, 1.22f - 0.22f * w), horn);
+    float ahead = y > 0 ? y / (52 * longer) : y / (66 * longer);
+    float swell = y > 0 ? 0.15f * bump(y - 24, 9) : 0.25f * bump(y + 34, 9) * levels(t, 9, 14, 2);
+    thick *= 1.07f - square(ahead) + swell / (w * w);
     if (thick <= 0) return 0;
     float front = 38 * longer - 2 * greater(0, t - 13), back = 49 * longer - 3 * greater(0, t - 12);
     float tip = lesser((front - y) / 10, (y + back) / 16); /* the horns end round */

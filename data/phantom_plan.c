@@ -208,7 +208,7 @@ static void place_blob(Rng *r, const Head *h, Lesion *l)
         float x[2], y[2], t[2];
     } where[] = {{ENTITY_BASAL_GANGLIA, {20, 27}, {0, 14}, {9.4f, 11.7f}},
                  {ENTITY_THALAMUS, {11, 14}, {-14, -8}, {7.8f, 10.4f}},
-                 {ENTITY_PERIVENTRICULAR, {27, 31}, {26, 33}, {13, 15.8f}},
+                 {ENTITY_PERIVENTRICULAR, {29, 33}, {26, 33}, {13, 15.8f}},
                  {ENTITY_CORONA_RADIATA, {27, 33}, {-8, 8}, {13, 15.8f}},
                  {ENTITY_CENTRUM_SEMIOVALE, {18, 27}, {-18, 20}, {18.8f, 20.6f}},
                  {ENTITY_CEREBELLUM, {18, 27}, {-50, -40}, {1.2f, 3.4f}},
