@@ -1,0 +1,217 @@
+/* Weights: initialisation by name, layouts, prefixes, partial files, faults of plain and 4-bit files. Needs no
+ * op. */
+#include "models/weights.h"
+#include "tests/golden/golden.h"
+#include "tests/models/main.h"
+#include <unistd.h>
+
+static const char path[] = "/tmp/test_weights.safetensors";
+
+static void open_rig(Rig *r, Weights *w, bool trainable)
+{
+    rig_open(r, &backend_cpu);
+    weights_init(w, &r->weights, &r->state, &r->params, 7);
+    w->trainable = trainable;
+}
+
+static const WeightSpec conv = {{2, 3, 3, 4}, WEIGHT_CONV, INIT_KAIMING, 0};
+
+/* Same seed and name, same values, frozen or trainable, in any order; the layout in memory is [o,kh,kw,i]. */
+START_TEST(initialisation)
+{
+    Rig a, b;
+    Weights wa, wb;
+    Error e = {0};
+    open_rig(&a, &wa, true);
+    open_rig(&b, &wb, false);
+    Tensor *x = weights_get(&wa, conv, "layer%d.weight", 1);
+    Tensor *u = weights_get(&wa, (WeightSpec){{500}, .init = INIT_LINEAR, .a = 25}, "bias");
+    params_alloc(&a.params);
+    ck_assert(weights_fill(&wa, &e));
+    Tensor *v = weights_get(&wb, (WeightSpec){{500}, .init = INIT_LINEAR, .a = 25}, "bias");
+    Tensor *y = weights_get(&wb, conv, "layer%d.weight", 1);
+    ck_assert(weights_ok(&wb, &e));
+    ck_assert_mem_eq(x->data, y->data, tensor_bytes(x));
+    ck_assert_mem_eq(u->data, v->data, tensor_bytes(u));
+    float most = 0;
+    for (int i = 0; i < 500; i++) most = fmaxf(most, fabsf(((float *)u->data)[i]));
+    ck_assert(most <= 0.2f && most > 0.19f);
+    Rng rng = rng_open(7, "layer1.weight");
+    for (int o = 0; o < 2; o++)
+        for (int i = 0; i < 4; i++)
+            for (int p = 0; p < 9; p++)
+                ck_assert_float_eq(((float *)x->data)[(o * 9 + p) * 4 + i],
+                                   (float)(sqrt(2.0 / 18) * rng_normal(&rng)));
+    weights_close(&wa);
+    weights_close(&wb);
+    rig_close(&a);
+    rig_close(&b);
+}
+END_TEST
+
+static void write_file(const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+{
+    Error e = {0};
+    StWriter *s = st_writer_new();
+    st_writer_add(s, name, dtype, ndim, dim, data);
+    ck_assert_msg(st_writer_save(s, path, &e), "%s", e.msg);
+    st_writer_free(s);
+}
+
+START_TEST(layout_and_prefix)
+{
+    static const char *const names[] = {"w", "module.w", "backbone.w", "module.backbone.w"};
+    float x[2 * 4 * 9];
+    for (int i = 0; i < 72; i++) x[i] = (float)i;
+    for (int k = 0; k < 4; k++) {
+        Rig r;
+        Weights w;
+        Error e = {0};
+        write_file(names[k], ST_F32, 4, (int64_t[]){2, 4, 3, 3}, x);
+        open_rig(&r, &w, true);
+        ck_assert(weights_open(&w, path, &e));
+        Tensor *y = weights_get(&w, conv, "w");
+        params_alloc(&r.params);
+        ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        for (int o = 0; o < 2; o++)
+            for (int p = 0; p < 9; p++)
+                for (int i = 0; i < 4; i++)
+                    ck_assert_float_eq(((float *)y->data)[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
+        ck_assert(weights_save((Weights *[]){&w}, 1, false, (const char *[]){"key", "value", NULL}, path, &e));
+        SafeTensors *file = safetensors_open(path, &e);
+        float back[72];
+        ck_assert(safetensors_load_f32(file, "w", 4, (int64_t[]){2, 4, 3, 3}, back, &e));
+        ck_assert_mem_eq(back, x, sizeof x);
+        ck_assert_str_eq(safetensors_meta(file, "key"), "value");
+        safetensors_close(file);
+        weights_close(&w);
+        rig_close(&r);
+    }
+    unlink(path);
+}
+END_TEST
+
+static void expect(const char *message, WeightSpec spec, bool partial)
+{
+    Rig r;
+    Weights w;
+    Error e = {0};
+    open_rig(&r, &w, false);
+    w.partial = partial;
+    ck_assert_msg(weights_open(&w, path, &e), "%s", e.msg);
+    Tensor *x = weights_get(&w, spec, "w");
+    if (message) {
+        ck_assert_ptr_null(x);
+        ck_assert(!weights_ok(&w, &e));
+        ck_assert_str_eq(e.msg, message);
+        ck_assert_ptr_null(weights_get(&w, (WeightSpec){{1}, .init = INIT_ONES}, "another")); /* sticks */
+    } else {
+        ck_assert_msg(x && weights_ok(&w, &e), "%s", w.error.msg);
+    }
+    weights_close(&w);
+    rig_close(&r);
+}
+
+START_TEST(faults)
+{
+    float x[72] = {0};
+    write_file("other", ST_F32, 1, (int64_t[]){72}, x);
+    expect("/tmp/test_weights.safetensors: tensor w is missing: expected shape [2,4,3,3]", conv, false);
+    expect(NULL, conv, true);
+    write_file("w", ST_F32, 4, (int64_t[]){2, 3, 3, 4}, x);
+    expect("/tmp/test_weights.safetensors: tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, false);
+    expect("/tmp/test_weights.safetensors: tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, true);
+    unlink(path);
+}
+END_TEST
+
+/* A 2 x 64 weight as bitsandbytes stores it, with one thing wrong at a time. */
+static void write_four_bit(const char *state, int64_t absmax, StDType absmax_dtype, const float *map)
+{
+    static const uint8_t codes[64];
+    static const float scale[4] = {1, 1, 1, 1};
+    Error e = {0};
+    StWriter *s = st_writer_new();
+    int64_t n = (int64_t)strlen(state);
+    st_writer_add(s, "w", ST_U8, 2, (int64_t[]){64, 1}, codes);
+    if (absmax) st_writer_add(s, "w.absmax", absmax_dtype, 1, &absmax, scale);
+    if (map) st_writer_add(s, "w.quant_map", ST_F32, 1, (int64_t[]){16}, map);
+    st_writer_add(s, "w.quant_state.bitsandbytes__nf4", ST_U8, 1, &n, state);
+    ck_assert_msg(st_writer_save(s, path, &e), "%s", e.msg);
+    st_writer_free(s);
+}
+
+#define STATE "{\"quant_type\":\"nf4\",\"blocksize\":64,\"dtype\":\"float32\",\"shape\":[2,64]"
+#define FILE_ "/tmp/test_weights.safetensors: tensor w"
+
+START_TEST(four_bit_faults)
+{
+    const WeightSpec linear = {{2, 64}, WEIGHT_LINEAR, INIT_NORMAL, 0.02f};
+    const float map[16] = {-1, -0.5f};
+    write_four_bit(STATE "}", 2, ST_F32, NULL);
+    expect(NULL, linear, false);
+    expect(FILE_ ": expected shape [64,2], found [2,64]", (WeightSpec){{64, 2}, WEIGHT_LINEAR, INIT_ZEROS, 0},
+           false);
+    write_four_bit(STATE, 2, ST_F32, NULL);
+    expect(FILE_ ".quant_state.bitsandbytes__nf4: not JSON: '}' expected near end of file", linear, false);
+    write_four_bit("{\"quant_type\":\"fp4\"}", 2, ST_F32, NULL);
+    expect(FILE_ ": expected quant_type nf4, found fp4", linear, false);
+    write_four_bit("[1]", 2, ST_F32, NULL);
+    expect(FILE_ ": expected quant_type nf4, found none", linear, false);
+    write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":128}", 2, ST_F32, NULL);
+    expect(FILE_ ": expected blocksize 64, found 128", linear, false);
+    write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":64,\"shape\":[2,63]}", 2, ST_F32, NULL);
+    expect(FILE_ ": expected shape [2,64], found [2,63]", linear, false);
+    write_four_bit(STATE "}", 0, ST_F32, NULL);
+    expect(FILE_ ".absmax: expected 2 elements of F32, found none, 0 bytes", linear, false);
+    write_four_bit(STATE "}", 3, ST_F32, NULL);
+    expect(FILE_ ".absmax: expected 2 elements of F32, found F32, 12 bytes", linear, false);
+    write_four_bit(STATE "}", 2, ST_U8, NULL);
+    expect(FILE_ ": expected nested_blocksize 256 and a nested_offset, found -1", linear, false);
+    write_four_bit(STATE ",\"nested_blocksize\":256,\"nested_offset\":0.5}", 2, ST_U8, NULL);
+    expect(FILE_ ".nested_absmax: expected 1 elements of F32, found none, 0 bytes", linear, false);
+    write_four_bit(STATE "}", 2, ST_F32, map);
+    expect(FILE_ ".quant_map: expected -0.696193 at 1, found -0.5", linear, false);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(metadata)
+{
+    Rig r;
+    Weights w;
+    Error e = {0};
+    StWriter *s = st_writer_new();
+    st_writer_meta(s, "heads", "12");
+    st_writer_meta(s, "bad", "12x");
+    st_writer_meta(s, "nan", "nan");
+    float one = 1;
+    st_writer_add(s, "w", ST_F32, 1, (int64_t[]){1}, &one);
+    ck_assert(st_writer_save(s, path, &e));
+    st_writer_free(s);
+    open_rig(&r, &w, false);
+    ck_assert(weights_open(&w, path, &e));
+    ck_assert_int_eq(weights_meta_int(&w, "heads", 3, 1, 64), 12);
+    ck_assert_int_eq(weights_meta_int(&w, "absent", 3, 1, 64), 3);
+    ck_assert(weights_ok(&w, &e));
+    weights_meta_float(&w, "nan", 1, 0, 1);
+    ck_assert(!weights_ok(&w, &e));
+    ck_assert_str_eq(e.msg, "/tmp/test_weights.safetensors: metadata nan: expected a number from 0 to 1, found "
+                            "\"nan\"");
+    w.error = (Error){0};
+    weights_meta_int(&w, "bad", 1, 1, 64);
+    ck_assert(!weights_ok(&w, &e));
+    ck_assert_str_eq(e.msg,
+                     "/tmp/test_weights.safetensors: metadata bad: expected a whole number from 1 to 64, "
+                     "found \"12x\"");
+    weights_close(&w);
+    unlink(path);
+    rig_close(&r);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {initialisation, layout_and_prefix, faults, four_bit_faults, metadata};
+    return run_tests("weights", tests, sizeof tests / sizeof *tests);
+}
