@@ -5,7 +5,7 @@
 # DEPS=0 downloads nothing.
 set -eu
 bin=$1 model=$2 out=$3
-: "${SIZE:=224}" "${STUDIES:=16}" "${SEED:=3000000}" "${TRAIN_SEED:=1}"
+: "${SIZE:=128}" "${STUDIES:=16}" "${SEED:=3000000}" "${TRAIN_SEED:=1}"
 real=/usr/share/doc/invesalius-examples/examples/Cranium.inv3
 say() { printf '\n== %s\n' "$*"; }
 

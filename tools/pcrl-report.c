@@ -75,10 +75,9 @@ static bool tokens(System *s, const Ctrg *c, int n, int k, const char *control, 
     if (!ctrg_read_slices(c, &c->study[from], &pixel, &width, &height, e)) return false;
     if (control && !strcmp(control, "blank"))
         memset(pixel, 0, (size_t)CTRG_SLICES * (size_t)width * (size_t)height);
-    bool ok =
-        width == height || error_set(e, ERROR_INPUT, "%s: study %lld: slices of %dx%d, expected square ones",
-                                     c->folder, (long long)c->study[from].id, width, height);
-    ok = ok && resnet_check_side(&s->resnet, width, e);
+    Error why = {0};
+    bool ok = system_check_size(s, width, height, &why) ||
+              error_set(e, why.code, "%s: study %lld: %s", c->folder, (long long)c->study[from].id, why.msg);
     if (ok) system_visual_tokens(s, pixel, width, height, hv);
     free(pixel);
     return ok;
