@@ -17,7 +17,7 @@ void tape_init(Tape *t, Arena *step, Arena *scratch, uint64_t seed)
     *t = (Tape){.step = step, .scratch = scratch, .seed = seed};
     t->debug = flag("TENSOR_DEBUG");
     t->trace = flag("TENSOR_TRACE");
-    if (t->debug) step->guard = true;
+    if (t->debug) step->guard = scratch->guard = true;
 }
 
 void *tape_scratch(Tape *t, size_t bytes) { return arena_push(t->scratch, bytes); }
@@ -66,6 +66,7 @@ static void run(Tape *t, Node *n, bool backward)
         n->out->backend->sync();
         trace(n, backward ? "backward" : "forward", now_us() - start);
     }
+    if (t->scratch->guard) arena_check(t->scratch);
     arena_pop(t->scratch, mark);
     if (!t->debug) return;
     arena_check(t->step);

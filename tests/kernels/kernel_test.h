@@ -57,6 +57,14 @@ typedef struct KernelTest {
 /* Input i's dim d in case k. */
 #define K_DIM(k, i, d) ((k)->in[i].dim[d])
 
+/* Number of elements of input i in case k. */
+static inline int64_t case_len(const KernelCase *k, int i)
+{
+    int64_t n = 1;
+    for (int d = 0; d < TENSOR_DIMS && k->in[i].dim[d]; d++) n *= k->in[i].dim[d];
+    return n;
+}
+
 #define KERNEL_TEST(name, ...)                                                                                 \
     const KernelTest name##_test = {.op = &name##_op,                                                          \
                                     .oracle = oracle,                                                          \

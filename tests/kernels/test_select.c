@@ -1,0 +1,24 @@
+#include "tests/kernels/kernel_test.h"
+
+static void oracle(double *y, double *const *saved, double *const *in, const KernelCase *k)
+{
+    (void)saved;
+    int64_t M = K_DIM(k, 1, 0), C = case_len(k, 0) / K_DIM(k, 0, 0);
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t c = 0; c < C; c++) y[i * C + c] = in[0][(int64_t)in[1][i] * C + c];
+}
+
+static const KernelCase cases[] = {
+    {"one element", {{{1}}, {{1}, FILL_IDS, 1}}},
+    {"one row of many", {{{37, 5}}, {{1}, FILL_IDS, 37}}},
+    {"repeats", {{{3, 37}}, {{11}, FILL_IDS, 3}}},
+    {"four dims", {{{7, 2, 3, 5}}, {{4}, FILL_IDS, 7}}},
+    {"over one strip", {{{5, 1023}}, {{37}, FILL_IDS, 5}}},
+    {"rows of hidden states",
+     {{{4096, 4096}}, {{2048}, FILL_IDS, 4096}},
+     .bench = true,
+     .bench_only = true,
+     .bytes = 8.0 * 2048 * 4096},
+};
+
+KERNEL_TEST(select, .n_in = 2, .diff = 1, .tol = 1e-6);
