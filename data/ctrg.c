@@ -32,6 +32,8 @@ static bool fault(Reader *r, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (char *c = text; *c; c++) /* what the file says may hold anything, the message is one line */
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
     error_set(&e, code, "%s: %s", r->what, text);
     if (r->problem) r->problem(r->context, e.msg);
     if (!r->n_problems++) r->first = e;

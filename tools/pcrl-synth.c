@@ -2,9 +2,10 @@
 #include "data/file.h"
 #include "data/image.h"
 #include "data/json.h"
+#include "data/nifti.h"
 #include "data/phantom_study.h"
 #include "tools/cli.h"
-#include <omp.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,9 @@ typedef struct Options {
     CliCommon common;
     const char *out, *montage;
     int64_t n, seed_base, twins;
-    bool counterfactual, reports;
+    bool counterfactual, reports, nifti;
     PhantomOptions phantom;
+    double slice_mm, below_mm; /* of the NIfTI volumes */
 } Options;
 
 enum {
@@ -26,7 +28,10 @@ enum {
     OPT_TWINS,
     OPT_COUNTER,
     OPT_MONTAGE,
-    OPT_REPORTS
+    OPT_REPORTS,
+    OPT_NIFTI,
+    OPT_SLICE,
+    OPT_BELOW,
 };
 
 static const struct argp_option options[] = {
@@ -40,6 +45,9 @@ static const struct argp_option options[] = {
     {"counterfactual", OPT_COUNTER, 0, 0, "for each patient also one with one lesion mirrored, or else removed",
      0},
     {"twins", OPT_TWINS, "K", 0, "for each patient also K studies that differ only in noise", 0},
+    {"nifti", OPT_NIFTI, 0, 0, "write each patient's Hounsfield units too, as volumes/ID.nii.gz", 0},
+    {"slice-mm", OPT_SLICE, "MM", 0, "slice distance of those volumes, 1 to 10 (default 5)", 0},
+    {"below-mm", OPT_BELOW, "MM", 0, "how far they reach below the skull base, 0 to 60 (default 0)", 0},
     {"montage", OPT_MONTAGE, "FILE", 0, "draw up to 8 patients as one PNG, one slice of each layer", 0},
     {"reports", OPT_REPORTS, 0, 0,
      "print id, report and nothing else; draws no images (with --out: none needed)", 0},
@@ -54,6 +62,7 @@ static const char doc[] = "Draws synthetic head CT studies: 24 slices as PNG, a 
                           "  pcrl-synth --out data/train --n 4000\n"
                           "  pcrl-synth --out data/test --n 300 --seed-base 1000000\n"
                           "  pcrl-synth --out pairs --n 50 --counterfactual --twins 1\n"
+                          "  pcrl-synth --out thin --n 3 --nifti --slice-mm 1.5 --below-mm 40 --size 256\n"
                           "  pcrl-synth --montage look.png --n 8 --size 224\n"
                           "  pcrl-synth --reports --n 12000 > reports.tsv";
 
@@ -73,6 +82,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_COUNTER: o->counterfactual = true; return 0;
     case OPT_MONTAGE: o->montage = arg; return 0;
     case OPT_REPORTS: o->reports = true; return 0;
+    case OPT_NIFTI: o->nifti = true; return 0;
+    case OPT_SLICE: o->slice_mm = cli_number_option(state, "--slice-mm", arg, 1, 10); return 0;
+    case OPT_BELOW: o->below_mm = cli_number_option(state, "--below-mm", arg, 0, 60); return 0;
     case OPT_REGIME:
         if (!strcmp(arg, "balanced"))
             o->phantom.regime = PHANTOM_BALANCED;
@@ -84,6 +96,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->out && !o->montage && !o->reports)
             argp_error(state, "nothing to do: give --out, --montage or --reports");
+        if (o->nifti && !o->out) argp_error(state, "--nifti needs --out");
         if (o->seed_base + o->n > 900000000) argp_error(state, "--seed-base + --n is over 900000000");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -121,6 +134,27 @@ static bool variant(const Options *o, uint64_t seed, int64_t j, PhantomOptions *
     return false;
 }
 
+/* The same patient as a volume of its own spacing; drawn anew each time, the write is crash-safe. */
+static bool write_volume(const Options *o, uint64_t seed, const PhantomOptions *study, int64_t id, Error *e)
+{
+    char path[4096];
+    PhantomOptions v = *study;
+    Phantom p;
+    if (snprintf(path, sizeof path, "%s/volumes", o->out) >= (int)sizeof path - 40)
+        return error_set(e, ERROR_INPUT, "%.100s...: path too long", o->out);
+    if (!file_make_folder(path, e)) return false;
+    v.slice_mm = o->slice_mm;
+    v.below_mm = o->below_mm;
+    if (!phantom_make(seed, &v, &p, e)) return false;
+    Volume volume = {p.size, p.size, p.n_slices, p.pixel_mm, p.pixel_mm, p.slice_mm, p.hu};
+    snprintf(path + strlen(path), 40, "/%lld.nii.gz", (long long)id);
+    size_t n = (size_t)p.n_slices * (size_t)p.size * (size_t)p.size;
+    for (size_t i = 0; i < n; i++) p.hu[i] = rintf(p.hu[i]); /* whole numbers, as scanners write */
+    bool ok = nifti_write(path, &volume, NIFTI_I16, e);
+    phantom_free(&p);
+    return ok;
+}
+
 /* Draws the study unless it is there. */
 static bool make_study(const Options *o, uint64_t seed, int64_t j, Error *e)
 {
@@ -129,6 +163,7 @@ static bool make_study(const Options *o, uint64_t seed, int64_t j, Error *e)
     json_t *entry;
     Phantom p;
     if (!variant(o, seed, j, &v, &id)) return true;
+    if (o->nifti && !write_volume(o, seed, &v, id, e)) return false;
     if (phantom_find_study(o->out, id, seed, &v, &entry)) {
         json_decref(entry);
         return true;
@@ -243,7 +278,7 @@ static bool print_reports(const Options *o, Error *e)
 
 int main(int argc, char **argv)
 {
-    Options o = {.n = 10, .phantom = phantom_options()};
+    Options o = {.n = 10, .phantom = phantom_options(), .slice_mm = 5};
     Error e = {0};
     cli_parse(&argp, argc, argv, &o);
     if (o.reports && !print_reports(&o, &e)) cli_fail(&e);

@@ -69,6 +69,7 @@ static void set_image(json_t *s, const char *path)
 
 static void no_id(json_t *s) { json_object_del(s, "id"); }
 static void word_id(json_t *s) { set(s, "id", json_string("12a")); }
+static void two_line_id(json_t *s) { set(s, "id", json_string("1\n2")); }
 static void negative_id(json_t *s) { set(s, "id", json_integer(-4)); }
 static void huge_id(json_t *s) { set(s, "id", json_string("99999999999999999999")); }
 static void list_id(json_t *s) { set(s, "id", json_array()); }
@@ -113,6 +114,7 @@ typedef struct Fault {
 static const Fault faults[] = {
     {no_id, "entry 0: id missing, expected a decimal number"},
     {word_id, "entry 0: id 12a, expected a decimal number"},
+    {two_line_id, "entry 0: id 1?2, expected a decimal number"},
     {negative_id, "entry 0: id of another type"},
     {huge_id, "entry 0: id 99999999999999999999, expected a decimal number of at most 18 digits"},
     {list_id, "entry 0: id of another type"},
