@@ -29,7 +29,7 @@ void adamw_forward_cpu(Tape *t, Node *n)
     float *w = n->in[0]->data, *m = n->in[2]->data, *v = n->in[3]->data;
     const float *grad = n->in[1]->data;
     const AdamwParams p = *NODE_AS(AdamwParams, n);
-    const float keep = (float)(1 - (double)p.lr * (double)p.weight_decay);
+    const float decay = (float)((double)p.lr * (double)p.weight_decay); /* 1 - decay would lose its digits */
     const float rate = (float)((double)p.lr / (1 - pow((double)p.beta1, (double)p.step)));
     const float unbias = (float)(1 / sqrt(1 - pow((double)p.beta2, (double)p.step)));
     const float new1 = (float)(1 - (double)p.beta1), new2 = (float)(1 - (double)p.beta2);
@@ -39,6 +39,6 @@ void adamw_forward_cpu(Tape *t, Node *n)
         const float g = p.grad_scale * grad[i];
         m[i] = p.beta1 * m[i] + new1 * g;
         v[i] = p.beta2 * v[i] + new2 * g * g;
-        w[i] = keep * w[i] - rate * m[i] / (sqrtf(v[i]) * unbias + p.eps);
+        w[i] -= decay * w[i] + rate * m[i] / (sqrtf(v[i]) * unbias + p.eps);
     }
 }
