@@ -89,7 +89,7 @@ demo:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
 	@DEPS=$(DEPS) tools/deps.sh --optional $(DEMO_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@DEPS=$(DEPS) tools/demo.sh $(BUILD)/bin $(MODEL) $(DEMO)
+	@$(MINI_SETTINGS) DEPS=$(DEPS) tools/demo.sh $(BUILD)/bin $(MODEL) $(DEMO)
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
