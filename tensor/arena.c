@@ -114,7 +114,7 @@ void *arena_pool_take(Arena *a, size_t bytes)
         if (a->pool[i].offset - at >= need) break;
         at = a->pool[i].offset + a->pool[i].bytes;
     }
-    if (at + need > a->capacity - a->used) full(a, bytes);
+    if (need > a->capacity - a->used - at) full(a, bytes);
     memmove(a->pool + i + 1, a->pool + i, (size_t)(a->n_pool - i) * sizeof *a->pool);
     a->pool[i] = (ArenaBlock){at, need};
     a->n_pool++;
