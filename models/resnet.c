@@ -14,6 +14,7 @@ static void fold(Weights *w, ResnetConv *c, WeightSpec spec, bool last, const ch
 {
     int64_t O = spec.dim[0], K = spec.dim[1] * spec.dim[2] * spec.dim[3];
     WeightSpec one = {{O}, .init = INIT_ONES}, zero = {{O}, .init = INIT_ZEROS}, gamma = last ? zero : one;
+    if (!weights_expect(w, spec, "%s.weight", conv)) return;
     float *x = malloc((size_t)(O * K + 5 * O) * sizeof *x);
     if (!x) {
         error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", conv);

@@ -200,26 +200,42 @@ static void initialise(const Weights *w, const WeightSpec *s, const char *name, 
         }
 }
 
-/* From file, generator or rule, in the file's layout. */
-static bool read_file_layout(Weights *w, const WeightSpec *s, const char *name, float *x)
+/* False and a sticky error unless the file's entry has the shape of s, or its absence is allowed. */
+static bool check_shape(Weights *w, const WeightSpec *s, const char *name)
 {
     int64_t dim[TENSOR_DIMS];
     char want[128], got[128];
     int n = file_dims(s, dim);
     const StEntry *entry = weights_find(w, name);
-    if (entry) {
-        if (entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim))
-            return safetensors_read_f32(w->file, entry, x, &w->error);
-        weights_fail(w, "tensor %s: expected shape %s, found %s", name,
-                     weights_shape_text(n, dim, want, sizeof want),
+    if (!entry && (!w->file || w->partial)) return true;
+    if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
+    weights_shape_text(n, dim, want, sizeof want);
+    if (!entry)
+        weights_fail(w, "tensor %s is missing: expected shape %s", name, want);
+    else
+        weights_fail(w, "tensor %s: expected shape %s, found %s", name, want,
                      weights_shape_text(entry->ndim, entry->dim, got, sizeof got));
-        return false;
-    }
-    if (w->file && !w->partial) {
-        weights_fail(w, "tensor %s is missing: expected shape %s", name,
-                     weights_shape_text(n, dim, want, sizeof want));
-        return false;
-    }
+    return false;
+}
+
+bool weights_expect(Weights *w, WeightSpec spec, const char *format, ...)
+{
+    char name[PARAMS_NAME];
+    va_list args;
+    va_start(args, format);
+    bool named = !w->error.code && name_format(w, name, format, args);
+    va_end(args);
+    return named && check_shape(w, &spec, name);
+}
+
+/* From file, generator or rule, in the file's layout. */
+static bool read_file_layout(Weights *w, const WeightSpec *s, const char *name, float *x)
+{
+    int64_t dim[TENSOR_DIMS];
+    int n = file_dims(s, dim);
+    if (!check_shape(w, s, name)) return false;
+    const StEntry *entry = weights_find(w, name);
+    if (entry) return safetensors_read_f32(w->file, entry, x, &w->error);
     if (w->generator)
         w->generator(w->user, name, n, dim, x);
     else
@@ -291,6 +307,8 @@ Tensor *weights_get(Weights *w, WeightSpec spec, const char *format, ...)
     WeightsItem *list = list_room(w, w->item, w->n, &w->room, sizeof *w->item);
     if (!list) return NULL;
     w->item = list;
+    bool quant = !w->trainable && spec.kind == WEIGHT_LINEAR && weights_is_quant(w, name);
+    if (!quant && !check_shape(w, &spec, name)) return NULL; /* before anything of that size is allocated */
     Tensor *x;
     if (!w->trainable)
         x = load_frozen(w, &spec, name);

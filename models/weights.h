@@ -91,6 +91,9 @@ Tensor *weights_get(Weights *w, WeightSpec spec, const char *format, ...) __attr
  * product of spec.dim elements. Does nothing after an error. */
 void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Whether `name` can be had in that shape, before anything of that size is allocated; otherwise a sticky error.
+ */
+bool weights_expect(Weights *w, WeightSpec spec, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The file's entry of that name (any prefix), or NULL. */
 const StEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The shape of `name` in the file, in the file's layout; of a 4-bit weight, the (out,in) that its quant_state

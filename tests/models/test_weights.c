@@ -119,6 +119,8 @@ START_TEST(faults)
     expect("/tmp/test_weights.safetensors: tensor w is missing: expected shape [2,4,3,3]", conv, false);
     expect(NULL, conv, true);
     write_file("w", ST_F32, 4, (int64_t[]){2, 3, 3, 4}, x);
+    expect("/tmp/test_weights.safetensors: tensor w: expected shape [1000000000,1000000000], found [2,3,3,4]",
+           (WeightSpec){{1000000000, 1000000000}, WEIGHT_PLAIN, INIT_ZEROS, 0}, false);
     expect("/tmp/test_weights.safetensors: tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, false);
     expect("/tmp/test_weights.safetensors: tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, true);
     unlink(path);
@@ -162,6 +164,10 @@ START_TEST(four_bit_faults)
     expect(FILE_ ": expected blocksize 64, found 128", linear, false);
     write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":64,\"shape\":[2,63]}", 2, ST_F32, NULL);
     expect(FILE_ ": expected shape [2,64], found [2,63]", linear, false);
+    write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":64,\"shape\":[2147483647,2147483647]}", 2, ST_F32,
+                   NULL);
+    expect(FILE_ ": expected 2305843007066210305 elements of U8, found U8, 64 bytes",
+           (WeightSpec){{INT32_MAX, INT32_MAX}, WEIGHT_LINEAR, INIT_ZEROS, 0}, false);
     write_four_bit(STATE "}", 0, ST_F32, NULL);
     expect(FILE_ ".absmax: expected 2 elements of F32, found none, 0 bytes", linear, false);
     write_four_bit(STATE "}", 3, ST_F32, NULL);
