@@ -1,0 +1,154 @@
+/* y[n,h,w,o] = sum x[n, h*s-p+i, w*s-p+j, c] w[o,i,j,c] (+ bias[o]). x (N,H,W,C), w (O,kh,kw,C), bias (O),
+ * y (N,OH,OW,O).
+ *
+ * Through oneDNN (kernels/dnnl.c), which overwrites: its gradients go into scratch and are then added. Own
+ * loops: patches (i,j,c) of some images as rows of a matrix, then
+ *   y = patches w^T;  dw += dy^T patches;  dpatches = dy w, gathered back into dx;  dbias += column sums of dy.
+ * A 1x1 kernel at stride 1 has no patches to make: x is the matrix. */
+#include "kernels/dnnl.h"
+#include "kernels/gemm.h"
+#include "kernels/ops.h"
+#include <string.h>
+
+enum { PATCH_ROWS = 2048 /* patches made at a time, in whole images */ };
+
+static ConvShape shape_of(const Node *n)
+{
+    const Tensor *x = n->in[0], *w = n->in[1], *y = n->out;
+    const Conv2dParams *p = NODE_AS(Conv2dParams, n);
+    return (ConvShape){.N = x->dim[0],
+                       .H = x->dim[1],
+                       .W = x->dim[2],
+                       .C = x->dim[3],
+                       .O = w->dim[0],
+                       .kh = w->dim[1],
+                       .kw = w->dim[2],
+                       .OH = y->dim[1],
+                       .OW = y->dim[2],
+                       .stride = p->stride,
+                       .pad = p->pad};
+}
+
+Tensor *op_conv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad)
+{
+    Conv2dParams p = {stride, pad};
+    return op_apply(t, &conv2d_op, 3, (Tensor *[]){x, w, bias}, &p, sizeof p);
+}
+
+void conv2d_shape(Tape *t, Node *n)
+{
+    const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
+    const Conv2dParams *p = NODE_AS(Conv2dParams, n);
+    if (x->dtype != DTYPE_f32 || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
+        x->dim[3] != w->dim[3] || p->stride < 1 || p->pad < 0 || x->dim[1] + 2 * p->pad < w->dim[1] ||
+        x->dim[2] + 2 * p->pad < w->dim[2])
+        die("conv2d: weight %s with stride %d, pad %d does not fit x %s", tensor_text(w), p->stride, p->pad,
+            tensor_text(x));
+    if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != w->dim[0]))
+        die("conv2d: bias %s does not fit weight %s", tensor_text(bias), tensor_text(w));
+    const int64_t dim[4] = {x->dim[0], (x->dim[1] + 2 * p->pad - w->dim[1]) / p->stride + 1,
+                            (x->dim[2] + 2 * p->pad - w->dim[2]) / p->stride + 1, w->dim[0]};
+    n->out = tape_tensor(t, DTYPE_f32, 4, dim);
+}
+
+/* ---- own loops ---- */
+
+static bool pointwise(const ConvShape *s) { return s->kh == 1 && s->kw == 1 && s->stride == 1 && s->pad == 0; }
+
+/* Images from `image` on, `count` of them -> patches (count*OH*OW, kh*kw*C). */
+static void make_patches(const ConvShape *s, const float *x, int64_t image, int64_t count, float *patches)
+{
+    int64_t K = s->kh * s->kw * s->C, line = s->kw * s->C;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < count * s->OH * s->OW; r++) {
+        int64_t n = image + r / (s->OH * s->OW), h = r / s->OW % s->OH * s->stride - s->pad;
+        int64_t w = r % s->OW * s->stride - s->pad, left = w < 0 ? -w : 0;
+        int64_t right = w + s->kw > s->W ? s->W - w : s->kw; /* columns left..right-1 lie inside */
+        float *out = patches + r * K;
+        for (int64_t i = 0; i < s->kh; i++, out += line) {
+            bool inside = h + i >= 0 && h + i < s->H && left < right;
+            if (!inside || left > 0 || right < s->kw) memset(out, 0, (size_t)line * sizeof *out);
+            if (inside)
+                memcpy(out + left * s->C, x + ((n * s->H + h + i) * s->W + w + left) * s->C,
+                       (size_t)((right - left) * s->C) * sizeof *out);
+        }
+    }
+}
+
+/* dx += what each pixel was used for, gathered, so that no two threads write the same place. */
+static void gather_patches(const ConvShape *s, const float *patches, int64_t image, int64_t count, float *dx)
+{
+    int64_t K = s->kh * s->kw * s->C;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < count * s->H; r++) {
+        int64_t n = r / s->H, h = r % s->H;
+        for (int64_t w = 0; w < s->W; w++) {
+            float *out = dx + (((image + n) * s->H + h) * s->W + w) * s->C;
+            for (int64_t ij = 0; ij < s->kh * s->kw; ij++) {
+                int64_t top = h + s->pad - ij / s->kw, left = w + s->pad - ij % s->kw;
+                int64_t oh = top / s->stride, ow = left / s->stride;
+                if (top < 0 || left < 0 || oh * s->stride != top || ow * s->stride != left || oh >= s->OH ||
+                    ow >= s->OW)
+                    continue;
+                const float *from = patches + ((n * s->OH + oh) * s->OW + ow) * K + ij * s->C;
+                for (int64_t c = 0; c < s->C; c++) out[c] += from[c];
+            }
+        }
+    }
+}
+
+/* One of y, dx, dw is added to (y written with beta 0); the other two are NULL. */
+static void loops(Tape *t, const ConvShape *s, const float *x, const float *w, const float *dy, float *y,
+                  float beta, float *dx, float *dw)
+{
+    int64_t area = s->OH * s->OW, K = s->kh * s->kw * s->C, O = s->O;
+    int64_t step = PATCH_ROWS / area + 1;
+    if (step > s->N || pointwise(s)) step = s->N;
+    float *room = pointwise(s) ? NULL : tape_scratch(t, (size_t)(step * area * K) * sizeof *room);
+    for (int64_t image = 0; image < s->N; image += step) {
+        int64_t count = image + step > s->N ? s->N - image : step, rows = count * area, at = image * area * O;
+        const float *patches = room ? room : x;
+        if (room && !dx) make_patches(s, x, image, count, room);
+        if (y) gemm(false, true, rows, O, K, 1, patches, K, w, K, beta, y + at, O);
+        if (dw) gemm(true, false, O, K, rows, 1, dy + at, O, patches, K, 1, dw, K);
+        if (!dx) continue;
+        if (room) {
+            gemm(false, false, rows, K, O, 1, dy + at, O, w, K, 0, room, K);
+            gather_patches(s, room, image, count, dx);
+        } else {
+            gemm(false, false, rows, K, O, 1, dy, O, w, K, 1, dx, K);
+        }
+    }
+}
+
+void conv2d_forward_cpu(Tape *t, Node *n)
+{
+    ConvShape s = shape_of(n);
+    const float *x = n->in[0]->data, *w = n->in[1]->data, *bias = n->in[2] ? n->in[2]->data : NULL;
+    float *y = n->out->data;
+    if (onednn_conv_forward(&s, x, w, bias, y, !n->in[1]->needs_grad)) return;
+    if (bias) rows_fill(y, bias, s.N * s.OH * s.OW, s.O);
+    loops(t, &s, x, w, NULL, y, bias ? 1 : 0, NULL, NULL);
+}
+
+void conv2d_backward_cpu(Tape *t, Node *n)
+{
+    ConvShape s = shape_of(n);
+    const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
+    const float *dy = n->out->grad->data;
+    if (x->grad) {
+        float *dx = tape_scratch(t, tensor_bytes(x));
+        if (onednn_conv_data(&s, dy, w->data, dx, !w->needs_grad))
+            add_into(x->grad->data, dx, tensor_len(x));
+        else
+            loops(t, &s, NULL, w->data, dy, NULL, 1, x->grad->data, NULL);
+    }
+    if (w->grad) {
+        float *dw = tape_scratch(t, tensor_bytes(w));
+        if (onednn_conv_weights(&s, x->data, dy, dw))
+            add_into(w->grad->data, dw, tensor_len(w));
+        else
+            loops(t, &s, x->data, NULL, dy, NULL, 1, NULL, w->grad->data);
+    }
+    if (bias && bias->grad) rows_sum_add(t, bias->grad->data, dy, s.N * s.OH * s.OW, s.O);
+}
