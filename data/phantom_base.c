@@ -47,6 +47,7 @@ static float draw_orbits(const Slice *s, const Point *p, float ax, float front, 
     float wall = fabsf(ax - 46 + 0.25f * (p->y0 - 40)); /* outer wall, then the wall towards the nose */
     hu = mix(hu, 800, orbit * soft(1.7f - wall, s->pixel) * soft(66 - p->y0, 3));
     float cells = soft(11.5f - ax, s->pixel) * orbit;
+    if (cells <= 0) return hu;
     float gx, gy, pattern = lattice_noise(s->plan->head.folds + 21, p->x0 / 4, p->y0 / 5, t, &gx, &gy);
     float air = soft(fabsf(pattern) - 0.08f, 0.12f) * soft(10.5f - ax, 1);
     hu = mix(hu, mix(420, -900, air), cells);
@@ -57,15 +58,20 @@ static float draw_temporal_bones(const Slice *s, const Point *p, float ax, float
 {
     float t = s->t, in = p->in, y = p->y0;
     float ridge = fabsf(y - (-4 - (ax - 20) * 0.42f)) * 0.92f;
-    float tall = 6.2f - 1.9f * greater(0, t - 0.3f);
-    float hx, hy, lumps = lattice_noise(s->plan->head.folds + 29, p->x0 / 7, y / 7, t, &hx, &hy);
-    float petrous =
-        soft(tall * (1 + 0.35f * lumps) - ridge, 2) * soft(ax - 16, 3) * soft(in + 3, 2) * soft(2.8f - t, 0.8f);
-    hu = mix(hu, 950, petrous);
-    float gx, gy, cell = lattice_noise(s->plan->head.folds + 23, p->x0 / 2.6f, y / 2.6f, t, &gx, &gy);
+    float tall = 6.2f - 1.9f * greater(0, t - 0.3f), gx, gy;
+    float petrous = 0;
+    if (ax > 14.5f && t < 3.2f && ridge < 1.35f * tall + 1) {
+        float lumps = lattice_noise(s->plan->head.folds + 29, p->x0 / 7, y / 7, t, &gx, &gy);
+        petrous = soft(tall * (1 + 0.35f * lumps) - ridge, 2) * soft(ax - 16, 3) * soft(in + 3, 2) *
+                  soft(2.8f - t, 0.8f);
+        hu = mix(hu, 950, petrous);
+    }
     float mastoid =
         soft(ellipse(ax, y, 55 * s->outer / 0.8f, -27, 9, 13), 2) * soft(3 - t, 1.5f) * soft(in + 9, 2);
-    hu = mix(hu, cell > 0.05f ? -700 : 650, mastoid * soft(4 - in, 2));
+    if (mastoid > 0) {
+        float cell = lattice_noise(s->plan->head.folds + 23, p->x0 / 2.6f, y / 2.6f, t, &gx, &gy);
+        hu = mix(hu, cell > 0.05f ? -700 : 650, mastoid * soft(4 - in, 2));
+    }
     float canal = soft(2.4f - fabsf(y + 13), 1.5f) * soft(ax - 34, 2) * soft(46 - ax, 2) *
                   soft(0.8f - fabsf(t - 0.6f), 0.5f);
     return mix(hu, -600, canal * petrous);
