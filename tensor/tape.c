@@ -204,9 +204,9 @@ Tensor *tape_keep(Tape *t, ArenaMark mark, Tensor *x)
     *y = copy;
     y->grad = y->base = NULL;
     y->base_offset = 0;
-    if (inside) {
+    if (inside) { /* moved first: a guard behind the new place may lie on the old one */
+        y->backend->move(t->step->base + t->step->used, copy.data, bytes);
         y->data = arena_push(t->step, bytes);
-        y->backend->move(y->data, copy.data, bytes);
     }
     return y;
 }
