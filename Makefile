@@ -41,7 +41,11 @@ KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
 TOOL_LIB := $(BUILD)/libtools.a
 TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
-TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(if $(KERNEL_TEST_SRC),$(BUILD)/tests/kernels/test_kernels)
+# The cases, for whatever links them: the tests, the mutants that the tests must catch, pcrl-bench.
+KERNEL_CASES = $(call OBJ,$(filter-out tests/kernels/test_kernels.c,$(KERNEL_TEST_SRC)))
+MUTANTS := tests/kernels/mutants
+TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
+         $(MUTANTS)/test_link.sh
 OBJ = $(1:%.c=$(BUILD)/%.o)
 
 all: $(LIB) $(TOOLS)
@@ -65,7 +69,7 @@ $(BUILD)/bin/%: $(BUILD)/tools/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/tests/kernels/test_kernels: $(call OBJ,$(KERNEL_TEST_SRC)) $(LIB)
+$(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants: $(BUILD)/%: $(BUILD)/%.o $(KERNEL_CASES) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
@@ -83,7 +87,8 @@ test:
 	@$(MAKE) --no-print-directory $(JOBS) tests
 
 tests: $(TOOLS) $(TESTS)
-	@set -e; for t in $(TESTS); do echo "== $$t"; BUILD=$(BUILD) $$t; done
+	@set -e; for t in $(TESTS); do echo "== $$t"; \
+	  BUILD=$(BUILD) LINK='$(CC) $(LDFLAGS)' LIBS='$(LDLIBS)' $$t; done
 
 demo:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
