@@ -1,0 +1,80 @@
+#include "tests/kernels/kernel_test.h"
+#include "tensor/rng.h"
+#include <stdlib.h>
+
+/* in[1] holds the decoded weight. */
+static void oracle(double *y, double *const *saved, double *const *in, const KernelCase *k)
+{
+    const MatmulParams *p = k->params;
+    int64_t K = K_DIM(k, 1, 1), N = K_DIM(k, 1, 0), r = in[3] ? K_DIM(k, 3, 0) : 0, M = 1;
+    for (int i = 0; i < TENSOR_DIMS && K_DIM(k, 0, i); i++) M *= K_DIM(k, 0, i);
+    M /= K;
+    double *u = calloc((size_t)(M * r + 1), sizeof *u);
+    for (int64_t m = 0; m < M; m++)
+        for (int64_t j = 0; j < r; j++)
+            for (int64_t c = 0; c < K; c++) {
+                double keep = 1;
+                if (p->dropout > 0)
+                    keep = (double)dropout_scale(p->seed, p->call, (uint64_t)(m * K + c), p->dropout);
+                u[m * r + j] += keep * in[0][m * K + c] * in[3][j * K + c];
+            }
+    for (int64_t m = 0; m < M; m++)
+        for (int64_t n = 0; n < N; n++) {
+            double sum = in[2] ? in[2][n] : 0;
+            for (int64_t c = 0; c < K; c++) sum += in[0][m * K + c] * in[1][n * K + c];
+            for (int64_t j = 0; j < r; j++) sum += (double)p->lora_scale * u[m * r + j] * in[4][n * r + j];
+            y[m * N + n] = sum;
+        }
+    for (int64_t i = 0; saved && saved[0] && i < M * r; i++) saved[0][i] = u[i];
+    free(u);
+}
+
+static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = true, .lora_scale = 4},
+                          drop = {false, true, 2, 0.05f, 0x123456789abcdef0, 17};
+#define P(p) .params = &(p), .params_bytes = sizeof(p)
+#define NO                                                                                                     \
+    {                                                                                                          \
+        .fill = FILL_NONE                                                                                      \
+    }
+static const KernelCase cases[] = {
+    {"one element", {{{1, 1}}, {{1, 1}, FILL_NF4}, NO, NO, NO}, P(plain)},
+    {"one row", {{{1, 128}}, {{70, 128}, FILL_NF4}, NO, NO, NO}, P(plain)},
+    {"three rows, bias", {{{3, 192}}, {{33, 192}, FILL_NF4_NESTED}, {{33}}, NO, NO}, P(plain)},
+    {"two rows, LoRA", {{{2, 64}}, {{48, 64}, FILL_NF4}, NO, {{8, 64}}, {{48, 8}}}, P(lora)},
+    {"four rows, shared blocks", {{{4, 37}}, {{29, 37}, FILL_NF4_NESTED}, {{29}}, NO, NO}, P(plain)},
+    {"many rows, LoRA", {{{2, 8, 64}}, {{48, 64}, FILL_NF4}, {{48}}, {{8, 64}}, {{48, 8}}}, P(lora)},
+    {"many rows, LoRA, dropout, ragged",
+     {{{9, 37}}, {{21, 37}, FILL_NF4_NESTED}, NO, {{3, 37}}, {{21, 3}}},
+     P(drop)},
+    {"65 rows", {{{65, 192}}, {{20, 192}, FILL_NF4}, NO, NO, NO}, P(plain)},
+    {"above one block", {{{5, 2048}}, {{260, 2048}, FILL_NF4_NESTED}, NO, NO, NO}, P(plain)},
+    {"8B attention, one row",
+     {{{1, 4096}}, {{4096, 4096}, FILL_NF4}, NO, NO, NO},
+     P(plain),
+     .bench = true,
+     .bench_only = true,
+     .flops = 2.0 * 4096 * 4096,
+     .bytes = 4096.0 * 4096 * 0.5625},
+    {"8B feed-forward, one row, nested",
+     {{{1, 4096}}, {{14336, 4096}, FILL_NF4_NESTED}, NO, NO, NO},
+     P(plain),
+     .bench = true,
+     .bench_only = true,
+     .flops = 2.0 * 14336 * 4096,
+     .bytes = 14336.0 * 4096 * (0.5 + 1.0 / 64)},
+    {"8B feed-forward down, one row",
+     {{{1, 14336}}, {{4096, 14336}, FILL_NF4}, NO, NO, NO},
+     P(plain),
+     .bench = true,
+     .bench_only = true,
+     .flops = 2.0 * 14336 * 4096,
+     .bytes = 14336.0 * 4096 * 0.5625},
+    {"8B attention, 512 rows, LoRA",
+     {{{512, 4096}}, {{4096, 4096}, FILL_NF4}, NO, {{8, 4096}}, {{4096, 8}}},
+     P(lora),
+     .bench = true,
+     .bench_only = true,
+     .flops = 2.0 * 512 * 4096 * 4096,
+     .bytes = 4096.0 * 4096 * 0.5625 + 8.0 * 512 * 4096},
+};
+KERNEL_TEST(matmul_q, .n_in = 5, .diff = 1 | 4 | 8 | 16, .tol = 2e-4);
