@@ -1,5 +1,6 @@
 /* Synthetic head CT with its report: a drawn patient whose every finding is known to the voxel. Same seed and
- * options, same bytes, on every machine and thread count.
+ * options, same bytes, with any number of threads; findings and reports are the same on every machine, while
+ * voxels may differ in the last bit where another C library rounds sines otherwise.
  *
  * Head coordinates in mm: x to the patient's left, y to the front, slice position t in units of 5 mm from the
  * skull base (0) to the vertex (24). Image rows run front to back, columns from the patient's right to the
