@@ -79,7 +79,7 @@ $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-.PHONY: all test tests demo mini
+.PHONY: all test tests demo lint mini
 .SECONDARY:
 # The packages come first; only then does a second make look for sources and objects.
 test:
@@ -127,6 +127,12 @@ fuzzers: build/fuzz/make_seeds $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
 	    -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$t build/fuzz/seeds/$$t >build/fuzz/$$t.log 2>&1 || \
 	    { tail -50 build/fuzz/$$t.log; exit 1; }; \
 	  sed -n 's/stat::number_of_executed_units: *\(.*\)/\1 inputs, nothing found/p' build/fuzz/$$t.log; done
+
+LINT_PACKAGES := clang-format g++ binutils git
+lint:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(LINT_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@CC=$(CC) tools/lint.sh $(BUILD)
 
 mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)

@@ -8,8 +8,10 @@
 static const uint32_t known[][10] = {
     /* counter, key, result */
     {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6,
+     0x6d5451fd},
+    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+     0x24126ea1},
 };
 
 START_TEST(known_answers)
@@ -43,7 +45,8 @@ END_TEST
 
 START_TEST(streams_differ_and_replay)
 {
-    Rng a = rng_open(1, "order"), b = rng_open(1, "noise"), c = rng_open(1, "order"), d = rng_open(1ull << 32 | 1, "order");
+    Rng a = rng_open(1, "order"), b = rng_open(1, "noise"), c = rng_open(1, "order"),
+        d = rng_open(1ull << 32 | 1, "order");
     int same_name = 0, same_seed = 0;
     for (int i = 0; i < 1000; i++) {
         uint32_t u = rng_u32(&a);

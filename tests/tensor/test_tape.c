@@ -1,45 +1,6 @@
-/* The tape: gradients, memory popped on the way back, views, keep, checkpoints, taps, debugging aids, and what
- * it says to misuse. Numbers are small enough for their gradients to be known by hand. */
-#include "kernels/ops.h"
-#include "tensor/rng.h"
-#include "tests/tensor/death.h"
-#include <math.h>
-
-static Arena weights, step, scratch;
-static Tape tape;
-
-static void open_arena(Arena *a, const char *name, const Backend *backend, size_t bytes)
-{
-    Error e = {0};
-    if (!arena_open(a, name, backend, bytes, &e)) die("%s", e.msg);
-}
-
-static void setup(void)
-{
-    open_arena(&weights, "weights", &backend_cpu, 1 << 20);
-    open_arena(&step, "step", &backend_cpu, 1 << 20);
-    open_arena(&scratch, "scratch", &backend_cpu, 1 << 20);
-    tape_init(&tape, &step, &scratch, 1);
-}
-
-static void teardown(void)
-{
-    arena_close(&weights);
-    arena_close(&step);
-    arena_close(&scratch);
-}
-
-/* n values from, from + 1, ... outside the step, wanting a gradient, which starts at 0. */
-static Tensor *leaf(int64_t n, float from)
-{
-    Tensor *x = tensor_f32(&weights, n, 0, 0, 0);
-    for (int64_t i = 0; i < n; i++) ((float *)x->data)[i] = from + (float)i;
-    x->needs_grad = true;
-    x->grad = tensor_zeros(&weights, DTYPE_f32, 1, &n);
-    return x;
-}
-
-static float at(const Tensor *x, int64_t i) { return ((const float *)x->data)[i]; }
+/* The tape: gradients, memory popped on the way back, views, keep, taps, debugging aids, and what it says to
+ * misuse. */
+#include "tests/tensor/tape_fixture.h"
 
 START_TEST(gradients_add_up)
 {
@@ -238,135 +199,6 @@ START_TEST(keep_is_nothing_while_recording)
 }
 END_TEST
 
-/* ---- checkpoints ---- */
-
-typedef struct Block {
-    float k, dropout;
-    int depth;
-    int *runs;
-} Block;
-
-enum { ROWS = 24, WIDTH = 32 };
-
-/* x (ROWS,WIDTH), in[1] w (WIDTH,WIDTH), in[2], in[3] low-rank A (4,WIDTH), B (WIDTH,4). */
-static Tensor *block(Tape *t, Tensor *const *in, const void *arg)
-{
-    const Block *b = arg;
-    if (b->runs) ++*b->runs;
-    Tensor *h = in[0];
-    const Lora lora = {in[2], in[3], 0.5f, b->dropout};
-    for (int i = 0; i < b->depth; i++) {
-        Tensor *y = op_matmul(t, h, in[1], NULL, &lora, false, true);
-        h = op_add(t, op_scale(t, op_relu(t, y), b->k), h);
-    }
-    return h;
-}
-
-static Tensor *random_leaf(int64_t rows, int64_t cols, const char *name)
-{
-    Tensor *x = tensor_f32(&weights, rows, cols, 0, 0);
-    rng_fill(x->data, rows * cols, 5, name, 0.3f);
-    x->needs_grad = true;
-    x->grad = tensor_zeros(&weights, DTYPE_f32, 2, x->dim);
-    return x;
-}
-
-typedef struct Outcome {
-    float loss, grad[4][ROWS * WIDTH];
-    size_t peak;
-    int runs;
-} Outcome;
-
-/* Four blocks in a row, one loss; everything from the same weights, seed and step. */
-static void four_blocks(Outcome *o, bool checkpoint, float dropout)
-{
-    setup();
-    memset(o, 0, sizeof *o);
-    Tensor *in[] = {random_leaf(ROWS, WIDTH, "x"), random_leaf(WIDTH, WIDTH, "w"), random_leaf(4, WIDTH, "a"),
-                    random_leaf(WIDTH, 4, "b")};
-    Tensor *leaves[4];
-    memcpy(leaves, in, sizeof in);
-    tape.recording = true;
-    for (int i = 0; i < 4; i++) {
-        const Block b = {0.5f + (float)i, dropout, 3, &o->runs};
-        in[0] = checkpoint ? tape_checkpoint(&tape, block, 4, in, &b, sizeof b) : block(&tape, in, &b);
-    }
-    Tensor *l = op_sum(&tape, op_mul(&tape, in[0], in[0]), 1);
-    o->loss = at(l, 0);
-    tape_backward(&tape, l);
-    o->peak = step.peak;
-    for (int i = 0; i < 4; i++) memcpy(o->grad[i], leaves[i]->grad->data, tensor_bytes(leaves[i]->grad));
-    ck_assert_uint_eq(step.used, 0);
-    ck_assert_int_eq(step.n_pool, 0);
-    teardown();
-}
-
-START_TEST(checkpoints_change_memory_only)
-{
-    static Outcome plain, again;
-    const float dropout = _i ? 0.3f : 0;
-    four_blocks(&plain, false, dropout);
-    four_blocks(&again, true, dropout);
-    ck_assert_int_eq(plain.runs, 4);
-    ck_assert_int_eq(again.runs, 8);
-    ck_assert_msg(!memcmp(&plain.loss, &again.loss, sizeof plain.loss), "loss %g and %g", plain.loss,
-                  again.loss);
-    for (int i = 0; i < 4; i++) {
-        ck_assert_msg(!memcmp(plain.grad[i], again.grad[i], sizeof plain.grad[i]), "gradient of input %d", i);
-        double sum = 0;
-        for (int j = 0; j < ROWS * WIDTH; j++) sum += fabsf(plain.grad[i][j]);
-        ck_assert_double_gt(sum, 1e-3);
-    }
-    ck_assert_uint_lt(again.peak, plain.peak * 6 / 10);
-}
-END_TEST
-
-START_TEST(dropout_changes_the_loss)
-{
-    static Outcome with, without;
-    four_blocks(&with, true, 0.3f);
-    four_blocks(&without, true, 0);
-    ck_assert(with.loss != without.loss);
-}
-END_TEST
-
-/* Two calls in one step draw different masks; the same step again draws the same. */
-START_TEST(dropout_counts_calls)
-{
-    setup();
-    Tensor *in[] = {random_leaf(ROWS, WIDTH, "x"), random_leaf(WIDTH, WIDTH, "w"), random_leaf(4, WIDTH, "a"),
-                    random_leaf(WIDTH, 4, "b")};
-    const Block b = {1, 0.5f, 1, NULL};
-    float first[ROWS * WIDTH];
-    for (int round = 0; round < 2; round++) {
-        tape_init(&tape, &step, &scratch, 9);
-        tape.recording = true;
-        Tensor *y = block(&tape, in, &b), *z = block(&tape, in, &b);
-        ck_assert(memcmp(y->data, z->data, tensor_bytes(y)) != 0);
-        if (round) ck_assert(!memcmp(y->data, first, sizeof first));
-        memcpy(first, y->data, sizeof first);
-        tape_reset(&tape);
-    }
-    tape.recording = false; /* and in inference it does nothing */
-    Tensor *y = block(&tape, in, &b), *z = block(&tape, in, &b);
-    ck_assert(!memcmp(y->data, z->data, tensor_bytes(y)));
-    teardown();
-}
-END_TEST
-
-START_TEST(a_checkpoint_in_inference_is_a_call)
-{
-    Tensor *in[] = {random_leaf(ROWS, WIDTH, "x"), random_leaf(WIDTH, WIDTH, "w"), random_leaf(4, WIDTH, "a"),
-                    random_leaf(WIDTH, 4, "b")};
-    int runs = 0;
-    const Block b = {1, 0.5f, 2, &runs};
-    Tensor *y = tape_checkpoint(&tape, block, 4, in, &b, sizeof b), *z = block(&tape, in, &b);
-    ck_assert(!memcmp(y->data, z->data, tensor_bytes(y)));
-    ck_assert_int_eq(runs, 2);
-    ck_assert_ptr_null(tape.last);
-}
-END_TEST
-
 /* ---- taps, trace, debug ---- */
 
 typedef struct Heard {
@@ -545,29 +377,6 @@ static void die_zero_dim(void)
     tensor_new(&step, DTYPE_f32, 2, (int64_t[]){3, 0});
 }
 
-static Tensor *returns_input(Tape *t, Tensor *const *in, const void *arg)
-{
-    (void)t, (void)arg;
-    return in[0];
-}
-
-static Tensor *returns_view(Tape *t, Tensor *const *in, const void *arg)
-{
-    (void)arg;
-    return tensor_slice(t->step, op_scale(t, in[0], 2), 0, 1);
-}
-
-static void checkpoint_of(TapeFunction *fn)
-{
-    setup();
-    Tensor *x = leaf(6, 0);
-    tape.recording = true;
-    tape_backward(&tape, op_sum(&tape, tape_checkpoint(&tape, fn, 1, &x, "", 1), 1));
-}
-
-static void die_checkpoint_view(void) { checkpoint_of(returns_view); }
-static void die_checkpoint_input(void) { checkpoint_of(returns_input); }
-
 static const DeathCase deaths[] = {
     {"small step", small_step},
     {"nan", die_nan},
@@ -582,8 +391,6 @@ static const DeathCase deaths[] = {
     {"reshape", die_reshape},
     {"slice", die_slice},
     {"zero dim", die_zero_dim},
-    {"checkpoint view", die_checkpoint_view},
-    {"checkpoint input", die_checkpoint_input},
 };
 
 START_TEST(misuse_dies)
@@ -600,21 +407,13 @@ START_TEST(misuse_dies)
         {"reshape", "fatal: reshape: f32 (6) to f32 (2,4)\n"},
         {"slice", "fatal: slice: rows 4..7 of f32 (6)\n"},
         {"zero dim", "fatal: a tensor's dim 1 is 0: dims start at 1\n"},
-        {"checkpoint view", "fatal: checkpoint: the function returned a view, f32 (1)\n"},
-        {"checkpoint input", "fatal: checkpoint: the function returned its input\n"},
     };
     assert_death(said[_i][0], DEATH_ABORT, said[_i][1]);
 }
 END_TEST
 
-int main(int argc, char **argv)
+static void fill(TCase *c, TCase *alone)
 {
-    DEATH_MAIN(deaths, argc, argv);
-    unsetenv("TENSOR_DEBUG");
-    unsetenv("TENSOR_TRACE");
-    Suite *s = suite_create("tape");
-    TCase *c = tcase_create("tape"), *alone = tcase_create("with arenas of their own");
-    tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, gradients_add_up);
     tcase_add_test(c, only_what_needs_a_gradient_is_recorded);
     tcase_add_test(c, backward_from_a_given_gradient);
@@ -625,19 +424,13 @@ int main(int argc, char **argv)
     tcase_add_test(c, keep_moves_down);
     tcase_add_test(c, keep_bounds_the_peak);
     tcase_add_test(c, keep_is_nothing_while_recording);
-    tcase_add_test(c, a_checkpoint_in_inference_is_a_call);
     tcase_add_test(c, taps);
-    tcase_add_loop_test(alone, checkpoints_change_memory_only, 0, 2);
-    tcase_add_test(alone, dropout_changes_the_loss);
-    tcase_add_test(alone, dropout_counts_calls);
     tcase_add_test(alone, trace_and_debug);
-    tcase_add_loop_test(alone, misuse_dies, 0, 13);
-    suite_add_tcase(s, c);
-    suite_add_tcase(s, alone);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
+    tcase_add_loop_test(alone, misuse_dies, 0, 11);
+}
+
+int main(int argc, char **argv)
+{
+    DEATH_MAIN(deaths, argc, argv);
+    return fixture_main("tape", fill);
 }
