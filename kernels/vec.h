@@ -50,14 +50,17 @@ typedef int32_t VecInt __attribute__((vector_size(64), aligned(4), may_alias));
     static inline void name params { name##_body args; }
 #endif
 
+/* The highest level that may be used: 2, or what the environment variable VEC_LEVEL says. */
+extern int vec_limit;
+
 /* 2: AVX-512, 1: AVX2, 0: neither. */
 static inline int vec_level(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+    if (vec_limit == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return 2;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+    if (vec_limit >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
     return 0;
 }
