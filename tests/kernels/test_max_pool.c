@@ -1,0 +1,64 @@
+#include "tests/kernels/kernel_test.h"
+#include <math.h>
+
+static int64_t windows(int64_t size, const PoolParams *p)
+{
+    double room = (double)(size + 2 * p->pad - p->kernel) / p->stride;
+    int64_t n = (int64_t)(p->ceil_mode ? ceil(room) : floor(room)) + 1;
+    return p->ceil_mode && (n - 1) * p->stride - p->pad >= size ? n - 1 : n;
+}
+
+static void oracle(double *y, double *const *saved, double *const *in, const KernelCase *k)
+{
+    const PoolParams *p = k->params;
+    int64_t N = K_DIM(k, 0, 0), H = K_DIM(k, 0, 1), W = K_DIM(k, 0, 2), C = K_DIM(k, 0, 3);
+    int64_t OH = windows(H, p), OW = windows(W, p);
+    for (int64_t i = 0; i < N * OH * OW * C; i++) {
+        int64_t c = i % C, ow = i / C % OW, oh = i / C / OW % OH, n = i / C / OW / OH, winner = -1;
+        double best = -INFINITY;
+        for (int64_t h = oh * p->stride - p->pad; h < oh * p->stride - p->pad + p->kernel; h++)
+            for (int64_t w = ow * p->stride - p->pad; w < ow * p->stride - p->pad + p->kernel; w++) {
+                if (h < 0 || h >= H || w < 0 || w >= W) continue;
+                double v = in[0][((n * H + h) * W + w) * C + c];
+                if (v <= best) continue;
+                best = v;
+                winner = h * W + w;
+            }
+        y[i] = best;
+        saved[0][i] = (double)winner;
+    }
+}
+
+#define P(p) &p, sizeof p
+static const PoolParams k1 = {1, 1, 0, false}, k3s2p1 = {3, 2, 1, false}, k3s2 = {3, 2, 0, false},
+                        k3s2ceil = {3, 2, 0, true}, k3s2p1ceil = {3, 2, 1, true}, k2s2 = {2, 2, 0, false},
+                        k2s3ceil = {2, 3, 0, true}, k2s4 = {2, 4, 0, false};
+
+static const KernelCase cases[] = {
+    {"one element", {{{1, 1, 1, 1}}}, P(k1)},
+    {"stem, odd", {{{2, 15, 15, 16}}}, P(k3s2p1)},
+    {"stem, even", {{{2, 14, 14, 5}}}, P(k3s2p1)},
+    {"no pad", {{{1, 7, 14, 37}}}, P(k3s2)},
+    {"hanging over, even", {{{2, 14, 14, 3}}}, P(k3s2ceil)},
+    {"hanging over, odd", {{{1, 15, 7, 17}}}, P(k3s2ceil)},
+    {"hanging over, padded", {{{1, 14, 33, 4}}}, P(k3s2p1ceil)},
+    {"last window dropped", {{{1, 6, 7, 2}}}, P(k2s3ceil)},
+    {"disjoint", {{{3, 8, 8, 16}}}, P(k2s2)},
+    {"ties", {{{1, 12, 12, 19}, FILL_MASK01}}, P(k2s4)},
+    {"over one strip", {{{1, 9, 9, 131}}}, P(k3s2p1)},
+    {"two threads", {{{3, 33, 33, 16}}}, P(k3s2p1)},
+    {"mini stem, 64x64x16",
+     {{{64, 64, 64, 16}}},
+     P(k3s2p1),
+     .bench = true,
+     .bench_only = true,
+     .bytes = 4.0 * 64 * 64 * 64 * 16 * 1.5},
+    {"stem, 112x112x64",
+     {{{8, 112, 112, 64}}},
+     P(k3s2p1),
+     .bench = true,
+     .bench_only = true,
+     .bytes = 4.0 * 8 * 112 * 112 * 64 * 1.5},
+};
+
+KERNEL_TEST(max_pool, .n_in = 1, .diff = 1, .saved = 1, .tol = 1e-6);
