@@ -22,13 +22,19 @@ static void run_keep(int fd, char *text, size_t n)
     close(fd);
 }
 
+/* Where a program of this build is. */
+static inline void tool_path(char *path, size_t room, const char *tool)
+{
+    const char *build = getenv("BUILD");
+    snprintf(path, room, "%s/bin/%s", build ? build : "build/release", tool);
+}
+
 /* args ends with NULL and leaves the program's name out. Standard input is empty. */
 static inline void run_tool(Run *r, const char *tool, const char *const args[])
 {
     extern char **environ;
-    const char *build = getenv("BUILD");
     char path[4096], out[] = "/tmp/pcrl-out-XXXXXX", err[] = "/tmp/pcrl-err-XXXXXX", *argv[64] = {path};
-    snprintf(path, sizeof path, "%s/bin/%s", build ? build : "build/release", tool);
+    tool_path(path, sizeof path, tool);
     for (int i = 0; i < 62 && args[i]; i++) argv[i + 1] = strdup(args[i]);
     int fd[2] = {mkstemp(out), mkstemp(err)}, status = 0;
     unlink(out);
