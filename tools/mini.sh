@@ -15,10 +15,12 @@ say "Phantoms: $TRAIN to train on, $VALIDATION to choose by, $TEST held out"
 "$bin/pcrl-synth" --out "$work/validation" --n "$VALIDATION" --seed-base "$VALIDATION_SEED" --size "$SIZE" >/dev/null
 "$bin/pcrl-synth" --out "$work/test" --n "$TEST" --seed-base "$TEST_SEED" --size "$SIZE" >/dev/null
 
-say "ResNet: labels on grid cells"
-stage resnet --out "$work/resnet" --steps "$RESNET_STEPS"
-say "Language model: report text, then label slots"
-stage llama --out "$work/llama" --steps "$TEXT_STEPS" --slot-steps "$SLOT_STEPS"
+say "Side by side, a thread each: ResNet on grid cells; language model on report text, then on label slots"
+stage resnet --threads 1 --out "$work/resnet" --steps "$RESNET_STEPS" &
+resnet=$!
+stage llama --threads 1 --out "$work/llama" --steps "$TEXT_STEPS" --slot-steps "$SLOT_STEPS" ||
+    { kill "$resnet"; wait "$resnet" || true; exit 1; }
+wait "$resnet"
 "$bin/pcrl-convert" --nf4 "$work/llama/llama.safetensors" "$model/llama.safetensors"
 say "Report generation: head warmed up, then head and LoRA"
 stage pcrl --out "$work/pcrl" --slots "$work/llama/slots.safetensors" --cache "$work/cache" --warmup-steps "$WARMUP_STEPS" \

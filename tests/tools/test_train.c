@@ -139,15 +139,24 @@ START_TEST(bad_input)
 }
 END_TEST
 
-int main(void)
+static void make_sets(void)
 {
     Run r;
     ck_assert(mkdtemp(folder));
     TOOL("pcrl-synth", "--out", at("set"), "--n", "8", "--size", "112");
+    ck_assert_msg(r.code == 0, "%s", r.err);
     TOOL("pcrl-synth", "--out", at("small"), "--n", "2", "--size", "96");
+    ck_assert_msg(r.code == 0, "%s", r.err);
+}
+
+static void remove_sets(void) { nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+int main(void)
+{
     Suite *s = suite_create("train");
     TCase *c = tcase_create("train");
     tcase_set_timeout(c, 0);
+    tcase_add_unchecked_fixture(c, make_sets, remove_sets);
     tcase_add_test(c, resume_is_bit_for_bit);
     tcase_add_test(c, whole_pipeline);
     tcase_add_test(c, bad_input);
@@ -157,6 +166,5 @@ int main(void)
     srunner_run_all(runner, CK_NORMAL);
     int bad = srunner_ntests_failed(runner);
     srunner_free(runner);
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return bad != 0;
 }
