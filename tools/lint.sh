@@ -15,7 +15,9 @@ say() {
     echo "$1"
     findings=$((findings + 1))
 }
-mapfile -t files < <(git ls-files --cached --others --exclude-standard | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+# What git knows or would add; in an unpacked archive, everything but the builds.
+list() { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path './build/*' -printf '%P\n'; }
+mapfile -t files < <(list | while read -r f; do [ -f "$f" ] && echo "$f"; done)
 mapfile -t sources < <(printf '%s\n' "${files[@]}" | grep -E '\.(c|h|cu|cuh)$')
 
 # folder: the folders whose headers it may include, or single headers
