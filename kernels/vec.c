@@ -1,4 +1,5 @@
-/* How far vec.h's dispatch may go: the environment lowers it, so that every path can be tested on one machine. */
+/* How far vec.h's dispatch may go: the environment lowers it, so that every path can be tested on one machine.
+ */
 #include "kernels/vec.h"
 #include <stdlib.h>
 
