@@ -44,7 +44,7 @@ bool visual_create(Visual *v, Weights *w, int64_t channels, int64_t dim, HvMode 
     *v = (Visual){.channels = channels, .dim = dim, .mode = mode};
     for (int b = 0; b < 2; b++)
         for (int i = 0; i < 2; i++) {
-            char conv[16], bn[16];
+            char conv[32], bn[32];
             snprintf(conv, sizeof conv, "%d.conv%d", b, i + 1);
             snprintf(bn, sizeof bn, "%d.bn%d", b, i + 1);
             v->conv[b][i] = open_conv(w, channels, 3, conv, bn);

@@ -1,0 +1,299 @@
+/* Single ops against torch in double: convolution, BatchNorm, pools, nucleus sampling, 4-bit and low-rank
+ * Linears, cross-entropy at LLaMA 3's vocabulary, AdamW under a step schedule; and the shared generator itself.
+ */
+#include "kernels/ops.h"
+#include "kernels/quant.h"
+#include "tests/golden/golden.h"
+#include "tests/models/main.h"
+
+static SafeTensors *g;
+
+/* A leaf with a zeroed gradient, filled with the shared generator. */
+static Tensor *leaf(Rig *r, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3, uint32_t seed,
+                    float a)
+{
+    Tensor *x = golden_fill(tensor_f32(&r->state, d0, d1, d2, d3), name, seed, a, d3 != 0);
+    x->needs_grad = true;
+    x->grad = tensor_zeros(&r->state, DTYPE_f32, x->ndim, x->dim);
+    return x;
+}
+
+/* Compares y with NAME.y, then runs backward of sum(y * dy). */
+static void backward(Rig *r, const char *name, Tensor *y)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.y", name);
+    golden_compare(g, full, y, y->ndim == 4, GOLDEN_MAX, 1e-5);
+    snprintf(full, sizeof full, "%s.dy", name);
+    Tensor *dy = golden_fill(tensor_f32(&r->state, y->dim[0], y->dim[1], y->dim[2], y->dim[3]), full,
+                             GOLDEN_INPUTS, 1, y->ndim == 4);
+    tape_backward(&r->tape, op_sum(&r->tape, op_mul(&r->tape, y, dy), 1));
+    tape_reset(&r->tape);
+}
+
+static void gradient(const char *name, const char *key, const Tensor *x)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.d%s", name, key);
+    golden_compare(g, full, x->grad, x->ndim == 4, GOLDEN_L2, 1e-5);
+}
+
+START_TEST(shared_generator)
+{
+    SafeTensors *p = golden_open("tests/golden/philox.safetensors");
+    Error e = {0};
+    float want[1023], got[1023];
+    ck_assert(safetensors_load_f32(p, "fill", 1, (int64_t[]){1023}, want, &e));
+    rng_fill(got, 1023, 1234, "model.layers.0.self_attn.q_proj.weight", 0.05f);
+    ck_assert_mem_eq(got, want, sizeof got);
+    ck_assert(safetensors_load_f32(p, "dropout", 1, (int64_t[]){1023}, want, &e));
+    for (uint64_t i = 0; i < 1023; i++)
+        ck_assert_float_eq(dropout_scale((uint64_t)8244 << 32 | 77, 5, i, 0.05f), want[i]);
+    safetensors_close(p);
+}
+END_TEST
+
+START_TEST(conv2d)
+{
+    static const struct {
+        const char *name;
+        int64_t c, o, side, k;
+        int stride, pad;
+    } cases[] = {{"conv7", 8, 16, 33, 7, 2, 3},    {"conv3", 16, 8, 14, 3, 1, 1},
+                 {"conv3s2", 8, 8, 15, 3, 2, 1},   {"conv1s2", 64, 16, 15, 1, 2, 0},
+                 {"conv2s2", 16, 16, 14, 2, 2, 0}, {"conv3w", 64, 64, 7, 3, 1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Rig r;
+        char name[32];
+        rig_open(&r, &backend_cpu);
+        r.tape.recording = true;
+        int64_t c = cases[i].c, o = cases[i].o, side = cases[i].side, k = cases[i].k;
+        snprintf(name, sizeof name, "%s.x", cases[i].name);
+        Tensor *x = leaf(&r, name, 2, side, side, c, GOLDEN_INPUTS, 1);
+        snprintf(name, sizeof name, "%s.w", cases[i].name);
+        Tensor *w = leaf(&r, name, o, k, k, c, GOLDEN_INPUTS, 0.3f);
+        snprintf(name, sizeof name, "%s.b", cases[i].name);
+        Tensor *b = leaf(&r, name, o, 0, 0, 0, GOLDEN_INPUTS, 1);
+        backward(&r, cases[i].name, op_conv2d(&r.tape, x, w, b, cases[i].stride, cases[i].pad));
+        gradient(cases[i].name, "x", x);
+        gradient(cases[i].name, "w", w);
+        gradient(cases[i].name, "b", b);
+        rig_close(&r);
+    }
+}
+END_TEST
+
+START_TEST(batchnorm)
+{
+    Rig r;
+    rig_open(&r, &backend_cpu);
+    BatchnormParams p = {.eps = 1e-5f, .momentum = 0.1f, .train = true};
+    Tensor *w = leaf(&r, "bn.w", 16, 0, 0, 0, GOLDEN_INPUTS, 1),
+           *b = leaf(&r, "bn.b", 16, 0, 0, 0, GOLDEN_INPUTS, 1);
+    Tensor *mean = tensor_f32(&r.state, 16, 0, 0, 0), *var = tensor_f32(&r.state, 16, 0, 0, 0);
+    tensor_fill(mean, 0);
+    tensor_fill(var, 1);
+    for (int i = 0; i < 16; i++) ((float *)w->data)[i] += 1.5f;
+    for (int step = 0; step < 4; step++) {
+        char name[16], input[16];
+        snprintf(name, sizeof name, step < 3 ? "bn%d" : "bneval", step);
+        snprintf(input, sizeof input, "bn.x%d", step % 3);
+        p.train = step < 3;
+        r.tape.recording = true;
+        tensor_fill(w->grad, 0);
+        tensor_fill(b->grad, 0);
+        Tensor *x = leaf(&r, input, 2, 7, 7, 16, GOLDEN_INPUTS, 2);
+        backward(&r, name, op_batchnorm(&r.tape, x, w, b, mean, var, p));
+        gradient(name, "x", x);
+        gradient(name, "w", w);
+        gradient(name, "b", b);
+        if (step < 2) continue;
+        golden_compare(g, "bn.mean", mean, false, GOLDEN_MAX, 1e-5);
+        golden_compare(g, "bn.var", var, false, GOLDEN_MAX, 1e-5);
+    }
+    rig_close(&r);
+}
+END_TEST
+
+START_TEST(pools)
+{
+    static const struct {
+        const char *name;
+        int64_t side;
+        int out, pad; /* out 0: max-pool 3x3 stride 2; pad -1: none, in ceil mode */
+    } cases[] = {{"max33", 33, 0, 1},       {"max14", 14, 0, -1},      {"max15", 15, 0, -1},
+                 {"adaptive16", 16, 14, 0}, {"adaptive17", 17, 14, 0}, {"adaptive14", 14, 14, 0},
+                 {"global7", 7, 1, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Rig r;
+        char name[32];
+        int out = cases[i].out, pad = cases[i].pad;
+        rig_open(&r, &backend_cpu);
+        r.tape.recording = true;
+        snprintf(name, sizeof name, "%s.x", cases[i].name);
+        Tensor *x = leaf(&r, name, 2, cases[i].side, cases[i].side, 8, GOLDEN_INPUTS, 1);
+        backward(&r, cases[i].name,
+                 out ? op_adaptive_pool(&r.tape, x, out, out)
+                     : op_max_pool(&r.tape, x, 3, 2, pad < 0 ? 0 : pad, pad < 0));
+        gradient(cases[i].name, "x", x);
+        rig_close(&r);
+    }
+}
+END_TEST
+
+/* 1,000 rows in nine settings: every drawn id is one that the rule keeps, and the probabilities agree. */
+START_TEST(top_p)
+{
+    enum { R = 1000, V = 50 };
+    static const float temperatures[] = {0.3f, 0.6f, 1}, masses[] = {0.5f, 0.9f, 1};
+    Rig r;
+    Error e = {0};
+    rig_open(&r, &backend_cpu);
+    Tensor *x = golden_fill(tensor_f32(&r.state, R, V, 0, 0), "logits", GOLDEN_INPUTS, 4, false);
+    for (int i = 0; i < 9; i++) {
+        char name[64];
+        uint64_t kept[R];
+        int32_t id[R];
+        TopPParams p = {temperatures[i / 3], masses[i % 3], 5, 0};
+        snprintf(name, sizeof name, "top_p.%g.%g.kept", (double)p.temperature, (double)p.top_p);
+        const StEntry *entry = safetensors_find(g, name);
+        ck_assert(entry && entry->size == sizeof kept && safetensors_read(g, entry, kept, &e));
+        Node n = {.op = &top_p_op, .n_in = 1, .in = {x}};
+        memcpy(n.params, &p, sizeof p);
+        top_p_shape(&r.tape, &n);
+        top_p_forward_cpu(&r.tape, &n);
+        float *q = n.saved[0]->data;
+        memcpy(id, n.out->data, sizeof id);
+        int close = 0;
+        for (int row = 0; row < R; row++) {
+            uint64_t mine = 0;
+            for (int v = 0; v < V; v++) mine |= (uint64_t)(q[row * V + v] > 0) << v;
+            ck_assert(mine >> id[row] & 1);
+            close += !kept[row];
+            if (kept[row]) ck_assert_msg(mine == kept[row], "%s: row %d keeps another set", name, row);
+        }
+        ck_assert_int_lt(close, 20);
+        name[strlen(name) - 5] = 0;
+        golden_compare(g, name, n.saved[0], false, GOLDEN_MAX, 1e-5);
+    }
+    rig_close(&r);
+}
+END_TEST
+
+START_TEST(lora)
+{
+    for (int dropout = 0; dropout < 2; dropout++) {
+        Rig r;
+        const char *name = dropout ? "lora.dropout" : "lora";
+        rig_open(&r, &backend_cpu);
+        r.tape.recording = true;
+        Tensor *x = leaf(&r, "lora.x", 37, 64, 0, 0, GOLDEN_INPUTS, 1);
+        Tensor *w = golden_fill(tensor_f32(&r.weights, 48, 64, 0, 0), "lora.w", GOLDEN_WEIGHTS, 0.2f, false);
+        Lora l = {leaf(&r, "lora.A", 8, 64, 0, 0, GOLDEN_WEIGHTS, 0.2f),
+                  leaf(&r, "lora.B", 48, 8, 0, 0, GOLDEN_WEIGHTS, 0.2f), 4, dropout ? 0.05f : 0};
+        backward(&r, name, op_linear(&r.tape, x, w, NULL, &l));
+        gradient(name, "x", x);
+        gradient(name, "A", l.A);
+        gradient(name, "B", l.B);
+        rig_close(&r);
+    }
+}
+END_TEST
+
+/* The file's codes and scales are ours, and a product with them is the dense one. */
+START_TEST(four_bit_linear)
+{
+    static const char *const names[] = {"flat", "nested"};
+    static const int rows[] = {1, 3, 16, 65};
+    for (int nested = 0; nested < 2; nested++) {
+        Rig r;
+        Weights w;
+        Error e = {0};
+        char name[64];
+        rig_open(&r, &backend_cpu);
+        weights_init(&w, &r.weights, &r.state, NULL, 0);
+        ck_assert_msg(weights_open(&w, "tests/golden/linear4.safetensors", &e), "%s", e.msg);
+        WeightSpec spec = {{320, 192}, WEIGHT_LINEAR, INIT_ZEROS, 0};
+        Tensor *stored = weights_get(&w, spec, "%s.weight", names[nested]);
+        ck_assert_msg(weights_ok(&w, &e), "%s", e.msg);
+        Tensor *dense =
+            golden_fill(tensor_f32(&r.state, 320, 192, 0, 0), "linear4", GOLDEN_WEIGHTS, 0.05f, false);
+        Tensor *made = quant_tensor(&r.weights, DTYPE_nf4, 320, 192, dense->data, nested);
+        ck_assert_mem_eq(made->data, stored->data, 320 * 192 / 2);
+        for (int64_t b = 0; b < 320 * 192 / 64; b++) {
+            float want = quant_absmax(stored->quant, b), got = quant_absmax(made->quant, b);
+            ck_assert_float_le(fabsf(got - want), nested ? 1e-7f * fabsf(want) : 0);
+        }
+        for (int i = 0; i < 4; i++) {
+            r.tape.recording = true;
+            snprintf(name, sizeof name, "linear4.x%d", rows[i]);
+            Tensor *x = leaf(&r, name, rows[i], 192, 0, 0, GOLDEN_INPUTS, 1);
+            snprintf(name, sizeof name, "linear4.%s.%d", names[nested], rows[i]);
+            backward(&r, name, op_linear(&r.tape, x, stored, NULL, NULL));
+            gradient(name, "x", x);
+        }
+        weights_close(&w);
+        rig_close(&r);
+    }
+}
+END_TEST
+
+START_TEST(cross_entropy)
+{
+    enum { R = 70, D = 16, V = 128256 };
+    Rig r;
+    Error e = {0};
+    int32_t label[R];
+    rig_open(&r, &backend_cpu);
+    r.tape.recording = true;
+    Tensor *h = leaf(&r, "ce.h", R, D, 0, 0, GOLDEN_INPUTS, 2),
+           *w = leaf(&r, "ce.w", V, D, 0, 0, GOLDEN_WEIGHTS, 1);
+    const StEntry *entry = safetensors_find(g, "ce.label");
+    ck_assert(entry && entry->size == sizeof label && safetensors_read(g, entry, label, &e));
+    Tensor *labels = tensor_new(&r.state, DTYPE_i32, 1, (int64_t[]){R});
+    tensor_upload(labels, label);
+    Tensor *loss = op_cross_entropy(&r.tape, h, w, labels, true);
+    golden_compare(g, "ce.loss", loss, false, GOLDEN_MAX, 1e-5);
+    tape_backward(&r.tape, loss);
+    golden_compare(g, "ce.dh", h->grad, false, GOLDEN_L2, 1e-5);
+    golden_compare(g, "ce.dw", w->grad, false, GOLDEN_L2, 1e-5);
+    rig_close(&r);
+}
+END_TEST
+
+START_TEST(adamw)
+{
+    Rig r;
+    rig_open(&r, &backend_cpu);
+    Tensor *w = leaf(&r, "adamw.w", 64, 0, 0, 0, GOLDEN_INPUTS, 1);
+    Tensor *m = tensor_zeros(&r.state, DTYPE_f32, 1, w->dim), *v = tensor_zeros(&r.state, DTYPE_f32, 1, w->dim);
+    AdamwParams p = {1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 1, 0};
+    for (int step = 1; step <= 100; step++) {
+        char name[32];
+        snprintf(name, sizeof name, "adamw.g%d", step);
+        golden_fill(w->grad, name, GOLDEN_INPUTS, 1, false);
+        p.step = step;
+        p.lr = (float)(1e-3 * pow(0.85, (step - 1) / 10));
+        op_adamw(&r.tape, w, w->grad, m, v, p);
+        if (step != 1 && step != 10 && step != 50 && step != 100) continue;
+        snprintf(name, sizeof name, "adamw.%d", step);
+        golden_compare(g, name, w, false, GOLDEN_MAX, 1e-6);
+    }
+    rig_close(&r);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {shared_generator, conv2d,        batchnorm, pools, top_p, lora,
+                                  four_bit_linear,  cross_entropy, adamw};
+    Error e = {0};
+    g = safetensors_open("tests/golden/ops.safetensors", &e);
+    if (!g) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
+    int failed = run_tests("ops", tests, sizeof tests / sizeof *tests);
+    safetensors_close(g);
+    return failed;
+}
