@@ -17,15 +17,22 @@
 #include <immintrin.h>
 #endif
 
-enum { HALF = NF4_BLOCK / 2 };
+enum { HALF = NF4_BLOCK / 2, NESTED_BLOCK = 256, STRIP = 64 /* blocks whose scales are unpacked at once */ };
 
 static const float level[NF4_LEVELS] __attribute__((aligned(64))) = NF4_LEVEL_TABLE;
 
-/* The scales of a row of whole blocks: where they lie, or unpacked into `room`. */
-static const float *row_scales(const Quant *q, int64_t first, int64_t blocks, float *room)
+/* The scales of blocks first..first+n-1: where they lie, or unpacked into `room`. */
+static const float *scales(const Quant *q, int64_t first, int64_t n, float *room)
 {
     if (q->absmax) return q->absmax + first;
-    for (int64_t b = 0; b < blocks; b++) room[b] = quant_absmax(q, first + b);
+    const float *value = quant_dynamic_map();
+    for (int64_t b = 0, end; b < n; b = end) { /* one outer scale at a time */
+        int64_t outer = (first + b) / NESTED_BLOCK;
+        float scale = q->nested_absmax[outer];
+        end = (outer + 1) * NESTED_BLOCK - first;
+        if (end > n) end = n;
+        for (int64_t i = b; i < end; i++) room[i] = value[q->nested[first + i]] * scale + q->offset;
+    }
     return room;
 }
 
@@ -94,8 +101,13 @@ static void decode_row(const Tensor *w, int64_t n, float *out)
         return;
     }
     DecodeBlock *block = decode_block();
-    for (int64_t k = 0; k < K; k += NF4_BLOCK)
-        block(codes + (from + k) / 2, quant_absmax(w->quant, (from + k) / NF4_BLOCK), out + k);
+    for (int64_t b = 0, blocks = K / NF4_BLOCK; b < blocks; b += STRIP) {
+        int64_t count = blocks - b < STRIP ? blocks - b : STRIP;
+        float room[STRIP];
+        const float *scale = scales(w->quant, from / NF4_BLOCK + b, count, room);
+        for (int64_t i = 0; i < count; i++)
+            block(codes + from / 2 + (b + i) * HALF, scale[i], out + (b + i) * NF4_BLOCK);
+    }
 }
 
 void nf4_cpu_decode(const Tensor *w, int64_t from, int64_t to, float *out)
@@ -252,7 +264,7 @@ void nf4_cpu_product(const Tensor *w, const float *x, int64_t M, float *y, void 
             product_row_ragged(w, n, x, M, N, y, room);
             continue;
         }
-        const float *scale = row_scales(w->quant, n * blocks, blocks, room);
+        const float *scale = scales(w->quant, n * blocks, blocks, room);
         row((const uint8_t *)w->data + n * K / 2, scale, K, sorted, M, out);
         for (int64_t m = 0; m < M; m++) y[m * N + n] = out[m];
     }
