@@ -47,37 +47,46 @@ MUTANTS := tests/kernels/mutants
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
          $(MUTANTS)/test_link.sh
 OBJ = $(1:%.c=$(BUILD)/%.o)
+# One short line a file; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $(2:$(BUILD)/%=%)")
 
 all: $(LIB) $(TOOLS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 # The page's template is part of the object.
 $(BUILD)/tools/page.o: tools/page.html
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(TOOL_LIB): $(call OBJ,$(TOOL_LIB_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/bin/%: $(BUILD)/tools/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants: $(BUILD)/%: $(BUILD)/%.o $(KERNEL_CASES) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # Tests may use anything under tools/ that is not a program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
-	$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 .PHONY: all test tests demo lint mini
 .SECONDARY:
