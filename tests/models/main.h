@@ -2,6 +2,26 @@
 #ifndef TESTS_MODELS_MAIN_H
 #define TESTS_MODELS_MAIN_H
 #include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A file of this process alone. */
+static inline const char *test_path(void)
+{
+    static char path[64];
+    if (!*path) snprintf(path, sizeof path, "/tmp/test-%ld.safetensors", (long)getpid());
+    return path;
+}
+
+/* A message must begin with the file's path; what follows it. */
+static inline const char *after_path(const char *message)
+{
+    size_t n = strlen(test_path());
+    ck_assert_msg(!strncmp(message, test_path(), n) && !strncmp(message + n, ": ", 2), "no path in: %s",
+                  message);
+    return message + n + 2;
+}
 
 static inline int run_tests(const char *name, const TTest *const *tests, size_t n)
 {

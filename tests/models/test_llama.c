@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static const LlamaConfig small = {512, 64, 2, 4, 2, 16, 160, 1e-5f, 500000, false};
-static const char path[] = "/tmp/test_llama.safetensors", golden_path[] = "tests/golden/llama.safetensors";
+static const char golden_path[] = "tests/golden/llama.safetensors";
 
 typedef struct Model {
     Rig rig;
@@ -379,16 +379,16 @@ START_TEST(four_bit_files)
         ck_assert_int_eq(m.layer[1].down->dtype, DTYPE_nf4);
         ck_assert_int_eq(m.embed->dtype, DTYPE_f32);
         forward_bits(&m, &r, y[0]);
-        ck_assert_msg(weights_save((Weights *[]){&w}, 1, true, NULL, path, &e), "%s", e.msg);
+        ck_assert_msg(weights_save((Weights *[]){&w}, 1, true, NULL, test_path(), &e), "%s", e.msg);
         weights_close(&w);
         weights_init(&w, &r.weights, &r.state, NULL, 1);
-        ck_assert_msg(weights_open(&w, path, &e) && llama_open(&m, &w, &e), "%s", e.msg);
+        ck_assert_msg(weights_open(&w, test_path(), &e) && llama_open(&m, &w, &e), "%s", e.msg);
         ck_assert_int_eq(m.layer[1].down->dtype, DTYPE_nf4);
         ck_assert_mem_eq(&m.config, &small, sizeof small);
         forward_bits(&m, &r, y[1]);
         ck_assert_mem_eq(y[0], y[1], sizeof y[0]);
         weights_close(&w);
-        unlink(path);
+        unlink(test_path());
         rig_close(&r);
     }
 }
@@ -403,8 +403,8 @@ START_TEST(adapter_file)
     float y[2][2 * 5 * 64];
     model_open(&o, &backend_cpu, small, false, true, 0.05f);
     forward_bits(&o.m, &o.rig, y[0]);
-    ck_assert_msg(weights_save((Weights *[]){&o.adapter}, 1, false, NULL, path, &e), "%s", e.msg);
-    SafeTensors *file = safetensors_open(path, &e);
+    ck_assert_msg(weights_save((Weights *[]){&o.adapter}, 1, false, NULL, test_path(), &e), "%s", e.msg);
+    SafeTensors *file = safetensors_open(test_path(), &e);
     ck_assert_int_eq(file->n, 4 * (int)small.layers);
     for (int i = 0; i < file->n; i++) {
         char name[128];
@@ -415,12 +415,12 @@ START_TEST(adapter_file)
     safetensors_close(file);
     for (int i = 0; i < small.layers; i++) o.m.layer[i].q_lora = o.m.layer[i].v_lora = (Lora){0};
     weights_init(&w, &o.rig.weights, &o.rig.state, NULL, 1);
-    ck_assert_msg(weights_open(&w, path, &e) && llama_add_lora(&o.m, &w, 0, 1, 0, &e), "%s", e.msg);
+    ck_assert_msg(weights_open(&w, test_path(), &e) && llama_add_lora(&o.m, &w, 0, 1, 0, &e), "%s", e.msg);
     ck_assert_float_eq(o.m.layer[0].q_lora.scale, 4);
     forward_bits(&o.m, &o.rig, y[1]);
     ck_assert_mem_eq(y[0], y[1], sizeof y[0]);
     weights_close(&w);
-    unlink(path);
+    unlink(test_path());
     model_close(&o);
 }
 END_TEST

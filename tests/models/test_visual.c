@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 enum { C = 16, D = 20, M = 24 };
-static const char path[] = "/tmp/test_visual.safetensors";
 
 typedef struct Listener {
     SafeTensors *golden;
@@ -90,9 +89,9 @@ START_TEST(modes_and_file)
     Error e = {0};
     float y[4][2 * 24 * D];
     open_head(&r, &w, &v, HV_CONCAT48);
-    ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, path, &e), "%s", e.msg);
+    ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
     weights_init(&again, &r.weights, &r.state, NULL, 0);
-    ck_assert_msg(weights_open(&again, path, &e) && visual_open(&from_file, &again, &e), "%s", e.msg);
+    ck_assert_msg(weights_open(&again, test_path(), &e) && visual_open(&from_file, &again, &e), "%s", e.msg);
     ck_assert_int_eq(from_file.mode, HV_CONCAT48);
     ck_assert_int_eq(from_file.channels, C);
     ck_assert_int_eq(from_file.dim, D);
@@ -112,7 +111,7 @@ START_TEST(modes_and_file)
     for (int i = 0; i < 24 * D; i++) ck_assert_float_eq(y[HV_SUM24][i], y[HV_LOCAL24][i] + y[HV_GLOBAL24][i]);
     HvMode mode;
     ck_assert(!hv_parse("local", &mode));
-    unlink(path);
+    unlink(test_path());
     weights_close(&again);
     weights_close(&w);
     rig_close(&r);
