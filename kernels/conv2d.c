@@ -1,13 +1,17 @@
 /* y[n,h,w,o] = sum x[n, h*s-p+i, w*s-p+j, c] w[o,i,j,c] (+ bias[o]). x (N,H,W,C), w (O,kh,kw,C), bias (O),
  * y (N,OH,OW,O).
  *
- * Through oneDNN (kernels/dnnl.c), which overwrites: its gradients go into scratch and are then added. Own
- * loops: patches (i,j,c) of some images as rows of a matrix, then
+ * Through oneDNN (kernels/dnnl.c), which overwrites: its gradients go into scratch and are then added. Without
+ * it, and for 1x1 kernels always, as products: patches (i,j,c) of some images are rows of a matrix, then
  *   y = patches w^T;  dw += dy^T patches;  dpatches = dy w, gathered back into dx;  dbias += column sums of dy.
- * A 1x1 kernel at stride 1 has no patches to make: x is the matrix. */
+ * A 1x1 kernel at stride 1 has no patches to make: x is the matrix, and gradients add up in place. Forward plus
+ * backward of 1x1 layers, one core at 116 GFLOP/s, oneDNN 2.6's convolution -> its products: 64 to 16 at 32x32
+ * 8.8 -> 5.1 ms, 32 to 128 at 16x16 5.1 -> 3.8, 1024 to 256 at 14x14 80 -> 73, 64 to 128 at stride 2 15.8
+ * -> 12. */
 #include "kernels/dnnl.h"
 #include "kernels/gemm.h"
 #include "kernels/ops.h"
+#include "kernels/vec.h"
 #include <string.h>
 
 enum { PATCH_ROWS = 2048 /* patches made at a time, in whole images */ };
@@ -51,9 +55,11 @@ void conv2d_shape(Tape *t, Node *n)
     n->out = tape_tensor(t, DTYPE_f32, 4, dim);
 }
 
-/* ---- own loops ---- */
+/* ---- products ---- */
 
-static bool pointwise(const ConvShape *s) { return s->kh == 1 && s->kw == 1 && s->stride == 1 && s->pad == 0; }
+/* 1x1 kernels are products also where oneDNN is built in. */
+static bool by_products(const ConvShape *s) { return s->kh == 1 && s->kw == 1; }
+static bool pointwise(const ConvShape *s) { return by_products(s) && s->stride == 1 && s->pad == 0; }
 
 /* Images from `image` on, `count` of them -> patches (count*OH*OW, kh*kw*C). */
 static void make_patches(const ConvShape *s, const float *x, int64_t image, int64_t count, float *patches)
@@ -75,6 +81,13 @@ static void make_patches(const ConvShape *s, const float *x, int64_t image, int6
     }
 }
 
+VEC_BODY(add_row, (float *y, const float *x, int64_t n), {
+    int64_t i = 0;
+    for (; i + VEC <= n; i += VEC) VEC_STORE(y + i, VEC_LOAD(y + i) + VEC_LOAD(x + i));
+    for (; i < n; i++) y[i] += x[i];
+})
+VEC_FUNCTION(add_row, (float *y, const float *x, int64_t n), (y, x, n))
+
 /* dx += what each pixel was used for, gathered, so that no two threads write the same place. */
 static void gather_patches(const ConvShape *s, const float *patches, int64_t image, int64_t count, float *dx)
 {
@@ -91,15 +104,15 @@ static void gather_patches(const ConvShape *s, const float *patches, int64_t ima
                     ow >= s->OW)
                     continue;
                 const float *from = patches + ((n * s->OH + oh) * s->OW + ow) * K + ij * s->C;
-                for (int64_t c = 0; c < s->C; c++) out[c] += from[c];
+                add_row(out, from, s->C);
             }
         }
     }
 }
 
 /* One of y, dx, dw is added to (y written with beta 0); the other two are NULL. */
-static void loops(Tape *t, const ConvShape *s, const float *x, const float *w, const float *dy, float *y,
-                  float beta, float *dx, float *dw)
+static void products(Tape *t, const ConvShape *s, const float *x, const float *w, const float *dy, float *y,
+                     float beta, float *dx, float *dw)
 {
     int64_t area = s->OH * s->OW, K = s->kh * s->kw * s->C, O = s->O;
     int64_t step = PATCH_ROWS / area + 1;
@@ -126,9 +139,9 @@ void conv2d_forward_cpu(Tape *t, Node *n)
     ConvShape s = shape_of(n);
     const float *x = n->in[0]->data, *w = n->in[1]->data, *bias = n->in[2] ? n->in[2]->data : NULL;
     float *y = n->out->data;
-    if (onednn_conv_forward(&s, x, w, bias, y, !n->in[1]->needs_grad)) return;
+    if (!by_products(&s) && onednn_conv_forward(&s, x, w, bias, y, !n->in[1]->needs_grad)) return;
     if (bias) rows_fill(y, bias, s.N * s.OH * s.OW, s.O);
-    loops(t, &s, x, w, NULL, y, bias ? 1 : 0, NULL, NULL);
+    products(t, &s, x, w, NULL, y, bias ? 1 : 0, NULL, NULL);
 }
 
 void conv2d_backward_cpu(Tape *t, Node *n)
@@ -137,18 +150,18 @@ void conv2d_backward_cpu(Tape *t, Node *n)
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const float *dy = n->out->grad->data;
     if (x->grad) {
-        float *dx = tape_scratch(t, tensor_bytes(x));
-        if (onednn_conv_data(&s, dy, w->data, dx, !w->needs_grad))
+        float *dx = by_products(&s) ? NULL : tape_scratch(t, tensor_bytes(x));
+        if (dx && onednn_conv_data(&s, dy, w->data, dx, !w->needs_grad))
             add_into(x->grad->data, dx, tensor_len(x));
         else
-            loops(t, &s, NULL, w->data, dy, NULL, 1, x->grad->data, NULL);
+            products(t, &s, NULL, w->data, dy, NULL, 1, x->grad->data, NULL);
     }
     if (w->grad) {
-        float *dw = tape_scratch(t, tensor_bytes(w));
-        if (onednn_conv_weights(&s, x->data, dy, dw))
+        float *dw = by_products(&s) ? NULL : tape_scratch(t, tensor_bytes(w));
+        if (dw && onednn_conv_weights(&s, x->data, dy, dw))
             add_into(w->grad->data, dw, tensor_len(w));
         else
-            loops(t, &s, x->data, NULL, dy, NULL, 1, NULL, w->grad->data);
+            products(t, &s, x->data, NULL, dy, NULL, 1, NULL, w->grad->data);
     }
     if (bias && bias->grad) rows_sum_add(t, bias->grad->data, dy, s.N * s.OH * s.OW, s.O);
 }

@@ -9,7 +9,7 @@
 #include "kernels/vec.h"
 #include <string.h>
 
-enum { MR = 12, NR = VEC, KC = 256, MC = 96, NC = 128 };
+enum { MR = 12, NR = VEC, KC = 256, MC = 384, NC = 256 };
 
 typedef struct {
     bool transpose_a, transpose_b;

@@ -54,7 +54,7 @@ void max_pool_shape(Tape *t, Node *n)
     n->saved[0] = tape_tensor(t, DTYPE_i32, 4, dim);
 }
 
-/* A window's rows top..bottom-1 and columns left..right-1 of one image x (.,W,C). A NaN wins. */
+/* A window's rows top..bottom-1 and columns left..right-1 of one image x (.,W,C). */
 VEC_BODY(window_max, (const float *x, int64_t W, int64_t C, const int64_t *edge, float *y, int32_t *winner), {
     int64_t c = 0;
     for (; c + VEC <= C; c += VEC) {
@@ -64,7 +64,7 @@ VEC_BODY(window_max, (const float *x, int64_t W, int64_t C, const int64_t *edge,
         for (int64_t h = edge[0]; h < edge[1]; h++)
             for (int64_t w = edge[2]; w < edge[3]; w++) {
                 Vec v = VEC_LOAD(x + (h * W + w) * C + c);
-                VecInt more = (VecInt)(v > best) | (VecInt)(v != v);
+                VecInt more = v > best;
                 best = (Vec)(((VecInt)best & ~more) | ((VecInt)v & more));
                 at = (at & ~more) | (((VecInt){0} + (int32_t)(h * W + w)) & more);
             }
@@ -77,7 +77,7 @@ VEC_BODY(window_max, (const float *x, int64_t W, int64_t C, const int64_t *edge,
         for (int64_t h = edge[0]; h < edge[1]; h++)
             for (int64_t w = edge[2]; w < edge[3]; w++) {
                 float v = x[(h * W + w) * C + c];
-                if (!(v > best) && v == v) continue;
+                if (!(v > best)) continue;
                 best = v;
                 at = (int32_t)(h * W + w);
             }
