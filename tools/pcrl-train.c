@@ -212,6 +212,12 @@ int main(int argc, char **argv)
                              .lora_dropout = 0.05}};
     cli_parse(&argp, argc, argv, &a);
     cli_catch_interrupt();
+    const TrainOptions *o = &a.train;
+    if (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads)
+        cli_usage("--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, the "
+                  "heads a multiple of "
+                  "the key/value heads",
+                  (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
     Error e = {0};
     bool ok = false;
     if (!strcmp(a.stage, "resnet"))

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_EVERY = 25, BPE_TEXTS = 20000, KEYWORD_BYTES = 2048 };
+enum { BPE_TEXTS = 20000, KEYWORD_BYTES = 2048 };
 static const uint64_t text_seeds = 1ull << 40; /* far from every data set's */
 static const double slot_noise = 0.05;
 
@@ -210,14 +210,58 @@ static Tensor *slot_batch(Trainer *t, const Llama *m, const Prompt *p, Tensor *s
     return loss;
 }
 
+/* What an update needs: text from nothing (data NULL), or slots. */
+typedef struct Job {
+    const TrainOptions *o;
+    const Prompt *prompt;
+    const TrainData *data;
+    Llama model;
+    Tensor *slots; /* (52,D) */
+    int64_t batch;
+} Job;
+
+static Tensor *loss(Trainer *t, void *context, Error *e)
+{
+    const Job *j = context;
+    Tensor *x = j->data ? slot_batch(t, &j->model, j->prompt, j->slots, j->data, j->batch, e)
+                        : text_batch(t, &j->model, j->prompt, j->o, j->batch, e);
+    if (x) t->term[0] = tensor_value(x);
+    return x;
+}
+
+static bool open_job(Job *job, Trainer *t, Weights *w, Weights *slots, const char *from, Error *e)
+{
+    const TrainOptions *o = job->o;
+    LlamaConfig c = {.vocab = bpe_vocab_size(job->prompt->bpe),
+                     .dim = o->dim,
+                     .layers = o->layers,
+                     .heads = o->heads,
+                     .kv_heads = o->kv_heads,
+                     .head_dim = o->dim / o->heads,
+                     .ffn = o->ffn,
+                     .norm_eps = 1e-5f,
+                     .rope_theta = 10000};
+    weights_init(w, &t->weights, &t->state, &t->params, o->common.seed);
+    weights_init(slots, &t->weights, &t->state, &t->params, o->common.seed);
+    w->trainable = slots->trainable = true;
+    if (from && !weights_open(w, from, e)) return false;
+    if (!(from ? llama_open(&job->model, w, e) : llama_create(&job->model, w, c, e))) return false;
+    if (job->data) {
+        WeightSpec spec = {{LABEL_COUNT, job->model.config.dim}, WEIGHT_PLAIN, INIT_NORMAL, 0.1f};
+        job->slots = weights_get(slots, spec, "slots.weight");
+    }
+    params_alloc(&t->params);
+    return weights_ok(slots, e) && weights_fill(w, e) && weights_fill(slots, e);
+}
+
 /* One part: text from nothing (data NULL), or slots on top of `from`. */
 static bool run_part(const TrainOptions *o, const Prompt *p, const TrainData *d, const char *from,
                      const char *to, Error *e)
 {
+    int64_t text_steps = o->steps ? o->steps : 1000;
     TrainerOptions options = {.stage = d ? "slots" : "llama",
-                              .steps = d          ? o->slot_steps
-                                       : o->steps ? o->steps
-                                                  : 1000,
+                              .term = {"loss"},
+                              .steps = d ? o->slot_steps : text_steps,
                               .warm = 50,
                               .lr = o->lr > 0 ? o->lr : 1.5e-3,
                               .floor = 0.01,
@@ -226,60 +270,19 @@ static bool run_part(const TrainOptions *o, const Prompt *p, const TrainData *d,
                               .clip = 1,
                               .save_every = 200,
                               .resume = o->resume};
-    char folder[4096];
+    char folder[4096], path[4096];
     train_path(folder, o->out, options.stage);
     options.folder = folder;
     Trainer t;
-    if (!trainer_open(&t, &options, &o->common, e)) return false;
-    Weights w, slot_part;
-    Llama m;
-    int64_t D = o->dim, B = o->batch ? o->batch : 24;
-    LlamaConfig c = {.vocab = bpe_vocab_size(p->bpe),
-                     .dim = D,
-                     .layers = o->layers,
-                     .heads = o->heads,
-                     .kv_heads = o->kv_heads,
-                     .head_dim = D / o->heads,
-                     .ffn = o->ffn,
-                     .norm_eps = 1e-5f,
-                     .rope_theta = 10000};
-    weights_init(&w, &t.weights, &t.state, &t.params, o->common.seed);
-    weights_init(&slot_part, &t.weights, &t.state, &t.params, o->common.seed);
-    w.trainable = slot_part.trainable = true;
-    bool ok = !from || weights_open(&w, from, e);
-    ok = ok && (from ? llama_open(&m, &w, e) : llama_create(&m, &w, c, e));
-    Tensor *slots = NULL, *mean = NULL;
-    if (ok) {
-        if (d)
-            slots = weights_get(&slot_part,
-                                (WeightSpec){{LABEL_COUNT, m.config.dim}, WEIGHT_PLAIN, INIT_NORMAL, 0.1f},
-                                "slots.weight");
-        params_alloc(&t.params);
-        mean = tensor_zeros(&t.state, DTYPE_f32, 1, (int64_t[]){1});
-        trainer_extra(&t, "running_losses", mean);
-        ok = weights_fill(&w, e) && (!d || weights_fill(&slot_part, e)) && trainer_start(&t, e);
-    }
-    while (ok && t.step < options.steps) {
-        Tensor *loss = d ? slot_batch(&t, &m, p, slots, d, B, e) : text_batch(&t, &m, p, o, B, e);
-        if (!(ok = loss)) break;
-        float v;
-        tensor_download(mean, &v);
-        v = (float)running_mean((double)v, tensor_value(loss), t.step + 1, 100);
-        tensor_upload(mean, &v);
-        tape_backward(&t.tape, loss);
-        double lr = trainer_lr(&t);
-        ok = trainer_update(&t, e);
-        if (t.step % LOG_EVERY == 0 || t.step == options.steps)
-            trainer_log(&t, "loss", (double)v, "lr", lr, NULL);
-        cli_progress(&t.progress, t.step, "loss %.4f", (double)v);
-    }
-    cli_progress_end(&t.progress);
+    Weights w = {0}, slots = {0};
+    Job job = {.o = o, .prompt = p, .data = d, .batch = o->batch ? o->batch : 24};
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&job, &t, &w, &slots, from, e) &&
+              trainer_run(&t, loss, &job, e);
     ok = ok && weights_save((Weights *[]){&w}, 1, false, NULL, to, e);
-    char path[4096];
     train_path(path, o->out, "slots.safetensors");
-    ok = ok && (!d || weights_save((Weights *[]){&slot_part}, 1, false, NULL, path, e));
+    ok = ok && (!d || weights_save((Weights *[]){&slots}, 1, false, NULL, path, e));
+    weights_close(&slots);
     weights_close(&w);
-    weights_close(&slot_part);
     trainer_close(&t);
     return ok;
 }

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_EVERY = 25, PART = 4096 };
+enum { PART = 4096 };
 static const double found_weight = 3; /* of slices with findings in the warm-up */
 
 typedef struct Stage {
@@ -95,22 +95,73 @@ static Tensor *report_loss(Stage *s, Trainer *t, const Llama *m, Tensor *hv, con
     return op_cross_entropy(&t->tape, rows.h, m->head, rows.label, true);
 }
 
-/* The frozen 4-bit base. A file of f32 weights is quantised while it is read. */
-static bool open_base(Stage *s, Trainer *t, Weights *w, Llama *m, Error *e)
+/* One training of the head: warm-up, or joint with LoRA. */
+typedef struct Job {
+    Stage *stage;
+    bool joint;
+    Weights base, head, adapter, slots;
+    Llama model;
+    Visual visual;
+    Tensor *embedding; /* (52,D), warm-up only */
+    Batch batch;
+} Job;
+
+static Tensor *loss(Trainer *t, void *context, Error *e)
 {
-    weights_init(w, &t->weights, &t->state, NULL, 0);
-    w->quantise = w->nested = true;
-    return weights_open(w, s->llama, e) && llama_open(m, w, e);
+    Job *j = context;
+    Stage *s = j->stage;
+    if (!read_batch(s, t, &j->batch, e)) return NULL;
+    Tensor *pooled = s->hv == HV_LOCAL24 ? NULL : j->batch.pooled;
+    Tensor *hv = visual_forward(&t->tape, &j->visual, j->batch.grid, pooled, true); /* (B,slots,D) */
+    Tensor *x =
+        j->joint ? report_loss(s, t, &j->model, hv, &j->batch) : warm_loss(s, t, hv, j->embedding, &j->batch);
+    t->term[0] = tensor_value(x);
+    return x;
 }
 
-/* Warm-up (joint false) or joint training of head and LoRA. */
+static bool open_job(Job *j, Trainer *t, Error *e)
+{
+    Stage *s = j->stage;
+    const TrainOptions *o = s->o;
+    weights_init(&j->base, &t->weights, &t->state, NULL, 0);
+    weights_init(&j->head, &t->weights, &t->state, &t->params, o->common.seed);
+    weights_init(&j->adapter, &t->weights, &t->state, &t->params, o->common.seed);
+    weights_init(&j->slots, &t->weights, &t->state, NULL, 0);
+    j->head.trainable = j->adapter.trainable = true;
+    j->base.quantise = j->base.nested = true; /* a file of f32 weights is quantised while it is read */
+    if (!weights_open(&j->base, s->llama, e) || !llama_open(&j->model, &j->base, e)) return false;
+    int64_t D = j->model.config.dim;
+    bool warmed = j->joint && !s->paper && o->warmup_steps;
+    if (warmed && !weights_open(&j->head, s->warm, e)) return false;
+    if (!visual_create(&j->visual, &j->head, s->features.channels, D, s->hv, e)) return false;
+    if (j->joint) {
+        if (!llama_add_lora(&j->model, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha,
+                            (float)o->lora_dropout, e))
+            return false;
+    } else {
+        if (!weights_open(&j->slots, o->slots, e)) return false;
+        j->embedding =
+            weights_get(&j->slots, (WeightSpec){{LABEL_COUNT, D}, WEIGHT_PLAIN, INIT_ZEROS, 0}, "slots.weight");
+        if (!weights_ok(&j->slots, e)) return false;
+    }
+    params_alloc(&t->params);
+    train_buffers(t, &j->head);
+    j->batch.B = o->batch ? o->batch : 16;
+    j->batch.study = calloc((size_t)j->batch.B, sizeof *j->batch.study);
+    if (!j->batch.study) die("out of host memory");
+    return weights_fill(&j->head, e) && weights_fill(&j->adapter, e);
+}
+
 static bool run(Stage *s, bool joint, Error *e)
 {
     const TrainOptions *o = s->o;
+    int64_t joint_steps = o->steps ? o->steps : 1000;
+    double joint_lr = o->lr > 0 ? o->lr : 1e-3;
     TrainerOptions options = {.stage = joint ? "pcrl" : "warmup",
-                              .steps = joint ? (o->steps ? o->steps : 1000) : o->warmup_steps,
+                              .term = {"loss"},
+                              .steps = joint ? joint_steps : o->warmup_steps,
                               .warm = 30,
-                              .lr = joint ? (o->lr > 0 ? o->lr : 1e-3) : 2e-3,
+                              .lr = joint ? joint_lr : 2e-3,
                               .floor = 0.01,
                               .weight_decay = 0.01,
                               .beta2 = 0.999,
@@ -121,62 +172,18 @@ static bool run(Stage *s, bool joint, Error *e)
     train_path(folder, o->out, options.stage);
     options.folder = folder;
     Trainer t;
-    if (!trainer_open(&t, &options, &o->common, e)) return false;
-    Weights base, head, adapter, slot_part;
-    Llama m = {0};
-    Visual v;
-    bool ok = open_base(s, &t, &base, &m, e);
-    weights_init(&head, &t.weights, &t.state, &t.params, o->common.seed);
-    weights_init(&adapter, &t.weights, &t.state, &t.params, o->common.seed);
-    weights_init(&slot_part, &t.weights, &t.state, NULL, 0);
-    head.trainable = adapter.trainable = true;
-    bool from_warm = joint && !s->paper && o->warmup_steps;
-    ok = ok && (!from_warm || weights_open(&head, s->warm, e));
-    ok = ok && visual_create(&v, &head, s->features.channels, m.config.dim, s->hv, e);
-    ok = ok && (!joint || llama_add_lora(&m, &adapter, (int)o->lora_rank, (float)o->lora_alpha,
-                                         (float)o->lora_dropout, e));
-    ok = ok && (joint || weights_open(&slot_part, o->slots, e));
-    Tensor *embedding = NULL, *mean = NULL;
-    if (ok) {
-        if (!joint)
-            embedding =
-                weights_get(&slot_part, (WeightSpec){{LABEL_COUNT, m.config.dim}, WEIGHT_PLAIN, INIT_ZEROS, 0},
-                            "slots.weight");
-        ok = weights_ok(&slot_part, e);
-        params_alloc(&t.params);
-        mean = tensor_zeros(&t.state, DTYPE_f32, 1, (int64_t[]){1});
-        trainer_extra(&t, "running_losses", mean);
-        train_buffers(&t, &head);
-        ok = ok && weights_fill(&head, e) && (!joint || weights_fill(&adapter, e)) && trainer_start(&t, e);
-    }
-    Batch b = {.B = o->batch ? o->batch : 16};
-    b.study = calloc((size_t)b.B, sizeof *b.study);
-    if (!b.study) die("out of host memory");
-    while (ok && t.step < options.steps) {
-        if (!(ok = read_batch(s, &t, &b, e))) break;
-        Tensor *hv =
-            visual_forward(&t.tape, &v, b.grid, s->hv == HV_LOCAL24 ? NULL : b.pooled, true); /* (B,slots,D) */
-        Tensor *loss = joint ? report_loss(s, &t, &m, hv, &b) : warm_loss(s, &t, hv, embedding, &b);
-        float running;
-        tensor_download(mean, &running);
-        running = (float)running_mean((double)running, tensor_value(loss), t.step + 1, 50);
-        tensor_upload(mean, &running);
-        tape_backward(&t.tape, loss);
-        double lr = trainer_lr(&t);
-        ok = trainer_update(&t, e);
-        if (t.step % LOG_EVERY == 0 || t.step == options.steps)
-            trainer_log(&t, "loss", (double)running, "lr", lr, NULL);
-        cli_progress(&t.progress, t.step, "loss %.4f", (double)running);
-    }
-    cli_progress_end(&t.progress);
-    free(b.study);
-    ok = ok && weights_save((Weights *[]){&head}, 1, false, NULL, joint ? s->heads : s->warm, e);
+    Job *j = calloc(1, sizeof *j);
+    if (!j) die("out of host memory");
+    j->stage = s;
+    j->joint = joint;
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(j, &t, e) && trainer_run(&t, loss, j, e);
+    ok = ok && weights_save((Weights *[]){&j->head}, 1, false, NULL, joint ? s->heads : s->warm, e);
     ok = ok &&
-         (!joint || adapter_save(o->model, &adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e));
-    weights_close(&slot_part);
-    weights_close(&adapter);
-    weights_close(&head);
-    weights_close(&base);
+         (!joint || adapter_save(o->model, &j->adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e));
+    Weights *part[] = {&j->slots, &j->adapter, &j->head, &j->base};
+    for (int i = 0; i < 4; i++) weights_close(part[i]);
+    free(j->batch.study);
+    free(j);
     trainer_close(&t);
     return ok;
 }

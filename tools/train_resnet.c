@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_EVERY = 25, CELL_BIAS = -4 };
+enum { CELL_BIAS = -4 };
 static const double cell_weight = 0.5, focal_share = 0.75, brightness = 0.04;
 
 typedef struct Detector {
@@ -30,7 +30,7 @@ typedef struct Batch {
     double cells;  /* positive cells */
 } Batch;
 
-static void open_detector(Detector *d, Weights *net, Weights *head, const TrainOptions *o)
+static bool open_detector(Detector *d, Weights *net, Weights *head, const TrainOptions *o, Error *e)
 {
     ResnetConfig c = {.in_channels = 1, .stem = o->stem};
     for (int i = 0; i < RESNET_STAGES; i++) {
@@ -38,8 +38,7 @@ static void open_detector(Detector *d, Weights *net, Weights *head, const TrainO
         c.depth[i] = o->depth[i];
         c.stride[i] = o->stride[i];
     }
-    Error e;
-    if (!resnet_create(&d->net, net, c, &e)) die("%s", e.msg);
+    if (!resnet_create(&d->net, net, c, e)) return false;
     int64_t C = d->net.channels;
     WeightSpec linear = {{LABEL_COUNT, C}, WEIGHT_PLAIN, INIT_NORMAL, 0.01f},
                bias = {{LABEL_COUNT}, WEIGHT_PLAIN, INIT_ZEROS, 0};
@@ -47,6 +46,7 @@ static void open_detector(Detector *d, Weights *net, Weights *head, const TrainO
     d->cell_bias = weights_get(head, bias, "cells.bias");
     d->slice_weight = weights_get(head, linear, "slices.weight");
     d->slice_bias = weights_get(head, bias, "slices.bias");
+    return weights_ok(head, e);
 }
 
 /* Slice i of the batch from slice `at` of the data. */
@@ -88,9 +88,22 @@ static Tensor *input(Tape *t, const float *host, int ndim, const int64_t *dim)
     return x;
 }
 
-/* Total loss; the two terms by value. */
-static Tensor *loss(Tape *t, const Detector *d, const TrainData *data, const Batch *b, double term[2])
+/* What an update needs. */
+typedef struct Job {
+    Detector detector;
+    const TrainData *data;
+    Batch batch;
+} Job;
+
+static Tensor *loss(Trainer *trainer, void *context, Error *e)
 {
+    (void)e;
+    Job *job = context;
+    const Detector *d = &job->detector;
+    const TrainData *data = job->data;
+    Batch *b = &job->batch;
+    Tape *t = &trainer->tape;
+    fill_batch(data, b, &trainer->rng);
     int64_t N = b->n, C = d->net.channels;
     Tensor *x = input(t, b->pixel, 4, (int64_t[]){N, data->height, data->width, 1}), *grid, *pooled;
     resnet_forward(t, &d->net, x, true, &grid, &pooled);
@@ -103,8 +116,8 @@ static Tensor *loss(Tape *t, const Detector *d, const TrainData *data, const Bat
         op_multilabel(t, cell, input(t, b->cell, 2, cell->dim), NULL, (float)(cell_weight / (b->cells + 1)));
     Tensor *slice_loss = op_multilabel(t, slice, input(t, b->slice, 2, slice->dim),
                                        input(t, b->counts, 2, slice->dim), (float)(1 / diffuse));
-    term[0] = tensor_value(cell_loss) / cell_weight;
-    term[1] = tensor_value(slice_loss);
+    trainer->term[0] = tensor_value(cell_loss) / cell_weight;
+    trainer->term[1] = tensor_value(slice_loss);
     return op_add(t, cell_loss, slice_loss);
 }
 
@@ -130,79 +143,52 @@ static void batch_close(Batch *b)
     free(b->counts);
 }
 
-static bool run(Trainer *t, const Detector *d, const TrainData *data, Tensor *mean, int64_t batch, Error *e)
+static bool open_job(Job *job, Trainer *t, Weights *net, Weights *head, const TrainOptions *o, Error *e)
 {
-    Batch b = {0};
-    batch_open(&b, data, batch);
-    bool ok = true;
-    while (ok && t->step < t->o.steps) {
-        double term[2];
-        float m[2];
-        fill_batch(data, &b, &t->rng);
-        Tensor *total = loss(&t->tape, d, data, &b, term);
-        tape_backward(&t->tape, total);
-        tensor_download(mean, m);
-        for (int i = 0; i < 2; i++) m[i] = (float)running_mean((double)m[i], term[i], t->step + 1, 100);
-        tensor_upload(mean, m);
-        double lr = trainer_lr(t);
-        ok = trainer_update(t, e);
-        if (t->step % LOG_EVERY == 0 || t->step == t->o.steps)
-            trainer_log(t, "cells", (double)m[0], "diffuse", (double)m[1], "lr", lr, NULL);
-        cli_progress(&t->progress, t->step, "cells %.3f diffuse %.3f", (double)m[0], (double)m[1]);
-    }
-    cli_progress_end(&t->progress);
-    batch_close(&b);
-    return ok;
+    weights_init(net, &t->weights, &t->state, &t->params, o->common.seed);
+    weights_init(head, &t->weights, &t->state, &t->params, o->common.seed);
+    net->trainable = head->trainable = true;
+    if (!open_detector(&job->detector, net, head, o, e) ||
+        !resnet_check_side(&job->detector.net, job->data->width, e))
+        return false;
+    params_alloc(&t->params);
+    if (!weights_fill(net, e) || !weights_fill(head, e)) return false;
+    tensor_fill(job->detector.cell_bias, CELL_BIAS);
+    train_buffers(t, net);
+    weights_set_meta(net, "resnet.side", "%d", job->data->width);
+    batch_open(&job->batch, job->data, o->batch ? o->batch : 64);
+    return true;
 }
 
 bool train_resnet(const TrainOptions *o, Error *e)
 {
     TrainerOptions to = {.stage = "resnet",
                          .folder = o->out,
+                         .term = {"cells", "diffuse"},
                          .steps = o->steps ? o->steps : 2400,
                          .warm = 50,
                          .lr = o->lr > 0 ? o->lr : 2e-3,
                          .floor = 0.005,
                          .weight_decay = 1e-4,
                          .beta2 = 0.999,
-                         .clip = 0,
                          .save_every = 200,
                          .resume = o->resume};
     Trainer t;
-    if (!trainer_open(&t, &to, &o->common, e)) return false;
     TrainData *data = train_data_open(o->data, (int)o->studies, true, e);
-    bool ok = data;
-    Weights net, head;
-    Detector d;
-    if (ok) {
-        weights_init(&net, &t.weights, &t.state, &t.params, o->common.seed);
-        weights_init(&head, &t.weights, &t.state, &t.params, o->common.seed);
-        net.trainable = head.trainable = true;
-        open_detector(&d, &net, &head, o);
-        ok = resnet_check_side(&d.net, data->width, e);
-    }
-    if (ok) {
-        params_alloc(&t.params);
-        ok = weights_fill(&net, e) && weights_fill(&head, e);
-    }
-    if (ok) {
-        tensor_fill(d.cell_bias, CELL_BIAS);
-        Tensor *mean = tensor_zeros(&t.state, DTYPE_f32, 1, (int64_t[]){2});
-        trainer_extra(&t, "running_losses", mean);
-        train_buffers(&t, &net);
-        ok = trainer_start(&t, e) && run(&t, &d, data, mean, o->batch ? o->batch : 64, e);
-    }
+    if (!data) return false;
+    Job job = {.data = data};
+    Weights net = {0}, head = {0};
     char path[4096];
-    if (ok) {
-        weights_set_meta(&net, "resnet.side", "%d", data->width);
-        train_path(path, o->model, "resnet.safetensors");
-        ok = file_make_folder(o->model, e) && weights_save((Weights *[]){&net}, 1, false, NULL, path, e);
-    }
-    if (ok) {
-        train_path(path, o->out, "detector.safetensors");
-        ok = weights_save((Weights *[]){&head}, 1, false, NULL, path, e);
-    }
-    if (data) train_data_close(data);
+    bool ok = trainer_open(&t, &to, &o->common, e) && open_job(&job, &t, &net, &head, o, e) &&
+              trainer_run(&t, loss, &job, e);
+    train_path(path, o->model, "resnet.safetensors");
+    ok = ok && file_make_folder(o->model, e) && weights_save((Weights *[]){&net}, 1, false, NULL, path, e);
+    train_path(path, o->out, "detector.safetensors");
+    ok = ok && weights_save((Weights *[]){&head}, 1, false, NULL, path, e);
+    batch_close(&job.batch);
+    weights_close(&head);
+    weights_close(&net);
+    train_data_close(data);
     trainer_close(&t);
     return ok;
 }

@@ -63,7 +63,7 @@ static Tensor *block(const Trainer *t, int i)
     return i == 0 ? t->params.weight : i == 1 ? t->params.m : t->params.v;
 }
 
-bool trainer_save(Trainer *t, Error *e)
+static bool save(Trainer *t, Error *e)
 {
     char path[4096], text[64];
     checkpoint_path(t, path, sizeof path);
@@ -118,9 +118,18 @@ static bool restore(Trainer *t, const SafeTensors *s, Error *e)
     return true;
 }
 
-bool trainer_start(Trainer *t, Error *e)
+static int terms(const Trainer *t)
+{
+    int n = 0;
+    while (n < TRAINER_TERMS && t->o.term[n]) n++;
+    return n;
+}
+
+static bool start(Trainer *t, Error *e)
 {
     char path[4096];
+    t->mean = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){TRAINER_TERMS});
+    trainer_extra(t, "running_losses", t->mean);
     checkpoint_path(t, path, sizeof path);
     if (t->o.resume && access(path, F_OK) == 0) {
         SafeTensors *s = safetensors_open(path, e);
@@ -136,11 +145,24 @@ bool trainer_start(Trainer *t, Error *e)
     return true;
 }
 
-double trainer_lr(const Trainer *t)
+static double learning_rate(const Trainer *t)
 {
     double warm = t->o.warm > 0 ? fmin(1.0, (double)(t->step + 1) / (double)t->o.warm) : 1.0;
     double cosine = 0.5 + 0.5 * cos(3.14159265358979323846 * (double)t->step / (double)t->o.steps);
     return t->o.lr * warm * (t->o.floor + (1 - t->o.floor) * cosine);
+}
+
+static void log_line(Trainer *t, double lr)
+{
+    float mean[TRAINER_TERMS];
+    tensor_download(t->mean, mean);
+    fprintf(t->log, "{\"stage\": \"%s\", \"step\": %lld, \"seconds\": %.1f", t->o.stage, (long long)t->step,
+            cli_seconds() - t->started);
+    for (int i = 0; i < terms(t); i++)
+        if (isfinite(mean[i])) fprintf(t->log, ", \"%s\": %.6g", t->o.term[i], (double)mean[i]);
+    if (t->bad) fprintf(t->log, ", \"skipped\": %d", t->bad);
+    fprintf(t->log, ", \"lr\": %.6g}\n", lr);
+    fflush(t->log);
 }
 
 double tensor_value(const Tensor *x)
@@ -161,16 +183,17 @@ static bool bad_gradient(Trainer *t, Error *e)
         }
     }
     cli_note("%s: step %lld skipped: the gradient of %s is not finite", t->o.stage, (long long)t->step, name);
-    trainer_log(t, "skipped", (double)++t->bad, NULL);
+    t->bad++;
+    log_line(t, learning_rate(t));
     if (t->bad < TRAINER_BAD_STEPS) return true;
     Error ignored;
-    trainer_save(t, &ignored);
+    save(t, &ignored);
     return error_set(e, ERROR_NUMERIC,
                      "%s: %d steps in a row without a finite gradient, first in %s at step %lld", t->o.folder,
                      t->bad, name, (long long)t->step);
 }
 
-bool trainer_update(Trainer *t, Error *e)
+static bool update(Trainer *t, Error *e)
 {
     bool recording = t->tape.recording;
     t->tape.recording = false;
@@ -179,7 +202,7 @@ bool trainer_update(Trainer *t, Error *e)
         t->bad = 0;
         double scale = t->o.clip > 0 && norm > t->o.clip ? t->o.clip / norm : 1.0;
         op_adamw(&t->tape, t->params.weight, t->params.grad, t->params.m, t->params.v,
-                 (AdamwParams){.lr = (float)trainer_lr(t),
+                 (AdamwParams){.lr = (float)learning_rate(t),
                                .beta1 = 0.9f,
                                .beta2 = (float)t->o.beta2,
                                .eps = 1e-8f,
@@ -194,35 +217,49 @@ bool trainer_update(Trainer *t, Error *e)
     t->tape.recording = recording;
     t->step++;
     bool stop = cli_interrupted();
-    if ((t->step % t->o.save_every == 0 || stop || t->step == t->o.steps) && !trainer_save(t, e)) return false;
+    if ((t->step % t->o.save_every == 0 || stop || t->step == t->o.steps) && !save(t, e)) return false;
     if (stop)
         return error_set(e, ERROR_INTERRUPTED, "%s: stopped at step %lld of %lld, saved; run again to go on",
                          t->o.folder, (long long)t->step, (long long)t->o.steps);
     return true;
 }
 
-static void log_field(FILE *f, const char *key, double value)
+/* Running mean over about TRAINER_WINDOW updates; a step without a finite loss leaves it alone. */
+static void add_terms(Trainer *t)
 {
-    if (isfinite(value))
-        fprintf(f, ", \"%s\": %.6g", key, value);
-    else
-        fprintf(f, ", \"%s\": null", key);
+    float mean[TRAINER_TERMS];
+    tensor_download(t->mean, mean);
+    double n = (double)(t->step + 1 < TRAINER_WINDOW ? t->step + 1 : TRAINER_WINDOW);
+    for (int i = 0; i < terms(t); i++)
+        if (isfinite(t->term[i])) mean[i] += (float)((t->term[i] - (double)mean[i]) / n);
+    tensor_upload(t->mean, mean);
 }
 
-void trainer_log(Trainer *t, const char *key, double value, ...)
+static void show(Trainer *t)
 {
-    fprintf(t->log, "{\"stage\": \"%s\", \"step\": %lld, \"seconds\": %.1f", t->o.stage, (long long)t->step,
-            cli_seconds() - t->started);
-    log_field(t->log, key, value);
-    va_list args;
-    va_start(args, value);
-    while ((key = va_arg(args, const char *))) log_field(t->log, key, va_arg(args, double));
-    va_end(args);
-    fputs("}\n", t->log);
-    fflush(t->log);
+    float mean[TRAINER_TERMS];
+    char note[128] = "";
+    tensor_download(t->mean, mean);
+    for (int i = 0, at = 0; i < terms(t) && at < (int)sizeof note; i++)
+        at += snprintf(note + at, sizeof note - (size_t)at, "%s%s %.4f", i ? " " : "", t->o.term[i],
+                       (double)mean[i]);
+    cli_progress(&t->progress, t->step, "%s", note);
 }
 
-double running_mean(double mean, double value, int64_t n, int64_t window)
+bool trainer_run(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
-    return mean + (value - mean) / (double)(n < window ? n : window);
+    bool ok = start(t, e);
+    while (ok && t->step < t->o.steps) {
+        Tensor *x = loss(t, context, e);
+        ok = x;
+        if (!ok) break;
+        add_terms(t);
+        double lr = learning_rate(t);
+        tape_backward(&t->tape, x);
+        ok = update(t, e);
+        if (t->step % TRAINER_LOG_EVERY == 0 || t->step == t->o.steps) log_line(t, lr);
+        show(t);
+    }
+    cli_progress_end(&t->progress);
+    return ok;
 }

@@ -9,10 +9,19 @@
 #include "tools/cli.h"
 #include <stdio.h>
 
+enum {
+    TRAINER_TERMS = 4,
+    TRAINER_EXTRAS = 512,
+    TRAINER_BAD_STEPS = 5,
+    TRAINER_LOG_EVERY = 25,
+    TRAINER_WINDOW = 100
+};
+
 typedef struct TrainerOptions {
-    const char *stage;   /* name in log and progress line */
-    const char *folder;  /* run folder: log.jsonl, checkpoint.safetensors */
-    int64_t steps, warm; /* linear warm-up, then cosine to floor * lr */
+    const char *stage;               /* name in log and progress line */
+    const char *folder;              /* run folder: log.jsonl, checkpoint.safetensors */
+    const char *term[TRAINER_TERMS]; /* names of the loss's terms; the first NULL ends the list */
+    int64_t steps, warm;             /* linear warm-up, then cosine to floor * lr */
     double lr, floor, weight_decay, clip, beta2;
     int64_t save_every; /* steps between checkpoints */
     bool resume;        /* go on from folder's checkpoint if there is one */
@@ -23,16 +32,16 @@ typedef struct TrainerExtra {
     Tensor *tensor; /* f32, saved with the checkpoint: running statistics, running means of the losses */
 } TrainerExtra;
 
-enum { TRAINER_EXTRAS = 512, TRAINER_BAD_STEPS = 5 };
-
 typedef struct Trainer {
     TrainerOptions o;
     Arena weights, state, step_arena, scratch;
     Params params;
     Tape tape;
-    Rng rng;      /* data order and augmentation */
-    int64_t step; /* updates done */
-    int bad;      /* steps in a row without a finite gradient */
+    Rng rng;                    /* data order and augmentation */
+    int64_t step;               /* updates done */
+    int bad;                    /* steps in a row without a finite gradient */
+    double term[TRAINER_TERMS]; /* of this update's loss, written by the TrainerLoss */
+    Tensor *mean;               /* their running means */
     double started;
     CliProgress progress;
     FILE *log;
@@ -48,26 +57,18 @@ void trainer_close(Trainer *t);
 /* A state tensor to be saved along. */
 void trainer_extra(Trainer *t, const char *name, Tensor *x);
 
-/* After params_alloc and filling: restores the checkpoint if o.resume and there is one. Starts the progress
- * line. */
-bool trainer_start(Trainer *t, Error *e);
+/* The loss of one update (one element), recorded on t->tape, with its terms in t->term. NULL with *e set ends
+ * training. */
+typedef Tensor *TrainerLoss(Trainer *t, void *context, Error *e);
 
-/* Learning rate of the next update. */
-double trainer_lr(const Trainer *t);
+/* After params_alloc and filling: restores the checkpoint if o.resume and there is one, then trains to o.steps.
+ * An update is backward, gradient norm, clipping, AdamW, zeroed gradients, tape_reset. A gradient that is not
+ * finite is skipped and counted; the fifth in a row ends training with ERROR_NUMERIC naming the first bad
+ * tensor. Saves every save_every steps and when interrupted (then false with ERROR_INTERRUPTED). One line of
+ * running means every TRAINER_LOG_EVERY steps in log.jsonl: {"stage":..., "step":..., "seconds":..., terms...,
+ * "lr":...}. */
+bool trainer_run(Trainer *t, TrainerLoss *loss, void *context, Error *e);
 
-/* Gradient norm, clipping, AdamW, zeroed gradients, tape_reset, step + 1. A gradient that is not finite is
- * skipped and counted; the fifth in a row ends training with ERROR_NUMERIC naming the first bad tensor. Saves
- * every save_every steps and when interrupted (then false with ERROR_INTERRUPTED). */
-bool trainer_update(Trainer *t, Error *e);
-
-/* One line {"stage":...,"step":...,"seconds":..., key: value...} in log.jsonl; keys and values alternate, NULL
- * ends. */
-void trainer_log(Trainer *t, const char *key, double value, ...);
-
-bool trainer_save(Trainer *t, Error *e);
-
-/* Exponential running mean over about `window` values; n counts the values so far. */
-double running_mean(double mean, double value, int64_t n, int64_t window);
-/* 0-dim helper: the value of a one-element tensor. */
+/* The value of a one-element tensor. */
 double tensor_value(const Tensor *x);
 #endif
