@@ -80,6 +80,11 @@ $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants: $(BUILD)/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
+$(BUILD)/bin/pcrl-bench: $(BUILD)/tools/pcrl-bench.o $(KERNEL_CASES) $(TOOL_LIB) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
@@ -88,7 +93,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-.PHONY: all test tests demo lint mini
+.PHONY: all test tests demo bench lint mini
 .SECONDARY:
 # The packages come first; only then does a second make look for sources and objects.
 test:
@@ -142,6 +147,12 @@ lint:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(LINT_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@CC=$(CC) tools/lint.sh $(BUILD)
+
+# make bench [OP=matmul] [CSV=1]
+bench:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/pcrl-bench >&2
+	@$(BUILD)/bin/pcrl-bench --device cpu $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
 
 mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)

@@ -94,13 +94,15 @@ static void writes_an_input(Tape *t, Node *n)
     ((float *)n->in[1]->data)[0] += 1;
 }
 
-static void asks_nobody(Tape *t, Node *n)
+/* The sanitizer would end the program before the fault does. */
+__attribute__((no_sanitize("undefined"))) static void asks_nobody(Tape *t, Node *n)
 {
     (void)t;
     const float *a = n->in[0]->data, *b = n->in[1]->data, *dy = n->out->grad->data;
+    float *da = n->in[0]->grad->data, *db = n->in[1]->grad->data;
     for (int64_t i = 0; i < tensor_len(n->out); i++) {
-        gradient(n, 0)[i] += dy[i] * b[i];
-        gradient(n, 1)[i] += dy[i] * a[i];
+        da[i] += dy[i] * b[i];
+        db[i] += dy[i] * a[i];
     }
 }
 
