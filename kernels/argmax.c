@@ -21,9 +21,11 @@ void argmax_forward_cpu(Tape *t, Node *n)
 #pragma omp parallel for schedule(static) if (R * V > 1 << 15)
     for (int64_t r = 0; r < R; r++) {
         const float *row = x + r * V;
+        float top = -INFINITY;
         int64_t best = 0;
-        for (int64_t j = 1; j < V; j++)
-            if (row[j] > row[best] || (isnan(row[best]) && !isnan(row[j]))) best = j;
-        y[r] = (int32_t)best;
+#pragma omp simd reduction(max : top)
+        for (int64_t j = 0; j < V; j++) top = row[j] > top ? row[j] : top; /* false for NaN */
+        while (best < V && row[best] != top) best++;
+        y[r] = (int32_t)(best < V ? best : 0);
     }
 }
