@@ -114,8 +114,9 @@ static Times repeat(Bench *b, const CaseInputs *c, Tensor *const *in, bool backw
 
 static void print_row(Bench *b, const CaseInputs *c, const char *pass, Times t, double flops, double bytes)
 {
-    double flop_share = b->roofs.fma > 0 ? flops / t.median / b->roofs.fma : 0;
-    double byte_share = b->roofs.read > 0 ? bytes / t.median / b->roofs.read : 0;
+    const bool roofed = b->backend == &backend_cpu; /* the roofs are the processor's */
+    double flop_share = roofed ? flops / t.median / b->roofs.fma : 0;
+    double byte_share = roofed ? bytes / t.median / b->roofs.read : 0;
     double share = flop_share > byte_share ? flop_share : byte_share;
     const char *roof = flop_share > byte_share ? "fma" : "read";
     if (b->options->csv) {
@@ -126,9 +127,8 @@ static void print_row(Bench *b, const CaseInputs *c, const char *pass, Times t, 
     }
     printf("%-13s %-28s %-8s %11.1f %11.1f", c->test->op->name, c->kase->what, pass, t.median * 1e6,
            t.least * 1e6);
-    if (share > 0)
-        printf(" %8.2f %9.2f  %5.1f %% of %s", bytes / t.median * 1e-9, flops / t.median * 1e-9, share * 100,
-               roof);
+    if (flops > 0 || bytes > 0) printf(" %8.2f %9.2f", bytes / t.median * 1e-9, flops / t.median * 1e-9);
+    if (share > 0) printf("  %5.1f %% of %s", share * 100, roof);
     putchar('\n');
 }
 
@@ -154,18 +154,24 @@ static void bench_case(Bench *b, const KernelTest *test, const KernelCase *kase)
     b->cases++;
 }
 
-static void print_head(const Bench *b)
+static void print_roofs(const Bench *b, const char *when)
 {
     const Roofs *r = &b->roofs;
-    if (b->options->csv) {
-        printf("op,case,pass,median_us,min_us,gb_s,gflop_s,share,roof\n");
-        printf("roof,read,,,,%.3f,,1,read\nroof,fma,,,,,%.3f,1,fma\n", r->read * 1e-9, r->fma * 1e-9);
-        return;
-    }
-    printf("roofs of this machine, %d threads: read %.2f GB/s, fma %.1f GFLOP/s (%s)\n\n",
-           omp_get_max_threads(), r->read * 1e-9, r->fma * 1e-9, r->vectors);
-    printf("%-13s %-28s %-8s %11s %11s %8s %9s  share of the nearer roof\n", "op", "case", "pass", "us, median",
-           "us, min", "GB/s", "GFLOP/s");
+    if (b->options->csv)
+        printf("roof,read%s,,,,%.3f,,1,read\nroof,fma%s,,,,,%.3f,1,fma\n", when, r->read * 1e-9, when,
+               r->fma * 1e-9);
+    else
+        printf("roofs of this processor%s, %d threads: read %.2f GB/s, fma %.1f GFLOP/s (%s)\n", when,
+               omp_get_max_threads(), r->read * 1e-9, r->fma * 1e-9, r->vectors);
+}
+
+static void print_head(const Bench *b)
+{
+    if (b->options->csv) printf("op,case,pass,median_us,min_us,gb_s,gflop_s,share,roof\n");
+    print_roofs(b, "");
+    if (!b->options->csv)
+        printf("\n%-13s %-28s %-8s %11s %11s %8s %9s  share of the nearer roof\n", "op", "case", "pass",
+               "us, median", "us, min", "GB/s", "GFLOP/s");
 }
 
 static bool known(const char *op)
@@ -188,8 +194,6 @@ static bool run(Bench *b, Error *e)
     const Options *o = b->options;
     b->backend = backend_open(o->common.device, e);
     if (!b->backend || !roofs_measure(&b->roofs, e) || !open_arenas(b, e)) return false;
-    /* The roofs are the processor's. */
-    if (b->backend != &backend_cpu) b->roofs.read = b->roofs.fma = 0;
     print_head(b);
     for (int i = 0; kernel_tests[i]; i++) {
         const KernelTest *test = kernel_tests[i];
@@ -197,6 +201,10 @@ static bool run(Bench *b, Error *e)
             if (test->cases[k].bench) bench_case(b, test, &test->cases[k]);
     }
     if (!b->cases) cli_note("%s has no case to time", o->op);
+    /* Where they differ from those above, something else ran on this machine. */
+    roofs_close(&b->roofs);
+    if (!roofs_measure(&b->roofs, e)) return false;
+    print_roofs(b, " at the end");
     if (!fflush(stdout) && !ferror(stdout)) return true;
     return error_set(e, ERROR_IO, "standard output: cannot write the table");
 }
