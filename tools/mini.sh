@@ -5,7 +5,7 @@
 set -eu
 bin=$1 model=$2 work=$3
 : "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
-: "${SIZE:=128}" "${RESNET_STEPS:=2400}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=1000}" "${WARMUP_STEPS:=1000}" "${PCRL_STEPS:=1000}"
+: "${SIZE:=128}" "${RESNET_STEPS:=2400}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=1000}" "${WARMUP_STEPS:=1000}" "${PCRL_STEPS:=1200}"
 say() { printf '\n== %s\n' "$*"; }
 stage() { "$bin/pcrl-train" "$@" --device cpu --model "$model" --data "$work/train"; }
 
