@@ -71,7 +71,11 @@ const Backend *backend_open(const char *name, Error *e)
         error_set(e, ERROR_USAGE, "unknown device '%s': expected cpu, cuda, emu or auto", name);
         return NULL;
     }
+    /* A plug-in that is not built is no news; one that cannot serve is. */
     Error why = {0};
+    char path[4200];
+    if (!plugin_path("cuda", path, sizeof path, e)) return NULL;
+    if (access(path, F_OK) != 0) return &backend_cpu;
     const Backend *backend = open_plugin("cuda", &why);
     if (backend) return backend;
     fprintf(stderr, "%s; using the cpu\n", why.msg);

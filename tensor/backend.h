@@ -50,8 +50,8 @@ uint64_t backend_abi(void);
 
 extern const Backend backend_cpu, backend_plan;
 
-/* name: "cpu", "plan", "cuda", "emu", or "auto" (cuda where it can be had, else cpu, saying so on stderr). NULL
- * and an Error naming the plug-in and why. */
+/* name: "cpu", "plan", "cuda", "emu", or "auto" (cuda where it can be had, else cpu: silently where the plug-in
+ * is not built, saying why on stderr where it cannot serve). NULL and an Error naming the plug-in and why. */
 const Backend *backend_open(const char *name, Error *e);
 
 /* The tables that kernels/ops.c makes from ops.def; tensor/ itself knows no op by name. */
