@@ -71,14 +71,15 @@ static int by_size(const void *a, const void *b)
 }
 
 /* One run of a case; returns the seconds of the pass that is asked for. */
-static double once(Bench *b, const CaseInputs *c, Tensor *const *in, Tensor **dy, bool backward)
+static double once(Bench *b, const KernelTest *test, const KernelCase *kase, Tensor *const *in, Tensor **dy,
+                   bool backward)
 {
     Tape t;
     tape_init(&t, &b->step, &b->scratch, b->options->common.seed);
     t.recording = backward;
     roofs_flush(&b->roofs);
     double from = cli_seconds();
-    Tensor *out = op_apply(&t, c->test->op, c->test->n_in, in, c->kase->params, c->kase->params_bytes);
+    Tensor *out = op_apply(&t, test->op, test->n_in, in, kase->params, kase->params_bytes);
     b->backend->sync();
     if (backward) {
         if (!*dy) {
@@ -100,19 +101,24 @@ static double once(Bench *b, const CaseInputs *c, Tensor *const *in, Tensor **dy
     return seconds;
 }
 
-static Times repeat(Bench *b, const CaseInputs *c, Tensor *const *in, bool backward)
+static Times repeat(Bench *b, const KernelTest *test, const KernelCase *kase, Tensor *const *in, bool backward)
 {
     double run[RUNS_MOST];
     Tensor *dy = NULL;
     int n = 0;
-    once(b, c, in, &dy, backward); /* touches memory, makes primitives */
-    double until = cli_seconds() + b->options->seconds;
-    while (n < RUNS_LEAST || (n < RUNS_MOST && cli_seconds() < until)) run[n++] = once(b, c, in, &dy, backward);
+    once(b, test, kase, in, &dy, backward); /* touches memory, makes primitives */
+    const double start = cli_seconds(), most = b->options->seconds;
+    double spent = 0;
+    while (!n || (n < RUNS_MOST && spent < most) || (n < RUNS_LEAST && spent < 8 * most)) {
+        run[n++] = once(b, test, kase, in, &dy, backward);
+        spent = cli_seconds() - start;
+    }
     qsort(run, (size_t)n, sizeof *run, by_size);
     return (Times){run[n / 2], run[0]};
 }
 
-static void print_row(Bench *b, const CaseInputs *c, const char *pass, Times t, double flops, double bytes)
+static void print_row(Bench *b, const char *op, const char *what, const char *pass, Times t, double flops,
+                      double bytes)
 {
     const bool roofed = b->backend == &backend_cpu; /* the roofs are the processor's */
     double flop_share = roofed ? flops / t.median / b->roofs.fma : 0;
@@ -120,13 +126,11 @@ static void print_row(Bench *b, const CaseInputs *c, const char *pass, Times t, 
     double share = flop_share > byte_share ? flop_share : byte_share;
     const char *roof = flop_share > byte_share ? "fma" : "read";
     if (b->options->csv) {
-        printf("%s,\"%s\",%s,%.2f,%.2f,%.3f,%.3f,%.4f,%s\n", c->test->op->name, c->kase->what, pass,
-               t.median * 1e6, t.least * 1e6, bytes / t.median * 1e-9, flops / t.median * 1e-9, share,
-               share > 0 ? roof : "");
+        printf("%s,\"%s\",%s,%.2f,%.2f,%.3f,%.3f,%.4f,%s\n", op, what, pass, t.median * 1e6, t.least * 1e6,
+               bytes / t.median * 1e-9, flops / t.median * 1e-9, share, share > 0 ? roof : "");
         return;
     }
-    printf("%-13s %-28s %-8s %11.1f %11.1f", c->test->op->name, c->kase->what, pass, t.median * 1e6,
-           t.least * 1e6);
+    printf("%-13s %-28s %-8s %11.1f %11.1f", op, what, pass, t.median * 1e6, t.least * 1e6);
     if (flops > 0 || bytes > 0) printf(" %8.2f %9.2f", bytes / t.median * 1e-9, flops / t.median * 1e-9);
     if (share > 0) printf("  %5.1f %% of %s", share * 100, roof);
     putchar('\n');
@@ -138,7 +142,9 @@ static void bench_case(Bench *b, const KernelTest *test, const KernelCase *kase)
     Tensor *in[NODE_INPUTS] = {NULL};
     case_inputs_make(&c, test, kase, b->options->common.seed, false);
     for (int i = 0; i < test->n_in; i++) in[i] = case_tensor(&c, i, &b->state);
-    print_row(b, &c, "forward", repeat(b, &c, in, false), kase->flops, kase->bytes);
+    case_inputs_free(&c); /* gigabytes, some of them */
+    print_row(b, test->op->name, kase->what, "forward", repeat(b, test, kase, in, false), kase->flops,
+              kase->bytes);
     unsigned diff = 0;
     for (int i = 0; i < test->n_in; i++) {
         if (!in[i] || !(test->diff >> i & 1)) continue;
@@ -147,9 +153,8 @@ static void bench_case(Bench *b, const KernelTest *test, const KernelCase *kase)
         in[i]->grad = tensor_like(&b->state, in[i]);
         tensor_fill(in[i]->grad, 0);
     }
-    if (diff) print_row(b, &c, "backward", repeat(b, &c, in, true), 0, 0);
+    if (diff) print_row(b, test->op->name, kase->what, "backward", repeat(b, test, kase, in, true), 0, 0);
     fflush(stdout);
-    case_inputs_free(&c);
     arena_pop(&b->state, (ArenaMark){0, 0});
     b->cases++;
 }
