@@ -153,10 +153,11 @@ static void product_row_plain(const uint8_t *codes, const float *scale, int64_t 
 __attribute__((target("avx512f"), always_inline)) static inline void product_row_avx512_body(
     const uint8_t *codes, const float *scale, int64_t K, const float *x, const int M, float *y)
 {
-    __m512 even[NF4_CPU_ROWS], odd[NF4_CPU_ROWS], base = _mm512_load_ps(level);
+    __m512 sum[NF4_CPU_ROWS][4], base = _mm512_load_ps(level); /* four chains a row hide the adds' latency */
 #pragma GCC unroll 4
-    for (int m = 0; m < M; m++) even[m] = odd[m] = _mm512_setzero_ps();
+    for (int m = 0; m < M; m++) sum[m][0] = sum[m][1] = sum[m][2] = sum[m][3] = _mm512_setzero_ps();
     for (int64_t b = 0; b < K / NF4_BLOCK; b++, codes += HALF) {
+        _mm_prefetch((const char *)codes + 1024, _MM_HINT_T0);
         __m512 table = _mm512_mul_ps(base, _mm512_set1_ps(scale[b]));
         __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)codes));
         __m512i second = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(codes + VEC)));
@@ -166,14 +167,16 @@ __attribute__((target("avx512f"), always_inline)) static inline void product_row
 #pragma GCC unroll 4
         for (int m = 0; m < M; m++) {
             const float *v = x + m * K + b * NF4_BLOCK;
-            even[m] = _mm512_fmadd_ps(w0, _mm512_loadu_ps(v), even[m]);
-            odd[m] = _mm512_fmadd_ps(w2, _mm512_loadu_ps(v + HALF), odd[m]);
-            even[m] = _mm512_fmadd_ps(w1, _mm512_loadu_ps(v + VEC), even[m]);
-            odd[m] = _mm512_fmadd_ps(w3, _mm512_loadu_ps(v + HALF + VEC), odd[m]);
+            sum[m][0] = _mm512_fmadd_ps(w0, _mm512_loadu_ps(v), sum[m][0]);
+            sum[m][1] = _mm512_fmadd_ps(w1, _mm512_loadu_ps(v + VEC), sum[m][1]);
+            sum[m][2] = _mm512_fmadd_ps(w2, _mm512_loadu_ps(v + HALF), sum[m][2]);
+            sum[m][3] = _mm512_fmadd_ps(w3, _mm512_loadu_ps(v + HALF + VEC), sum[m][3]);
         }
     }
 #pragma GCC unroll 4
-    for (int m = 0; m < M; m++) y[m] = _mm512_reduce_add_ps(_mm512_add_ps(even[m], odd[m]));
+    for (int m = 0; m < M; m++)
+        y[m] = _mm512_reduce_add_ps(
+            _mm512_add_ps(_mm512_add_ps(sum[m][0], sum[m][1]), _mm512_add_ps(sum[m][2], sum[m][3])));
 }
 
 __attribute__((target("avx2,fma"), always_inline)) static inline void product_row_avx2_body(
