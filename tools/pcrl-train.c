@@ -76,7 +76,9 @@ static const struct argp_option options[] = {
     {"prefix-share", KEY_PREFIX, "X", 0, "share of text samples that begin with their findings (0.7)", 0},
     {0, 0, 0, 0, "Stage pcrl:", 4},
     {"preset", KEY_PRESET, "NAME", 0,
-     "mini (default: head warmed up towards the slots) or paper (neither slots nor warm-up)", 0},
+     "mini (default: head warmed up towards the slots) or paper (stage llama without slots, stage pcrl without "
+     "warm-up)",
+     0},
     {"hv", KEY_HV, "MODE", 0, "visual tokens: local24 (default), concat48, global24, sum24", 0},
     {"warmup-steps", KEY_WARMUP, "N", 0, "updates of the head alone (900)", 0},
     {"slots", KEY_SLOTS, "FILE", 0, "slot embeddings of stage llama, for the warm-up", 0},
@@ -212,7 +214,8 @@ int main(int argc, char **argv)
                              .lora_dropout = 0.05}};
     cli_parse(&argp, argc, argv, &a);
     cli_catch_interrupt();
-    const TrainOptions *o = &a.train;
+    TrainOptions *o = &a.train;
+    if (!strcmp(o->preset, "paper")) o->slot_steps = o->warmup_steps = 0;
     if (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads)
         cli_usage("--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, the "
                   "heads a multiple of "
@@ -225,9 +228,8 @@ int main(int argc, char **argv)
     else if (!strcmp(a.stage, "llama"))
         ok = train_llama(&a.train, &e);
     else if (!strcmp(a.stage, "pcrl")) {
-        bool warm = strcmp(a.train.preset, "paper") && a.train.warmup_steps;
         if (!a.train.cache) cli_usage("stage pcrl: --cache is needed");
-        if (warm && !a.train.slots)
+        if (o->warmup_steps && !o->slots)
             cli_usage("stage pcrl: the warm-up needs --slots (or --warmup-steps 0, or --preset paper)");
         ok = train_pcrl(&a.train, &e);
     } else {

@@ -21,7 +21,6 @@ static const double found_weight = 3; /* of slices with findings in the warm-up 
 typedef struct Stage {
     const TrainOptions *o;
     HvMode hv;
-    bool paper;
     TrainData *data;
     Features features;
     Prompt prompt;
@@ -131,7 +130,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     j->base.quantise = j->base.nested = true; /* a file of f32 weights is quantised while it is read */
     if (!weights_open(&j->base, s->llama, e) || !llama_open(&j->model, &j->base, e)) return false;
     int64_t D = j->model.config.dim;
-    bool warmed = j->joint && !s->paper && o->warmup_steps;
+    bool warmed = j->joint && o->warmup_steps;
     if (warmed && !weights_open(&j->head, s->warm, e)) return false;
     if (!visual_create(&j->visual, &j->head, s->features.channels, D, s->hv, e)) return false;
     if (j->joint) {
@@ -212,7 +211,7 @@ static void stage_close(Stage *s)
 
 bool train_pcrl(const TrainOptions *o, Error *e)
 {
-    Stage s = {.o = o, .paper = o->preset && !strcmp(o->preset, "paper")};
+    Stage s = {.o = o};
     if (!hv_parse(o->hv, &s.hv))
         return error_set(e, ERROR_USAGE, "--hv %s: expected local24, concat48, global24 or sum24", o->hv);
     train_path(s.resnet, o->model, "resnet.safetensors");
@@ -228,7 +227,7 @@ bool train_pcrl(const TrainOptions *o, Error *e)
         s.data->pixel = NULL;
     }
     ok = ok && encode_findings(&s, e);
-    ok = ok && (s.paper || !o->warmup_steps || run(&s, false, e));
+    ok = ok && (!o->warmup_steps || run(&s, false, e));
     ok = ok && run(&s, true, e);
     stage_close(&s);
     return ok;

@@ -129,6 +129,10 @@ START_TEST(bad_input)
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), at("small"));
     ck_assert_int_eq(r.code, 2);
     ck_assert_msg(strstr(r.err, "96x96") && strstr(r.err, "112x112"), "%s", r.err);
+    ck_assert(!truncate(at("a/checkpoint.safetensors"), 3000));
+    TOOL("pcrl-train", RESNET, "--out", at("a"), "--model", at("other"));
+    ck_assert_int_eq(r.code, 2);
+    ck_assert_msg(strstr(r.err, "a/checkpoint.safetensors"), "%s", r.err);
     ck_assert(!truncate(at("model/pcrl_heads.safetensors"), 1000));
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), at("set"));
     ck_assert_int_eq(r.code, 2);
