@@ -200,14 +200,14 @@ static void initialise(const Weights *w, const WeightSpec *s, const char *name, 
         }
 }
 
-/* False and a sticky error unless the file's entry has the shape of s, or its absence is allowed. */
+/* False and a sticky error unless the file's entry has the shape of s, or there is no file. */
 static bool check_shape(Weights *w, const WeightSpec *s, const char *name)
 {
     int64_t dim[TENSOR_DIMS];
     char want[128], got[128];
     int n = file_dims(s, dim);
     const StEntry *entry = weights_find(w, name);
-    if (!entry && (!w->file || w->partial)) return true;
+    if (!entry && !w->file) return true;
     if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
     weights_shape_text(n, dim, want, sizeof want);
     if (!entry)

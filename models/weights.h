@@ -61,7 +61,6 @@ typedef struct Weights {
     Arena *state;   /* buffers of a trainable part */
     Params *params; /* trainables; may be NULL for a frozen part */
     bool trainable; /* set before the model opens */
-    bool partial;   /* a tensor the file lacks is initialised; otherwise it is an error */
     bool quantise;  /* frozen WEIGHT_LINEARs of plain dtype become nf4 */
     bool nested;    /* ... with double quantisation */
     uint64_t seed;  /* of the initialisation; each tensor has its own stream, named after it */

@@ -91,6 +91,7 @@ static const struct argp_option options[] = {
 
 typedef struct Arguments {
     const char *stage;
+    bool paper; /* preset: neither label slots nor a warm-up towards them */
     TrainOptions train;
 } Arguments;
 
@@ -141,11 +142,6 @@ static error_t llama_option(int key, char *arg, struct argp_state *state, TrainO
 static error_t pcrl_option(int key, char *arg, struct argp_state *state, TrainOptions *o)
 {
     switch (key) {
-    case KEY_PRESET:
-        if (strcmp(arg, "mini") && strcmp(arg, "paper"))
-            argp_error(state, "--preset %s: expected mini or paper", arg);
-        o->preset = arg;
-        break;
     case KEY_HV: o->hv = arg; break;
     case KEY_WARMUP: o->warmup_steps = cli_int_option(state, "--warmup-steps", arg, 0, 1 << 30); break;
     case KEY_SLOTS: o->slots = arg; break;
@@ -172,6 +168,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_LR: o->lr = cli_number_option(state, "--lr", arg, 1e-9, 10); break;
     case KEY_STUDIES: o->studies = cli_int_option(state, "--studies", arg, 1, 1 << 30); break;
     case KEY_RESTART: o->resume = false; break;
+    case KEY_PRESET:
+        if (strcmp(arg, "mini") && strcmp(arg, "paper"))
+            argp_error(state, "--preset %s: expected mini or paper", arg);
+        a->paper = !strcmp(arg, "paper");
+        break;
     case KEY_STEM:
     case KEY_WIDTH:
     case KEY_DEPTH:
@@ -207,7 +208,6 @@ int main(int argc, char **argv)
                              .slot_steps = 800,
                              .prefix_share = 0.7,
                              .warmup_steps = 900,
-                             .preset = "mini",
                              .hv = "local24",
                              .lora_rank = 8,
                              .lora_alpha = 32,
@@ -215,7 +215,7 @@ int main(int argc, char **argv)
     cli_parse(&argp, argc, argv, &a);
     cli_catch_interrupt();
     TrainOptions *o = &a.train;
-    if (!strcmp(o->preset, "paper")) o->slot_steps = o->warmup_steps = 0;
+    if (a.paper) o->slot_steps = o->warmup_steps = 0;
     if (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads)
         cli_usage("--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, the "
                   "heads a multiple of "

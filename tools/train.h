@@ -24,7 +24,6 @@ typedef struct TrainOptions {
     double prefix_share; /* of text samples that begin with their findings as keywords */
     /* pcrl */
     int64_t warmup_steps; /* head alone, towards the slot embeddings */
-    const char *preset;   /* "paper": no slots, no warm-up */
     const char *hv;       /* local24, concat48, global24, sum24 */
     double lora_alpha, lora_dropout;
     int64_t lora_rank;

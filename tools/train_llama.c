@@ -9,6 +9,7 @@
 #include "data/file.h"
 #include "data/phantom.h"
 #include "kernels/ops.h"
+#include "losses/report.h"
 #include "models/llama.h"
 #include "tokenizer/bpe_train.h"
 #include "tools/prompt.h"
@@ -143,7 +144,7 @@ static Tensor *text_loss(Tape *t, const Llama *m, const Sequence *s, int64_t B)
     Tensor *h = llama_forward(t, m, x, ids_tensor(t, 1, &B, length), NULL, NULL); /* (B,T,D) */
     Tensor *flat = tensor_reshape(t->step, h, 2, (int64_t[]){B * T, m->config.dim});
     Tensor *picked = op_select(t, flat, ids_tensor(t, 1, &R, row)); /* (R,D) */
-    Tensor *loss = op_cross_entropy(t, picked, m->head, ids_tensor(t, 1, &R, label), true);
+    Tensor *loss = report_loss(t, picked, m->head, ids_tensor(t, 1, &R, label), true);
     free(id);
     free(length);
     free(row);
@@ -203,7 +204,7 @@ static Tensor *slot_batch(Trainer *t, const Llama *m, const Prompt *p, Tensor *s
         Tensor *v = op_add(&t->tape, op_matmul(&t->tape, Y, slots, NULL, NULL, false, false), Z); /* (B*24,D) */
         Tensor *hv = tensor_reshape(t->tape.step, v, 3, (int64_t[]){B, CTRG_SLICES, D});
         PcrlRows rowset = pcrl_rows(&t->tape, m, hv, &p->pcrl, B, ids, n);
-        loss = op_cross_entropy(&t->tape, rowset.h, m->head, rowset.label, true);
+        loss = report_loss(&t->tape, rowset.h, m->head, rowset.label, true);
     }
     for (int64_t b = 0; b < B; b++) free(s[b].ids);
     free(s), free(ids), free(n), free(y), free(noise);

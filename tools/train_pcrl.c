@@ -6,6 +6,7 @@
  * weight where there is one. That teaches the head the language its decoder already reads. */
 #include "data/file.h"
 #include "kernels/ops.h"
+#include "losses/report.h"
 #include "models/pcrl.h"
 #include "models/visual.h"
 #include "tools/adapter.h"
@@ -79,7 +80,7 @@ static Tensor *warm_loss(Stage *s, Trainer *t, Tensor *hv, Tensor *embedding, co
     return op_sum(tape, op_mul(tape, op_mul(tape, d, d), W), (float)(1.0 / (double)rows));
 }
 
-static Tensor *report_loss(Stage *s, Trainer *t, const Llama *m, Tensor *hv, const Batch *b)
+static Tensor *generation_loss(Stage *s, Trainer *t, const Llama *m, Tensor *hv, const Batch *b)
 {
     const int32_t **ids = malloc((size_t)b->B * sizeof *ids);
     int *n = malloc((size_t)b->B * sizeof *n);
@@ -91,7 +92,7 @@ static Tensor *report_loss(Stage *s, Trainer *t, const Llama *m, Tensor *hv, con
     PcrlRows rows = pcrl_rows(&t->tape, m, hv, &s->prompt.pcrl, b->B, ids, n);
     free(ids);
     free(n);
-    return op_cross_entropy(&t->tape, rows.h, m->head, rows.label, true);
+    return report_loss(&t->tape, rows.h, m->head, rows.label, true);
 }
 
 /* One training of the head: warm-up, or joint with LoRA. */
@@ -112,8 +113,8 @@ static Tensor *loss(Trainer *t, void *context, Error *e)
     if (!read_batch(s, t, &j->batch, e)) return NULL;
     Tensor *pooled = s->hv == HV_LOCAL24 ? NULL : j->batch.pooled;
     Tensor *hv = visual_forward(&t->tape, &j->visual, j->batch.grid, pooled, true); /* (B,slots,D) */
-    Tensor *x =
-        j->joint ? report_loss(s, t, &j->model, hv, &j->batch) : warm_loss(s, t, hv, j->embedding, &j->batch);
+    Tensor *x = j->joint ? generation_loss(s, t, &j->model, hv, &j->batch)
+                         : warm_loss(s, t, hv, j->embedding, &j->batch);
     t->term[0] = tensor_value(x);
     return x;
 }

@@ -23,11 +23,12 @@ typedef struct Detector {
 
 typedef struct Batch {
     int64_t n;
-    float *pixel;  /* [n][height][width] */
-    float *cell;   /* [n][196][52] */
-    float *slice;  /* [n][52] */
-    float *counts; /* [n][52]: 1 for diffuse labels, 0 for focal ones */
-    double cells;  /* positive cells */
+    float *pixel;   /* [n][height][width] */
+    float *cell;    /* [n][196][52] */
+    float *slice;   /* [n][52] */
+    float *counts;  /* [n][52]: 1 for diffuse labels, 0 for focal ones */
+    double cells;   /* positive cells */
+    double diffuse; /* how many of `counts` are 1 */
 } Batch;
 
 static bool open_detector(Detector *d, Weights *net, Weights *head, const TrainOptions *o, Error *e)
@@ -110,12 +111,10 @@ static Tensor *loss(Trainer *trainer, void *context, Error *e)
     Tensor *rows = tensor_reshape(t->step, grid, 2, (int64_t[]){N * GRID_CELLS, C});
     Tensor *cell = op_linear(t, rows, d->cell_weight, d->cell_bias, NULL);      /* (N*196,52) */
     Tensor *slice = op_linear(t, pooled, d->slice_weight, d->slice_bias, NULL); /* (N,52) */
-    double diffuse = 0;
-    for (int64_t i = 0; i < N * LABEL_COUNT; i++) diffuse += (double)b->counts[i];
     Tensor *cell_loss =
         op_multilabel(t, cell, input(t, b->cell, 2, cell->dim), NULL, (float)(cell_weight / (b->cells + 1)));
     Tensor *slice_loss = op_multilabel(t, slice, input(t, b->slice, 2, slice->dim),
-                                       input(t, b->counts, 2, slice->dim), (float)(1 / diffuse));
+                                       input(t, b->counts, 2, slice->dim), (float)(1 / b->diffuse));
     trainer->term[0] = tensor_value(cell_loss) / cell_weight;
     trainer->term[1] = tensor_value(slice_loss);
     return op_add(t, cell_loss, slice_loss);
@@ -131,8 +130,10 @@ static void batch_open(Batch *b, const TrainData *d, int64_t n)
     b->counts = malloc(slices * LABEL_COUNT * sizeof(float));
     if (!b->pixel || !b->cell || !b->slice || !b->counts)
         die("out of host memory for a batch of %lld slices", (long long)n);
-    for (int64_t i = 0; i < n * LABEL_COUNT; i++)
+    for (int64_t i = 0; i < n * LABEL_COUNT; i++) {
         b->counts[i] = finding_kind(finding_label((int)(i % LABEL_COUNT))->finding)->focal ? 0 : 1;
+        b->diffuse += (double)b->counts[i];
+    }
 }
 
 static void batch_close(Batch *b)

@@ -90,13 +90,12 @@ START_TEST(layout_and_prefix)
 }
 END_TEST
 
-static void expect(const char *message, WeightSpec spec, bool partial)
+static void expect(const char *message, WeightSpec spec)
 {
     Rig r;
     Weights w;
     Error e = {0};
     open_rig(&r, &w, false);
-    w.partial = partial;
     ck_assert_msg(weights_open(&w, test_path(), &e), "%s", e.msg);
     Tensor *x = weights_get(&w, spec, "w");
     if (message) {
@@ -115,13 +114,11 @@ START_TEST(faults)
 {
     float x[72] = {0};
     write_file("other", ST_F32, 1, (int64_t[]){72}, x);
-    expect("tensor w is missing: expected shape [2,4,3,3]", conv, false);
-    expect(NULL, conv, true);
+    expect("tensor w is missing: expected shape [2,4,3,3]", conv);
     write_file("w", ST_F32, 4, (int64_t[]){2, 3, 3, 4}, x);
     expect("tensor w: expected shape [1000000000,1000000000], found [2,3,3,4]",
-           (WeightSpec){{1000000000, 1000000000}, WEIGHT_PLAIN, INIT_ZEROS, 0}, false);
-    expect("tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, false);
-    expect("tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv, true);
+           (WeightSpec){{1000000000, 1000000000}, WEIGHT_PLAIN, INIT_ZEROS, 0});
+    expect("tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv);
     unlink(test_path());
 }
 END_TEST
@@ -150,33 +147,32 @@ START_TEST(four_bit_faults)
     const WeightSpec linear = {{2, 64}, WEIGHT_LINEAR, INIT_NORMAL, 0.02f};
     const float map[16] = {-1, -0.5f};
     write_four_bit(STATE "}", 2, ST_F32, NULL);
-    expect(NULL, linear, false);
-    expect(FILE_ ": expected shape [64,2], found [2,64]", (WeightSpec){{64, 2}, WEIGHT_LINEAR, INIT_ZEROS, 0},
-           false);
+    expect(NULL, linear);
+    expect(FILE_ ": expected shape [64,2], found [2,64]", (WeightSpec){{64, 2}, WEIGHT_LINEAR, INIT_ZEROS, 0});
     write_four_bit(STATE, 2, ST_F32, NULL);
-    expect(FILE_ ".quant_state.bitsandbytes__nf4: not JSON: '}' expected near end of file", linear, false);
+    expect(FILE_ ".quant_state.bitsandbytes__nf4: not JSON: '}' expected near end of file", linear);
     write_four_bit("{\"quant_type\":\"fp4\"}", 2, ST_F32, NULL);
-    expect(FILE_ ": expected quant_type nf4, found fp4", linear, false);
+    expect(FILE_ ": expected quant_type nf4, found fp4", linear);
     write_four_bit("[1]", 2, ST_F32, NULL);
-    expect(FILE_ ": expected quant_type nf4, found none", linear, false);
+    expect(FILE_ ": expected quant_type nf4, found none", linear);
     write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":128}", 2, ST_F32, NULL);
-    expect(FILE_ ": expected blocksize 64, found 128", linear, false);
+    expect(FILE_ ": expected blocksize 64, found 128", linear);
     write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":64,\"shape\":[2,63]}", 2, ST_F32, NULL);
-    expect(FILE_ ": expected shape [2,64], found [2,63]", linear, false);
+    expect(FILE_ ": expected shape [2,64], found [2,63]", linear);
     write_four_bit("{\"quant_type\":\"nf4\",\"blocksize\":64,\"shape\":[2147483647,2147483647]}", 2, ST_F32,
                    NULL);
     expect(FILE_ ": expected 2305843007066210305 elements of U8, found U8, 64 bytes",
-           (WeightSpec){{INT32_MAX, INT32_MAX}, WEIGHT_LINEAR, INIT_ZEROS, 0}, false);
+           (WeightSpec){{INT32_MAX, INT32_MAX}, WEIGHT_LINEAR, INIT_ZEROS, 0});
     write_four_bit(STATE "}", 0, ST_F32, NULL);
-    expect(FILE_ ".absmax: expected 2 elements of F32, found none, 0 bytes", linear, false);
+    expect(FILE_ ".absmax: expected 2 elements of F32, found none, 0 bytes", linear);
     write_four_bit(STATE "}", 3, ST_F32, NULL);
-    expect(FILE_ ".absmax: expected 2 elements of F32, found F32, 12 bytes", linear, false);
+    expect(FILE_ ".absmax: expected 2 elements of F32, found F32, 12 bytes", linear);
     write_four_bit(STATE "}", 2, ST_U8, NULL);
-    expect(FILE_ ": expected nested_blocksize 256 and a nested_offset, found -1", linear, false);
+    expect(FILE_ ": expected nested_blocksize 256 and a nested_offset, found -1", linear);
     write_four_bit(STATE ",\"nested_blocksize\":256,\"nested_offset\":0.5}", 2, ST_U8, NULL);
-    expect(FILE_ ".nested_absmax: expected 1 elements of F32, found none, 0 bytes", linear, false);
+    expect(FILE_ ".nested_absmax: expected 1 elements of F32, found none, 0 bytes", linear);
     write_four_bit(STATE "}", 2, ST_F32, map);
-    expect(FILE_ ".quant_map: expected -0.696193 at 1, found -0.5", linear, false);
+    expect(FILE_ ".quant_map: expected -0.696193 at 1, found -0.5", linear);
     unlink(test_path());
 }
 END_TEST
