@@ -42,6 +42,11 @@ typedef struct {
 } Conv2dParams;
 Tensor *op_conv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad);
 
+/* The transposed convolution: y[n, h*stride-pad+i, w*stride-pad+j, o] += x[n,h,w,c] w[c,i,j,o] over all h, w,
+ * i, j, c that land inside (+ bias[o]). x (N,H,W,C), w (C,kh,kw,O), bias (O) or NULL
+ * -> (N,(H-1)s-2p+kh,(W-1)s-2p+kw,O). */
+Tensor *op_deconv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad);
+
 /* ---- normalisation, activation, families ---- */
 
 /* y = x / sqrt(mean(x^2) + eps) * w over the last dim. x (...,C), w (C). saved[0] = 1/rms (rows). */
