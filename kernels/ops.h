@@ -128,6 +128,10 @@ typedef struct {
 } AdaptivePoolParams;
 Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width);
 
+/* y[b,d] = max over i of x[b,i,d]. x (B,N,D) -> (B,D). saved[0] = the winner's i (i32, the output's shape),
+ * lowest on ties; it alone gets the gradient. */
+Tensor *op_reduce_max(Tape *t, Tensor *x);
+
 /* ---- attention ---- */
 
 /* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
