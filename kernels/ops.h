@@ -165,6 +165,14 @@ typedef struct {
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
 
+/* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
+ * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where
+ * S = sum p y. Sums in double. No gradient to y. saved[0] (M,2) is for backward. */
+typedef struct {
+    bool smooth;
+} DiceParams;
+Tensor *op_dice(Tape *t, Tensor *p, Tensor *y, bool smooth);
+
 /* ---- without gradient ---- */
 
 /* Decoupled weight decay (Loshchilov & Hutter 2019), in place on flat (n): g' = grad_scale g; w -= lr wd w;
