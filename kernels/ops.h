@@ -174,6 +174,26 @@ typedef struct {
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
 
+/* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
+ * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where
+ * S = sum p y. Sums in double. No gradient to y. saved[0] (M,2) is for backward. */
+typedef struct {
+    bool smooth;
+} DiceParams;
+Tensor *op_dice(Tape *t, Tensor *p, Tensor *y, bool smooth);
+
+/* Contrast of pairs (equations 6 and 9): v, w (n,D), s_ij = cos(v_i, w_j) / tau, or with the learnable log
+ * scale (1): cos * exp(min(scale, ln 100)) -> (1): 1/2 [alpha_v sum_i (lse_j s_ij - s_ii) + alpha_w sum_i
+ * (lse_j s_ji - s_ii)], lse over j != i as printed, over all j with include_self (the standard form); mean:
+ * divided by n. same (n) i32 or NULL: rows i != j with equal numbers are left out of each other's lse. A term
+ * whose lse has no j contributes 0 (n = 1, as printed). A vector of length 0 has cosine 0 with all and gradient
+ * 0. Gradients to v, w and scale (0 where it is clamped). saved[0] (n,n), saved[1] (1) are for backward. */
+typedef struct {
+    float alpha_v, alpha_w, tau;
+    bool include_self, mean;
+} InfonceParams;
+Tensor *op_infonce(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *same, InfonceParams p);
+
 /* ---- without gradient ---- */
 
 /* Decoupled weight decay (Loshchilov & Hutter 2019), in place on flat (n): g' = grad_scale g; w -= lr wd w;
