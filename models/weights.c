@@ -196,6 +196,7 @@ static void initialise(const Weights *w, const WeightSpec *s, const char *name, 
     for (int64_t i = 0; i < n; i++) switch (s->init) {
         case INIT_ZEROS: x[i] = 0; break;
         case INIT_ONES: x[i] = 1; break;
+        case INIT_CONSTANT: x[i] = s->a; break;
         case INIT_NORMAL:
         case INIT_KAIMING: x[i] = (float)(a * rng_normal(&rng)); break;
         case INIT_UNIFORM:
@@ -212,6 +213,7 @@ static bool check_shape(Weights *w, const WeightSpec *s, const char *name)
     const StEntry *entry = weights_find(w, name);
     if (!entry && !w->file) return true;
     if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
+    if (entry && !entry->ndim && n == 1 && dim[0] == 1) return true; /* PyTorch's scalar */
     weights_shape_text(n, dim, want, sizeof want);
     if (!entry)
         weights_fail(w, "tensor %s is missing: expected shape %s", name, want);

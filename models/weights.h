@@ -29,9 +29,10 @@ typedef enum {
 typedef enum {
     INIT_ZEROS,
     INIT_ONES,
-    INIT_NORMAL,  /* sd a */
-    INIT_UNIFORM, /* [-a, a) */
-    INIT_KAIMING, /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
+    INIT_CONSTANT, /* a */
+    INIT_NORMAL,   /* sd a */
+    INIT_UNIFORM,  /* [-a, a) */
+    INIT_KAIMING,  /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
     INIT_LINEAR, /* [-1/sqrt(f), 1/sqrt(f)), f = a where given (a bias), else the tensor's own fan-in: PyTorch's
                     default for Linear and Conv; of a transposed conv it is kh*kw*o */
 } WeightInit;
