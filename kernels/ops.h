@@ -132,6 +132,16 @@ Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width);
  * lowest on ties; it alone gets the gradient. */
 Tensor *op_reduce_max(Tape *t, Tensor *x);
 
+/* x (N,H,W,C) -> (N,height,width,C), each side for itself, by PyTorch's rules (align_corners false, no
+ * antialias). Nearest: output i takes input min(floor(i in/out), in-1), in f32. Bilinear: it lies at max(0,
+ * (i+0.5) in/out - 0.5) between two inputs. Area is op_adaptive_pool. */
+typedef enum { RESIZE_NEAREST, RESIZE_BILINEAR, RESIZE_AREA } ResizeMode;
+typedef struct {
+    int height, width;
+    ResizeMode mode;
+} ResizeParams;
+Tensor *op_resize(Tape *t, Tensor *x, int height, int width, ResizeMode mode);
+
 /* ---- attention ---- */
 
 /* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
