@@ -55,6 +55,10 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
+/* y = x / |x| over the last dim; a row of zeros gives zeros and no gradient. x (...,C). saved[0] = |x| (rows).
+ */
+Tensor *op_l2norm(Tape *t, Tensor *x);
+
 /* y = (x - mean) / sqrt(var + eps) * gamma + beta per channel (last dim) over all rows. train: statistics of
  * the batch (biased variance), running = (1-momentum) running + momentum * batch (unbiased variance), in place;
  * else the running statistics. x (...,C), gamma, beta, running_mean, running_var (C). saved: mean (C), 1/sd
