@@ -41,3 +41,52 @@ void prompt_close(Prompt *p)
     free(p->after);
     memset(p, 0, sizeof *p);
 }
+
+/* BOS (if `bos`) and the text, in which names of special tokens count. */
+static bool encode(const Prompt *p, bool bos, const char *text, int32_t **out, int *n, Error *e)
+{
+    int32_t *ids;
+    int count;
+    if (!bpe_encode(p->bpe, text, strlen(text), true, &ids, &count, e)) return false;
+    *out = malloc((size_t)(count + 1) * sizeof **out);
+    if (!*out) die("out of host memory");
+    (*out)[0] = p->bos;
+    memcpy(*out + bos, ids, (size_t)count * sizeof *ids);
+    *n = count + bos;
+    free(ids);
+    return true;
+}
+
+bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instruction, bool release,
+                      bool pool_padded, Error *e)
+{
+    bool chat = release && bpe_special(prompt->bpe, "<|start_header_id|>") >= 0;
+    char before[1024], after[1024];
+    if (release) {
+        snprintf(before, sizeof before, "%s",
+                 chat
+                     ? "<|start_header_id|>system<|end_header_id|>\n\nYou summarise brain CT reports.<|eot_id|>"
+                       "<|start_header_id|>user<|end_header_id|>\n\n"
+                     : "");
+        snprintf(after, sizeof after,
+                 chat ? "\n%.512s<|eot_id|><|start_header_id|>assistant<|end_header_id|>" : "\n%.512s\n",
+                 instruction);
+    } else {
+        snprintf(before, sizeof before, "%.512s\n", instruction);
+        snprintf(after, sizeof after, "\n");
+    }
+    *p = (TextPrompt){0};
+    int n_before = 0, n_after = 0;
+    bool ok = encode(prompt, true, before, &p->before, &n_before, e) &&
+              encode(prompt, false, after, &p->after, &n_after, e);
+    p->pcrl = (PcrlTextPrompt){p->before, p->after, n_before, n_after, prompt->eos, pool_padded};
+    if (!ok) text_prompt_close(p);
+    return ok;
+}
+
+void text_prompt_close(TextPrompt *p)
+{
+    free(p->before);
+    free(p->after);
+    *p = (TextPrompt){0};
+}

@@ -14,6 +14,18 @@ typedef struct Prompt {
     PcrlPrompt pcrl;
 } Prompt;
 
+/* The representation instruction around a text whose hidden state is wanted (equations 5 and 8). */
+typedef struct TextPrompt {
+    int32_t *before, *after;
+    PcrlTextPrompt pcrl;
+} TextPrompt;
+
+/* The paper's: BOS instruction "\n" text "\n". release: the text first and the instruction after it, as a chat
+ * turn where the vocabulary has LLaMA-3's header tokens; pool_padded: the last column of the padded batch. */
+bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instruction, bool release,
+                      bool pool_padded, Error *e);
+void text_prompt_close(TextPrompt *p);
+
 /* Opens folder/tokenizer.json and encodes the prompt. */
 bool prompt_open(Prompt *p, const char *folder, Error *e);
 void prompt_close(Prompt *p);
