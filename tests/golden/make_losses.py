@@ -56,10 +56,11 @@ def contrast(v, w, k, alpha_v, alpha_w, include_self, mean, same):
 
 
 for n in (2, 5, 28):
-    v, w = "infonce%d.v" % n, "infonce%d.w" % n
     same = [i % ((n + 1) // 2) for i in range(n)]
-    for name, alphas, scale, standard, groups in (("printed", (1, 1), None, False, None), ("uneven", (0.75, 1.25), None, False, None),
-                                                  ("standard", (1, 1), None, True, None), ("learnt", (0.75, 1.25), 2.6592, True, None),
+    for name, alphas, scale, standard, groups in (("printed", (1, 1), None, False, None),
+                                                  ("uneven", (0.75, 1.25), None, False, None),
+                                                  ("standard", (1, 1), None, True, None),
+                                                  ("learnt", (0.75, 1.25), 2.6592, True, None),
                                                   ("groups", (0.75, 1.25), 2.6592, False, same)):
         v, w = tensor("infonce%d.v" % n, (n, 512)), tensor("infonce%d.w" % n, (n, 512))
         w.data += 0.5 * v.data  # pairs agree
