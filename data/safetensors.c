@@ -4,6 +4,7 @@
 #include "data/safetensors.h"
 #include "data/json.h"
 #include "tensor/checked.h"
+#include "tensor/half.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -331,16 +332,6 @@ static float from_bits(uint32_t bits)
     return x;
 }
 
-/* Exact: every half is a float. */
-static float from_half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 1023;
-    if (exponent == 31) return from_bits(sign | 0x7f800000 | fraction << 13);
-    if (exponent) return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-    float x = (float)fraction * 0x1p-24f; /* subnormal or zero */
-    return sign ? -x : x;
-}
-
 #define CONVERT(type, expression)                                                                              \
     for (size_t i = 0; i < n; i++) {                                                                           \
         type v;                                                                                                \
@@ -354,7 +345,7 @@ static void convert(StDType dtype, const unsigned char *raw, size_t n, float *ds
     switch (dtype) {
     case ST_F64: CONVERT(double, v);
     case ST_F32: CONVERT(float, v);
-    case ST_F16: CONVERT(uint16_t, from_half(v));
+    case ST_F16: CONVERT(uint16_t, half_to_float(v));
     case ST_BF16: CONVERT(uint16_t, from_bits((uint32_t)v << 16));
     case ST_I64: CONVERT(int64_t, v);
     case ST_I32: CONVERT(int32_t, v);

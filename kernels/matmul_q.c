@@ -4,12 +4,12 @@
  * += dy W; there is no dW. The LoRA term, with its dropout, is in kernels/lora.c. Saved: u with LoRA. */
 #include "kernels/gemm.h"
 #include "kernels/lora.h"
-#include "kernels/nf4_cpu.h"
+#include "kernels/quant_cpu.h"
 #include <string.h>
 
 enum {
-    FEW = NF4_CPU_ROWS, /* decoding pays for itself from here on */
-    BLOCK = 1 << 19,    /* weights: 2 MiB decoded */
+    FEW = QUANT_CPU_ROWS, /* decoding pays for itself from here on */
+    BLOCK = 1 << 19,      /* weights: 2 MiB decoded */
 };
 
 Tensor *op_matmul_q(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora)
@@ -20,8 +20,8 @@ Tensor *op_matmul_q(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lor
 void matmul_q_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
-    if (x->dtype != DTYPE_f32 || w->dtype != DTYPE_nf4 || !w->quant || w->ndim != 2 ||
-        w->dim[1] != tensor_last(x))
+    if (x->dtype != DTYPE_f32 || !dtype_is_quant(w->dtype) || dtype_is_planar(w->dtype) != (w->quant != NULL) ||
+        w->ndim != 2 || w->dim[1] != tensor_last(x))
         die("matmul_q: cannot multiply %s by the 4-bit weight %s", tensor_text(x), tensor_text(w));
     if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != w->dim[0]))
         die("matmul_q: bias %s does not fit the weight %s", tensor_text(bias), tensor_text(w));
@@ -44,7 +44,7 @@ static void forward_few(Tape *t, const Node *n, int64_t M)
     const Tensor *w = n->in[1];
     float *y = n->out->data;
     int64_t N = w->dim[0];
-    nf4_cpu_product(w, n->in[0]->data, M, y, tape_scratch(t, nf4_cpu_scratch(w, M)));
+    quant_cpu_product(w, n->in[0]->data, M, y, tape_scratch(t, quant_cpu_scratch(w, M)));
     if (n->in[2])
         for (int64_t m = 0; m < M; m++) add_into(y + m * N, n->in[2]->data, N);
 }
@@ -58,7 +58,7 @@ static void forward_many(Tape *t, const Node *n, int64_t M)
     if (n->in[2]) rows_fill(y, n->in[2]->data, M, N);
     for (int64_t from = 0; from < N; from += step) {
         int64_t to = from + step < N ? from + step : N;
-        nf4_cpu_decode(w, from, to, decoded);
+        quant_cpu_decode(w, from, to, decoded);
         gemm(false, true, M, to - from, K, 1, n->in[0]->data, K, decoded, K, n->in[2] ? 1 : 0, y + from, N);
     }
 }
@@ -79,7 +79,7 @@ void matmul_q_backward_cpu(Tape *t, Node *n)
         float *decoded = tape_scratch(t, (size_t)(step * K) * sizeof *decoded);
         for (int64_t from = 0; from < N; from += step) {
             int64_t to = from + step < N ? from + step : N;
-            nf4_cpu_decode(w, from, to, decoded);
+            quant_cpu_decode(w, from, to, decoded);
             gemm(false, false, M, K, to - from, 1, dy + from, N, decoded, K, 1, n->in[0]->grad->data, K);
         }
     }

@@ -1,7 +1,9 @@
-/* 4-bit weights: see quant.h. A block's x = w * (1/absmax) is computed in f32 as bitsandbytes does, so codes
- * are byte-equal. A block of zeros has absmax 0 and the code of 0. */
+/* 4-bit weights: see quant.h. A planar block's x = w * (1/absmax) is computed in f32 as bitsandbytes does, so
+ * codes are byte-equal. A block of zeros has absmax 0 and the code of 0. */
 #include "kernels/quant.h"
+#include "kernels/quant_fp4.h"
 #include "kernels/quant_nf4.h"
+#include "kernels/quant_q4_0.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@ static int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / bl
 
 static void check_dtype(DType dtype)
 {
-    if (dtype != DTYPE_nf4) die("quant: no encoder for %s", dtype_name(dtype));
+    if (!dtype_is_quant(dtype)) die("quant: %s is not a 4-bit type", dtype_name(dtype));
 }
 
 /* ---- the dynamic map ---- */
@@ -50,31 +52,51 @@ const float *quant_dynamic_map(void)
     return map;
 }
 
-/* ---- planes ---- */
+/* ---- codes and planes ---- */
+
+const float *quant_levels(DType dtype)
+{
+    static const float nf4[] = NF4_LEVEL_TABLE, fp4[] = FP4_LEVEL_TABLE;
+    if (!dtype_is_planar(dtype)) die("quant: %s has no levels", dtype_name(dtype));
+    return dtype == DTYPE_nf4 ? nf4 : fp4;
+}
+
+/* The n (1 to 64) values of a planar block. Returns its absmax. */
+static float encode_planar(DType dtype, const float *w, int64_t n, uint8_t *codes)
+{
+    int (*encode)(float) = dtype == DTYPE_nf4 ? nf4_encode : fp4_encode;
+    float top = 0;
+    for (int64_t i = 0; i < n; i++) top = fmaxf(top, fabsf(w[i]));
+    float inverse = top > 0 ? 1 / top : 0;
+    for (int64_t i = 0; i < n; i += 2) {
+        int even = encode(fminf(fmaxf(w[i] * inverse, -1), 1));
+        int odd = encode(i + 1 < n ? fminf(fmaxf(w[i + 1] * inverse, -1), 1) : 0);
+        codes[i / 2] = (uint8_t)(even << 4 | odd);
+    }
+    return top;
+}
 
 void quant_encode(DType dtype, const float *w, int64_t n, uint8_t *codes, float *absmax)
 {
     check_dtype(dtype);
+    int64_t block = dtype_block(dtype);
 #pragma omp parallel for schedule(static) if (n > 1 << 14)
-    for (int64_t b = 0; b < blocks_of(n, NF4_BLOCK); b++) {
-        int64_t from = b * NF4_BLOCK, to = from + NF4_BLOCK < n ? from + NF4_BLOCK : n;
-        float top = 0;
-        for (int64_t i = from; i < to; i++) top = fmaxf(top, fabsf(w[i]));
-        float inverse = top > 0 ? 1 / top : 0;
-        absmax[b] = top;
-        for (int64_t i = from; i < to; i += 2) {
-            int even = nf4_encode(fminf(fmaxf(w[i] * inverse, -1), 1));
-            int odd = i + 1 < to ? nf4_encode(fminf(fmaxf(w[i + 1] * inverse, -1), 1)) : nf4_encode(0);
-            codes[i / 2] = (uint8_t)(even << 4 | odd);
-        }
+    for (int64_t b = 0; b < blocks_of(n, block); b++) {
+        int64_t from = b * block, count = n - from < block ? n - from : block;
+        if (dtype_is_planar(dtype))
+            absmax[b] = encode_planar(dtype, w + from, count, codes + from / 2);
+        else
+            q4_0_encode(w + from, (int)count, codes + b * Q4_0_BYTES);
     }
 }
 
 void quant_decode(DType dtype, const uint8_t *codes, const float *absmax, int64_t n, float *w)
 {
     check_dtype(dtype);
+    const float *level = dtype_is_planar(dtype) ? quant_levels(dtype) : NULL;
 #pragma omp parallel for schedule(static) if (n > 1 << 14)
-    for (int64_t i = 0; i < n; i++) w[i] = nf4_decode(codes, i, absmax[i / NF4_BLOCK]);
+    for (int64_t i = 0; i < n; i++)
+        w[i] = level ? level[nf4_code(codes, i)] * absmax[i / NF4_BLOCK] : q4_0_decode(codes, i);
 }
 
 void quant_nest(const float *absmax, int64_t blocks, uint8_t *nested, float *nested_absmax, float *offset)
@@ -124,14 +146,9 @@ static void *push_copy(Arena *a, const void *host, size_t bytes)
     return p;
 }
 
-Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const uint8_t *codes,
-                          const Quant *planes)
+static Quant *push_planes(Arena *a, int64_t blocks, const Quant *planes)
 {
-    check_dtype(dtype);
-    int64_t dim[2] = {out, in}, blocks = blocks_of(out * in, NF4_BLOCK);
-    Tensor *x = tensor_new(a, dtype, 2, dim);
     Quant *q = arena_push_host(a, sizeof *q);
-    tensor_upload(x, codes);
     if (planes->absmax) {
         q->absmax = push_copy(a, planes->absmax, (size_t)blocks * sizeof *q->absmax);
     } else {
@@ -140,14 +157,27 @@ Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const 
                                      (size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *q->nested_absmax);
         q->offset = planes->offset;
     }
-    x->quant = q;
+    return q;
+}
+
+Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const uint8_t *codes,
+                          const Quant *planes)
+{
+    check_dtype(dtype);
+    if (dtype_is_planar(dtype) != (planes != NULL))
+        die("quant: %s %s planes", dtype_name(dtype), planes ? "has no" : "needs its");
+    Tensor *x = tensor_new(a, dtype, 2, (int64_t[]){out, in});
+    tensor_upload(x, codes);
+    if (planes) x->quant = push_planes(a, blocks_of(out * in, dtype_block(dtype)), planes);
     return x;
 }
 
 Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested)
 {
-    int64_t n = out * in, blocks = blocks_of(n, NF4_BLOCK);
-    uint8_t *codes = malloc((size_t)((n + 1) / 2)), *inner = malloc((size_t)blocks);
+    check_dtype(dtype);
+    if (nested && !dtype_is_planar(dtype)) die("quant: %s has no scales to nest", dtype_name(dtype));
+    int64_t n = out * in, blocks = blocks_of(n, dtype_block(dtype));
+    uint8_t *codes = malloc(dtype_bytes(dtype, n)), *inner = malloc((size_t)blocks);
     float *absmax = malloc((size_t)blocks * sizeof *absmax);
     float *outer = malloc((size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *outer);
     if (!codes || !inner || !absmax || !outer)
@@ -158,7 +188,7 @@ Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float
         planes = (Quant){.nested = inner, .nested_absmax = outer};
         quant_nest(absmax, blocks, inner, outer, &planes.offset);
     }
-    Tensor *x = quant_tensor_from(a, dtype, out, in, codes, &planes);
+    Tensor *x = quant_tensor_from(a, dtype, out, in, codes, dtype_is_planar(dtype) ? &planes : NULL);
     free(codes);
     free(inner);
     free(absmax);

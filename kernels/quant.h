@@ -1,8 +1,9 @@
-/* 4-bit weights: encode, decode, and the tensors that hold them. Facts: Dettmers et al. 2023 (QLoRA) and the
- * packing of bitsandbytes: flatten [out,in] row-major, pairs (e0,e1) -> byte e0 << 4 | e1, absmax per 64
- * elements, value = level[code] * absmax. Double quantisation: the absmax minus their mean, as 8-bit codes of
- * the dynamic map in blocks of 256. The per-format inline decoders are in kernels/quant_<format>.h, one source
- * for every compiler. */
+/* 4-bit weights: encode, decode, and the tensors that hold them. Facts on nf4 and fp4, the planar formats:
+ * Dettmers et al. 2023 (QLoRA) and the packing of bitsandbytes: flatten [out,in] row-major, pairs (e0,e1) ->
+ * byte e0 << 4 | e1, absmax per 64 elements, value = level[code] * absmax. Double quantisation: the absmax
+ * minus their mean, as 8-bit codes of the dynamic map in blocks of 256. q4_0 is GGUF's: the same flat order, in
+ * blocks of 32 elements that hold their scale. The per-format inline functions are in kernels/quant_<format>.h,
+ * one source for every compiler. */
 #ifndef KERNELS_QUANT_H
 #define KERNELS_QUANT_H
 #include "tensor/tensor.h"
@@ -13,7 +14,11 @@ extern "C" {
 /* The 256 values of the signed dynamic map, ascending (7 exponent bits). */
 const float *quant_dynamic_map(void);
 
-/* Quantises w (n values) to dtype's codes ((n+1)/2 bytes) and absmax (ceil(n/64)). Host memory. */
+/* The 16 levels of a planar format, in order of their codes. */
+const float *quant_levels(DType dtype);
+
+/* Quantises w (n values) to dtype's codes (dtype_bytes(dtype, n)) and, planar, absmax (ceil(n/64)); absmax is
+ * not used by a blocked format. Host memory. */
 void quant_encode(DType dtype, const float *w, int64_t n, uint8_t *codes, float *absmax);
 void quant_decode(DType dtype, const uint8_t *codes, const float *absmax, int64_t n, float *w);
 
@@ -22,9 +27,10 @@ void quant_nest(const float *absmax, int64_t blocks, uint8_t *nested, float *nes
 void quant_unnest(const uint8_t *nested, const float *nested_absmax, float offset, int64_t blocks,
                   float *absmax);
 
-/* A quantised tensor (2-D, [out,in]) in `a` from host f32 values; nested: with double quantisation. */
+/* A quantised tensor (2-D, [out,in]) in `a` from host f32 values; nested: with double quantisation (planar
+ * only). */
 Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested);
-/* The same from stored planes (absmax NULL: nested). Host pointers, copied. */
+/* The same from stored codes and planes (absmax NULL: nested; planes NULL: blocked). Host pointers, copied. */
 Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const uint8_t *codes,
                           const Quant *planes);
 /* absmax of block b, whatever the form. Host backends. */

@@ -5,8 +5,8 @@
  *     h = x + o(attention(rope(q(n)), rope(k(n)), v(n))),  n = rmsnorm(x)
  *     y = h + down(silu(gate(m)) * up(m)),                 m = rmsnorm(h)
  *
- * The base is f32 (frozen or trainable) or nf4 (frozen). Low-rank updates (LoRA, Hu et al. 2021) sit on q and v
- * under PEFT's names (base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight). */
+ * The base is f32 (frozen or trainable) or 4-bit (frozen). Low-rank updates (LoRA, Hu et al. 2021) sit on q and
+ * v under PEFT's names (base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight). */
 #ifndef MODELS_LLAMA_H
 #define MODELS_LLAMA_H
 #include "kernels/ops.h"

@@ -287,12 +287,12 @@ static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
-        if (w->quantise) {
+        if (dtype_is_quant(w->quant)) {
             float *host = malloc((size_t)spec_len(s) * sizeof *host);
             if (!host) error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
             Tensor *x = NULL;
             if (host && read_values(w, s, name, host))
-                x = quant_tensor(w->weights, DTYPE_nf4, s->dim[0], s->dim[1], host, w->nested);
+                x = quant_tensor(w->weights, w->quant, s->dim[0], s->dim[1], host, w->nested);
             free(host);
             return x;
         }

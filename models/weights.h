@@ -7,7 +7,11 @@
  * `state` beside the trainables.
  *
  * Files always hold the reference's names and layout: conv weights [o,i,kh,kw] are turned to [o,kh,kw,i] on the
+<<<<<<< HEAD
  * way in and back on the way out, those of transposed convs likewise; 4-bit Linears are stored as bitsandbytes
+=======
+ * way in and back on the way out; 4-bit Linears are stored as weights_quant.h says: nf4 and fp4 as bitsandbytes
+>>>>>>> a1c4a200e6141cd8de1d6780848adbce1ef73ddb
  * does (P.weight U8 [n/2,1], P.weight.absmax, nested planes, P.weight.quant_state.bitsandbytes__nf4 as JSON
  * bytes).
  *
@@ -64,9 +68,9 @@ typedef struct Weights {
     Arena *state;   /* buffers of a trainable part */
     Params *params; /* trainables; may be NULL for a frozen part */
     bool trainable; /* set before the model opens */
-    bool quantise;  /* frozen WEIGHT_LINEARs of plain dtype become nf4 */
-    bool nested;    /* ... with double quantisation */
-    uint64_t seed;  /* of the initialisation; each tensor has its own stream, named after it */
+    DType quant;   /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
+    bool nested;   /* ... with double quantisation; nf4 and fp4 only */
+    uint64_t seed; /* of the initialisation; each tensor has its own stream, named after it */
     WeightsGenerator *generator;
     void *user;
 
@@ -119,7 +123,7 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Writes n parts into one safetensors file, crash-safe: trainables and buffers, and the frozen tensors of parts
- * that were opened frozen if `frozen` (4-bit weights under bitsandbytes' names). meta: key, value, ..., NULL;
+ * that were opened frozen if `frozen` (4-bit weights as weights_quant.h says). meta: key, value, ..., NULL;
  * NULL allowed. Later keys replace those that the models set. */
 bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
                   Error *e);

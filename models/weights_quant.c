@@ -5,9 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 64, NESTED_BLOCK = 256, STATE_LIMIT = 1 << 16 };
-#define STATE_NF4 "quant_state.bitsandbytes__nf4"
-#define STATE_FP4 "quant_state.bitsandbytes__fp4"
+enum { NESTED_BLOCK = 256, STATE_LIMIT = 1 << 16 };
+#define STATE "quant_state."
+
+/* What follows STATE in a name. */
+static const struct Form {
+    const char *name;
+    DType dtype;
+} forms[] = {{"bitsandbytes__nf4", DTYPE_nf4}, {"bitsandbytes__fp4", DTYPE_fp4}, {"pcrl__q4_0", DTYPE_q4_0}};
+enum { FORMS = sizeof forms / sizeof *forms };
 
 bool weights_buffers_keep(WeightsBuffers *b, void *p)
 {
@@ -39,19 +45,29 @@ static const StEntry *plane(const Weights *w, const char *name, const char *suff
     return weights_find(w, full);
 }
 
-bool weights_is_quant(const Weights *w, const char *name)
+/* The name of quant_state i of the weight, from STATE on; NULL where there are no more. */
+static const char *state_name(const Weights *w, const char *name, int i)
 {
     const StEntry *codes = weights_find(w, name);
-    return codes && codes->dtype == ST_U8 && (plane(w, name, STATE_NF4) || plane(w, name, STATE_FP4));
+    if (!codes || codes->dtype != ST_U8) return NULL;
+    size_t n = strlen(codes->name);
+    for (int j = 0; j < w->file->n; j++) {
+        const char *other = w->file->entry[j].name;
+        if (!strncmp(other, codes->name, n) && !strncmp(other + n, "." STATE, strlen("." STATE)) && !i--)
+            return other + n + 1;
+    }
+    return NULL;
 }
+
+bool weights_is_quant(const Weights *w, const char *name) { return state_name(w, name, 0); }
 
 /* ---- reading ---- */
 
-typedef struct Nf4Planes {
+typedef struct Planes {
     uint8_t *codes, *nested;
     float *absmax, *nested_absmax;
     double offset;
-} Nf4Planes;
+} Planes;
 
 /* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. */
 static void *read_plane(Weights *w, const char *name, const char *suffix, StDType dtype, int64_t n)
@@ -75,22 +91,42 @@ static void *read_plane(Weights *w, const char *name, const char *suffix, StDTyp
     return NULL;
 }
 
-/* The quant_state JSON, at most STATE_LIMIT bytes. NULL and a sticky error. */
-static json_t *read_state(Weights *w, const char *name)
+typedef struct QuantState {
+    const char *suffix; /* "quant_state.bitsandbytes__nf4" */
+    DType dtype;
+    json_t *json;
+} QuantState;
+
+/* The one quant_state of the weight, at most STATE_LIMIT bytes of JSON. False and a sticky error. */
+static bool read_state(Weights *w, const char *name, QuantState *state)
 {
-    const StEntry *entry = plane(w, name, STATE_NF4);
-    if (!entry || entry->dtype != ST_U8 || entry->size > STATE_LIMIT) {
-        weights_fail(w, "tensor %s.%s: expected at most %d bytes of JSON, found %s", name, STATE_NF4,
-                     STATE_LIMIT, entry ? "another dtype or size" : "an fp4 weight");
-        return NULL;
+    const char *suffix = state->suffix = state_name(w, name, 0), *second = state_name(w, name, 1);
+    int form = 0;
+    if (!suffix || second) {
+        weights_fail(w, "tensor %s: expected one quant_state, found %s%s%s", name, suffix ? suffix : "none",
+                     second ? " and " : "", second ? second : "");
+        return false;
     }
-    char *text = read_plane(w, name, STATE_NF4, ST_U8, (int64_t)entry->size);
-    if (!text) return NULL;
+    while (form < FORMS && strcmp(suffix + strlen(STATE), forms[form].name)) form++;
+    if (form == FORMS) {
+        weights_fail(w, "tensor %s: expected a quant_state of nf4, fp4 or q4_0, found %.60s", name,
+                     suffix + strlen(STATE));
+        return false;
+    }
+    state->dtype = forms[form].dtype;
+    const StEntry *entry = plane(w, name, suffix);
+    if (!entry || entry->dtype != ST_U8 || entry->size > STATE_LIMIT) {
+        weights_fail(w, "tensor %s.%s: expected at most %d bytes of JSON, found another dtype or size", name,
+                     suffix, STATE_LIMIT);
+        return false;
+    }
+    char *text = read_plane(w, name, suffix, ST_U8, (int64_t)entry->size);
+    if (!text) return false;
     json_error_t why;
-    json_t *state = json_loadb(text, entry->size, JSON_REJECT_DUPLICATES, &why);
+    state->json = json_loadb(text, entry->size, JSON_REJECT_DUPLICATES, &why);
     free(text);
-    if (!state) weights_fail(w, "tensor %s.%s: not JSON: %s", name, STATE_NF4, why.text);
-    return state;
+    if (!state->json) weights_fail(w, "tensor %s.%s: not JSON: %s", name, suffix, why.text);
+    return state->json;
 }
 
 static int64_t whole(const json_t *state, const char *key)
@@ -99,17 +135,19 @@ static int64_t whole(const json_t *state, const char *key)
     return json_is_integer(v) ? json_integer_value(v) : -1;
 }
 
-static bool check_state(Weights *w, const char *name, const json_t *state, int64_t out, int64_t in)
+static bool check_state(Weights *w, const char *name, const QuantState *state, int64_t out, int64_t in)
 {
-    const char *type = json_string_value(json_object_get(state, "quant_type"));
-    const json_t *shape = json_object_get(state, "shape");
+    const char *type = json_string_value(json_object_get(state->json, "quant_type"));
+    const json_t *shape = json_object_get(state->json, "shape");
+    int64_t block = dtype_block(state->dtype), found = whole(state->json, "blocksize");
     int64_t rows = json_integer_value(json_array_get(shape, 0));
     int64_t columns = json_integer_value(json_array_get(shape, 1));
-    if (!type || strcmp(type, "nf4"))
-        weights_fail(w, "tensor %s: expected quant_type nf4, found %.20s", name, type ? type : "none");
-    else if (whole(state, "blocksize") != BLOCK)
-        weights_fail(w, "tensor %s: expected blocksize %d, found %lld", name, BLOCK,
-                     (long long)whole(state, "blocksize"));
+    if (!type || strcmp(type, dtype_name(state->dtype)))
+        weights_fail(w, "tensor %s: expected quant_type %s, found %.20s", name, dtype_name(state->dtype),
+                     type ? type : "none");
+    else if (found != block)
+        weights_fail(w, "tensor %s: expected blocksize %lld, found %lld", name, (long long)block,
+                     (long long)found);
     else if (json_array_size(shape) != 2 || rows != out || columns != in)
         weights_fail(w, "tensor %s: expected shape [%lld,%lld], found [%lld,%lld]", name, (long long)out,
                      (long long)in, (long long)rows, (long long)columns);
@@ -118,14 +156,14 @@ static bool check_state(Weights *w, const char *name, const json_t *state, int64
 
 bool weights_quant_shape(Weights *w, const char *name, int64_t dim[2])
 {
-    json_t *state = read_state(w, name);
-    if (!state) return false;
-    const json_t *shape = json_object_get(state, "shape");
+    QuantState state = {0};
+    if (!read_state(w, name, &state)) return false;
+    const json_t *shape = json_object_get(state.json, "shape");
     for (size_t i = 0; i < 2; i++) dim[i] = json_integer_value(json_array_get(shape, i));
     if (json_array_size(shape) != 2 || dim[0] < 1 || dim[1] < 1 || dim[0] > INT32_MAX || dim[1] > INT32_MAX)
-        weights_fail(w, "tensor %s.%s: expected a shape of two dims, found [%lld,%lld]", name, STATE_NF4,
+        weights_fail(w, "tensor %s.%s: expected a shape of two dims, found [%lld,%lld]", name, state.suffix,
                      (long long)dim[0], (long long)dim[1]);
-    json_decref(state);
+    json_decref(state.json);
     return !w->error.code;
 }
 
@@ -144,16 +182,7 @@ static bool check_map(Weights *w, const char *name, const char *suffix, const fl
     return !w->error.code;
 }
 
-/* The 16 levels, in order of their codes. */
-static void levels(float level[16])
-{
-    uint8_t codes[8];
-    float one = 1;
-    for (int i = 0; i < 8; i++) codes[i] = (uint8_t)((2 * i) << 4 | (2 * i + 1));
-    quant_decode(DTYPE_nf4, codes, &one, 16, level);
-}
-
-static bool read_nested(Weights *w, const char *name, const json_t *state, int64_t blocks, Nf4Planes *p)
+static bool read_nested(Weights *w, const char *name, const json_t *state, int64_t blocks, Planes *p)
 {
     if (whole(state, "nested_blocksize") != NESTED_BLOCK ||
         !json_is_number(json_object_get(state, "nested_offset"))) {
@@ -168,29 +197,31 @@ static bool read_nested(Weights *w, const char *name, const json_t *state, int64
     return !w->error.code;
 }
 
-static bool read_planes(Weights *w, const char *name, const json_t *state, int64_t n, Nf4Planes *p)
+static bool read_planes(Weights *w, const char *name, const QuantState *state, int64_t n, Planes *p)
 {
-    int64_t blocks = (n + BLOCK - 1) / BLOCK;
-    float level[16];
-    levels(level);
-    if (!check_map(w, name, "quant_map", level, 16)) return false;
-    p->codes = read_plane(w, name, "", ST_U8, (n + 1) / 2);
+    DType dtype = state->dtype;
+    p->codes = read_plane(w, name, "", ST_U8, (int64_t)dtype_bytes(dtype, n));
+    if (!dtype_is_planar(dtype)) return p->codes;
+    int64_t blocks = (n + dtype_block(dtype) - 1) / dtype_block(dtype);
+    if (!check_map(w, name, "quant_map", quant_levels(dtype), 16)) return false;
     const StEntry *absmax = plane(w, name, "absmax");
-    if (absmax && absmax->dtype == ST_U8) return read_nested(w, name, state, blocks, p);
+    if (absmax && absmax->dtype == ST_U8) return read_nested(w, name, state->json, blocks, p);
     p->absmax = read_plane(w, name, "absmax", ST_F32, blocks);
     return !w->error.code;
 }
 
 Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in)
 {
-    Nf4Planes p = {0};
+    QuantState state = {0};
+    Planes p = {0};
     Tensor *x = NULL;
-    json_t *state = read_state(w, name);
-    if (state && check_state(w, name, state, out, in) && read_planes(w, name, state, out * in, &p)) {
+    if (read_state(w, name, &state) && check_state(w, name, &state, out, in) &&
+        read_planes(w, name, &state, out * in, &p)) {
         Quant planes = {p.absmax, p.nested, p.nested_absmax, (float)p.offset};
-        x = quant_tensor_from(w->weights, DTYPE_nf4, out, in, p.codes, &planes);
+        x = quant_tensor_from(w->weights, state.dtype, out, in, p.codes,
+                              dtype_is_planar(state.dtype) ? &planes : NULL);
     }
-    json_decref(state);
+    json_decref(state.json);
     free(p.codes);
     free(p.nested);
     free(p.absmax);
@@ -229,9 +260,14 @@ static void add_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndi
 
 static void add_state(PlaneWriter *p, const Tensor *x)
 {
-    json_t *state = json_pack("{s:s, s:i, s:s, s:[I,I]}", "quant_type", "nf4", "blocksize", (int)BLOCK, "dtype",
-                              "float32", "shape", (json_int_t)x->dim[0], (json_int_t)x->dim[1]);
-    if (state && !x->quant->absmax) {
+    char suffix[64];
+    int form = 0;
+    while (forms[form].dtype != x->dtype) form++;
+    snprintf(suffix, sizeof suffix, "%s%s", STATE, forms[form].name);
+    json_t *state = json_pack("{s:s, s:I, s:s, s:[I,I]}", "quant_type", dtype_name(x->dtype), "blocksize",
+                              (json_int_t)dtype_block(x->dtype), "dtype", "float32", "shape",
+                              (json_int_t)x->dim[0], (json_int_t)x->dim[1]);
+    if (state && x->quant && !x->quant->absmax) {
         json_object_set_new(state, "nested_blocksize", json_integer(NESTED_BLOCK));
         json_object_set_new(state, "nested_dtype", json_string("float32"));
         json_object_set_new(state, "nested_offset", json_real((double)x->quant->offset));
@@ -240,30 +276,35 @@ static void add_state(PlaneWriter *p, const Tensor *x)
     json_decref(state);
     int64_t n = text ? (int64_t)strlen(text) : 0;
     if (text)
-        add_plane(p, STATE_NF4, ST_U8, 1, &n, text, (size_t)n, true);
+        add_plane(p, suffix, ST_U8, 1, &n, text, (size_t)n, true);
     else
         p->ok = false;
     free(text);
 }
 
+static void add_planes(PlaneWriter *p, const Tensor *x)
+{
+    const Quant *q = x->quant;
+    int64_t blocks = (tensor_len(x) + dtype_block(x->dtype) - 1) / dtype_block(x->dtype), levels = 16;
+    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK, map = 256;
+    add_plane(p, "quant_map", ST_F32, 1, &levels, quant_levels(x->dtype), 16 * sizeof(float), true);
+    if (q->absmax) {
+        add_plane(p, "absmax", ST_F32, 1, &blocks, q->absmax, (size_t)blocks * sizeof(float), false);
+    } else {
+        add_plane(p, "absmax", ST_U8, 1, &blocks, q->nested, (size_t)blocks, false);
+        add_plane(p, "nested_absmax", ST_F32, 1, &outer, q->nested_absmax, (size_t)outer * sizeof(float),
+                  false);
+        add_plane(p, "nested_quant_map", ST_F32, 1, &map, quant_dynamic_map(), 256 * sizeof(float), true);
+    }
+}
+
 bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers)
 {
     PlaneWriter p = {writer, name, x->backend, buffers, true};
-    const Quant *q = x->quant;
-    int64_t n = tensor_len(x), blocks = (n + BLOCK - 1) / BLOCK, codes[2] = {(n + 1) / 2, 1}, sixteen = 16;
-    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK, map = 256;
-    float level[16];
-    levels(level);
-    add_plane(&p, "", ST_U8, 2, codes, x->data, (size_t)codes[0], false);
-    add_plane(&p, "quant_map", ST_F32, 1, &sixteen, level, sizeof level, true);
-    if (q->absmax) {
-        add_plane(&p, "absmax", ST_F32, 1, &blocks, q->absmax, (size_t)blocks * sizeof(float), false);
-    } else {
-        add_plane(&p, "absmax", ST_U8, 1, &blocks, q->nested, (size_t)blocks, false);
-        add_plane(&p, "nested_absmax", ST_F32, 1, &outer, q->nested_absmax, (size_t)outer * sizeof(float),
-                  false);
-        add_plane(&p, "nested_quant_map", ST_F32, 1, &map, quant_dynamic_map(), 256 * sizeof(float), true);
-    }
+    bool planar = dtype_is_planar(x->dtype);
+    add_plane(&p, "", ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, x->data, tensor_bytes(x),
+              false);
+    if (planar) add_planes(&p, x);
     add_state(&p, x);
     return p.ok;
 }

@@ -1,4 +1,10 @@
-/* 4-bit weights in safetensors files, under bitsandbytes' names: see weights.h. For weights.c. */
+/* 4-bit weights in safetensors files. For weights.c. Every weight P has its codes as P (U8) and a JSON object
+ * as the bytes of P.quant_state.FORM: quant_type, blocksize, dtype, shape [out,in].
+ *
+ * nf4, fp4, as bitsandbytes stores them: FORM bitsandbytes__nf4 or bitsandbytes__fp4; P [n/2,1], P.absmax F32
+ * [n/64], P.quant_map F32 [16]. Nested: P.absmax U8, P.nested_absmax F32 [n/64/256], P.nested_quant_map F32
+ * [256], and in the JSON nested_blocksize, nested_dtype, nested_offset. q4_0, of which bitsandbytes knows
+ * nothing, in the same manner: FORM pcrl__q4_0; P [n/32 * 18], GGUF's blocks over the flat weight. */
 #ifndef MODELS_WEIGHTS_QUANT_H
 #define MODELS_WEIGHTS_QUANT_H
 #include "kernels/quant.h"
@@ -20,7 +26,7 @@ bool weights_quant_shape(Weights *w, const char *name, int64_t dim[2]);
 /* The (out,in) weight of that name in the weights arena; NULL and a sticky error when its planes or its
  * quant_state are not what they should be. */
 Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in);
-/* Adds all planes of x to the writer. False when out of host memory. */
+/* Adds the codes, planes and quant_state of x to the writer. False when out of host memory. */
 bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers);
 
 /* From weights.c: the entry behind any of the known prefixes; "[2,3]" into buffer. */

@@ -27,7 +27,7 @@ typedef struct Tensor {
     int64_t dim[TENSOR_DIMS];
     const Backend *backend;
     void *data;
-    const Quant *quant;  /* planes of a 4-bit weight, or NULL */
+    const Quant *quant;  /* planes of a planar 4-bit weight, or NULL */
     struct Tensor *grad; /* f32, same shape; NULL until somebody adds to it */
     bool needs_grad;
     struct Tensor *base; /* a view's owner, or NULL: a view's gradient is a part of its owner's */
@@ -43,7 +43,7 @@ Tensor *tensor_like(Arena *a, const Tensor *x); /* same shape, f32 */
 Tensor *tensor_f32(Arena *a, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
 
 int64_t tensor_len(const Tensor *x);
-size_t tensor_bytes(const Tensor *x); /* of data (the code plane of a 4-bit weight) */
+size_t tensor_bytes(const Tensor *x); /* of data (the code plane of a planar 4-bit weight) */
 /* Rows when the last dim is folded away: len / dim[ndim-1]. */
 int64_t tensor_rows(const Tensor *x);
 int64_t tensor_last(const Tensor *x); /* dim[ndim-1] */

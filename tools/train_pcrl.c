@@ -128,7 +128,8 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     weights_init(&j->adapter, &t->weights, &t->state, &t->params, o->common.seed);
     weights_init(&j->slots, &t->weights, &t->state, NULL, 0);
     j->head.trainable = j->adapter.trainable = true;
-    j->base.quantise = j->base.nested = true; /* a file of f32 weights is quantised while it is read */
+    j->base.quant = DTYPE_nf4; /* a file of f32 weights is quantised while it is read */
+    j->base.nested = true;
     if (!weights_open(&j->base, s->llama, e) || !llama_open(&j->model, &j->base, e)) return false;
     int64_t D = j->model.config.dim;
     bool warmed = j->joint && o->warmup_steps;

@@ -49,7 +49,15 @@ void case_uniform(float *x, int64_t n, uint64_t seed, const char *name)
 }
 
 static bool is_integer(Fill f) { return f == FILL_IDS || f == FILL_LABELS || f == FILL_LENGTHS; }
-static bool is_quant(Fill f) { return f == FILL_NF4 || f == FILL_NF4_NESTED; }
+static bool is_nested(Fill f) { return f == FILL_NF4_NESTED || f == FILL_FP4_NESTED; }
+
+/* The 4-bit type of a fill; f32 where it is not one. */
+static DType quant_type(Fill f)
+{
+    if (f == FILL_NF4 || f == FILL_NF4_NESTED) return DTYPE_nf4;
+    if (f == FILL_FP4 || f == FILL_FP4_NESTED) return DTYPE_fp4;
+    return f == FILL_Q4_0 ? DTYPE_q4_0 : DTYPE_f32;
+}
 
 /* u in [0,1) made into a value of the kind. */
 static double shaped(const KernelInput *in, float u)
@@ -64,7 +72,10 @@ static double shaped(const KernelInput *in, float u)
     case FILL_UNIFORM:
     case FILL_NONE:
     case FILL_NF4:
-    case FILL_NF4_NESTED: break;
+    case FILL_NF4_NESTED:
+    case FILL_FP4:
+    case FILL_FP4_NESTED:
+    case FILL_Q4_0: break;
     }
     return (double)(2 * u - 1);
 }
@@ -76,11 +87,12 @@ static void dequantised(double *value, const float *raw, const KernelInput *in)
     Arena a;
     if (!arena_open(&a, "quantised", &backend_cpu, (size_t)(in->dim[0] * in->dim[1]) * 4 + (1 << 20), &e))
         die("%s", e.msg);
+    DType type = quant_type(in->fill);
     int64_t len = in->dim[0] * in->dim[1], blocks = (len + 63) / 64;
-    Tensor *w = quant_tensor(&a, DTYPE_nf4, in->dim[0], in->dim[1], raw, in->fill == FILL_NF4_NESTED);
+    Tensor *w = quant_tensor(&a, type, in->dim[0], in->dim[1], raw, is_nested(in->fill));
     float *absmax = take((size_t)blocks, sizeof *absmax), *flat = take((size_t)len, sizeof *flat);
-    for (int64_t b = 0; b < blocks; b++) absmax[b] = quant_absmax(w->quant, b);
-    quant_decode(DTYPE_nf4, w->data, absmax, len, flat);
+    for (int64_t b = 0; w->quant && b < blocks; b++) absmax[b] = quant_absmax(w->quant, b);
+    quant_decode(type, w->data, absmax, len, flat);
     for (int64_t j = 0; j < len; j++) value[j] = (double)flat[j];
     free(absmax);
     free(flat);
@@ -112,7 +124,7 @@ void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *k
                 f[j] = (float)v;
             if (value) value[j] = v;
         }
-        if (value && is_quant(in->fill)) dequantised(value, f, in);
+        if (value && dtype_is_quant(quant_type(in->fill))) dequantised(value, f, in);
     }
 }
 
@@ -129,8 +141,9 @@ Tensor *case_tensor(const CaseInputs *c, int i, Arena *a)
 {
     const KernelInput *in = &c->kase->in[i];
     if (!c->raw[i]) return NULL;
-    if (is_quant(in->fill))
-        return quant_tensor(a, DTYPE_nf4, in->dim[0], in->dim[1], c->raw[i], in->fill == FILL_NF4_NESTED);
+    DType quant = quant_type(in->fill);
+    if (dtype_is_quant(quant))
+        return quant_tensor(a, quant, in->dim[0], in->dim[1], c->raw[i], is_nested(in->fill));
     Tensor *x = tensor_new(a, is_integer(in->fill) ? DTYPE_i32 : DTYPE_f32, dims(in), in->dim);
     tensor_upload(x, c->raw[i]);
     return x;

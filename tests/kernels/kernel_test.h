@@ -20,6 +20,9 @@ typedef enum {
     FILL_LENGTHS,    /* i32 in 1..n */
     FILL_NF4,        /* a (out,in) uniform weight, quantised to nf4; the oracle sees the dequantised values */
     FILL_NF4_NESTED, /* the same with double quantisation */
+    FILL_FP4,        /* ... to fp4 */
+    FILL_FP4_NESTED, /* ... with double quantisation */
+    FILL_Q4_0,       /* ... to q4_0 */
 } Fill;
 
 typedef struct KernelInput {

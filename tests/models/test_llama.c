@@ -379,7 +379,7 @@ START_TEST(four_bit_files)
         rig_open(&r, &backend_cpu);
         weights_init(&w, &r.weights, &r.state, NULL, 1);
         w.generator = golden_weight;
-        w.quantise = true;
+        w.quant = DTYPE_nf4;
         w.nested = nested;
         ck_assert_msg(llama_create(&m, &w, small, &e), "%s", e.msg);
         ck_assert_int_eq(m.layer[1].down->dtype, DTYPE_nf4);
