@@ -103,12 +103,14 @@ bool file_create(FileWriter *w, const char *path, Error *e)
     return io_error(e, path, "create", number);
 }
 
-/* Makes the rename itself survive a crash. */
-static bool sync_folder(const char *path, Error *e)
+bool file_sync_folder(const char *path, Error *e)
 {
     char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folder)
+        return error_set(e, ERROR_IO, "%.60s...: name of %zu bytes, at most %zu", path, length,
+                         sizeof folder - 1);
     memcpy(folder, path, length);
     folder[length] = 0;
     int fd = open(length ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -137,7 +139,7 @@ bool file_commit(FileWriter *w, Error *e)
         ok = false;
         number = errno;
     }
-    if (ok) return sync_folder(w->path, e);
+    if (ok) return file_sync_folder(w->path, e);
     unlink(w->temporary);
     return io_error(e, w->path, "write", number ? number : EIO);
 }

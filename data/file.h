@@ -25,6 +25,9 @@ void file_abandon(FileWriter *w);
 /* file_create + fwrite + file_commit. */
 bool file_write(const char *path, const void *bytes, size_t n, Error *e);
 
+/* fsync of the folder that holds path: makes a rename in it survive a crash. */
+bool file_sync_folder(const char *path, Error *e);
+
 /* mkdir -p. */
 bool file_make_folder(const char *path, Error *e);
 #endif

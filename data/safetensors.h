@@ -74,4 +74,6 @@ void st_writer_meta(StWriter *w, const char *key, const char *value);
 void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
                    const void *data);
 bool st_writer_save(StWriter *w, const char *path, Error *e); /* does not free w */
+/* Length and SHA-256 of what st_writer_save would write; path is for messages only. */
+bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e);
 #endif

@@ -4,6 +4,7 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "data/safetensors.h"
+#include "data/sha256.h"
 #include "tensor/checked.h"
 #include "tensor/utf8.h"
 #include <stdlib.h>
@@ -159,31 +160,71 @@ static json_t *make_header(const StWriter *w, const char *path, Error *e)
     return NULL;
 }
 
-static bool write_file(const StWriter *w, const char *text, size_t n, const char *path, Error *e)
-{
-    FileWriter file;
-    if (!file_create(&file, path, e)) return false;
-    uint64_t length = (n + 7) & ~(uint64_t)7;
-    fwrite(&length, 8, 1, file.stream);
-    fwrite(text, 1, n, file.stream);
-    for (uint64_t i = n; i < length; i++) fputc(' ', file.stream);
-    for (size_t i = 0; i < w->n && !ferror(file.stream); i++)
-        if (w->item[i].size) fwrite(w->item[i].data, 1, w->item[i].size, file.stream);
-    return file_commit(&file, e);
-}
-
-bool st_writer_save(StWriter *w, const char *path, Error *e)
+/* The header as it stands in the file, filled up with blanks to a multiple of 8. *text is the caller's. */
+static bool header_text(StWriter *w, const char *path, char **text, size_t *n, Error *e)
 {
     if (!w || w->no_memory) return no_memory(path, e);
     if (w->n > 1) qsort(w->item, w->n, sizeof *w->item, by_size_and_name);
     json_t *header = make_header(w, path, e);
     if (!header) return false;
-    size_t n = json_dumpb(header, NULL, 0, JSON_COMPACT);
-    char *text = n ? malloc(n) : NULL;
-    bool ok = text && json_dumpb(header, text, n, JSON_COMPACT) == n;
-    if (!ok) no_memory(path, e);
+    size_t used = json_dumpb(header, NULL, 0, JSON_COMPACT);
+    *n = (used + 7) & ~(size_t)7;
+    *text = used ? malloc(*n) : NULL;
+    bool ok = *text && json_dumpb(header, *text, used, JSON_COMPACT) == used;
     json_decref(header);
-    ok = ok && write_file(w, text, n, path, e);
+    if (ok) {
+        memset(*text + used, ' ', *n - used);
+        return true;
+    }
+    free(*text);
+    return no_memory(path, e);
+}
+
+/* Where a file's bytes go, in order. */
+typedef void Put(void *to, const void *bytes, size_t n);
+static void put_stream(void *to, const void *bytes, size_t n)
+{
+    if (!ferror((FILE *)to)) fwrite(bytes, 1, n, to);
+}
+static void put_hash(void *to, const void *bytes, size_t n) { sha256_add(to, bytes, n); }
+
+/* Returns how many they are. */
+static uint64_t put_all(const StWriter *w, const char *text, uint64_t length, Put *put, void *to)
+{
+    uint64_t bytes = 8 + length;
+    put(to, &length, 8);
+    put(to, text, length);
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->item[i].size) put(to, w->item[i].data, w->item[i].size);
+        bytes += w->item[i].size;
+    }
+    return bytes;
+}
+
+bool st_writer_save(StWriter *w, const char *path, Error *e)
+{
+    char *text;
+    size_t n;
+    FileWriter file;
+    if (!header_text(w, path, &text, &n, e)) return false;
+    bool ok = file_create(&file, path, e);
+    if (ok) {
+        put_all(w, text, n, put_stream, file.stream);
+        ok = file_commit(&file, e);
+    }
     free(text);
     return ok;
+}
+
+bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e)
+{
+    char *text;
+    size_t n;
+    Sha256 hash;
+    if (!header_text(w, path, &text, &n, e)) return false;
+    sha256_open(&hash);
+    *bytes = put_all(w, text, n, put_hash, &hash);
+    sha256_close(&hash, hex);
+    free(text);
+    return true;
 }

@@ -1,5 +1,25 @@
 #include "tools/train.h"
 
+TrainerOptions train_trainer(const TrainOptions *o, int64_t samples)
+{
+    int64_t update = o->batch * o->accumulate;
+    return (TrainerOptions){.steps = o->steps,
+                            .warm = o->warm,
+                            .lr = o->lr,
+                            .clip = o->clip,
+                            .schedule = o->schedule,
+                            .step_gamma = o->step_gamma,
+                            .step_every = o->step_every ? o->step_every : (samples + update - 1) / update,
+                            .accumulate = o->accumulate,
+                            .save_every = o->save_every,
+                            .keep = o->keep,
+                            .log_every = o->log_every,
+                            .validate_every = o->validate_every,
+                            .stop_after = o->stop_after,
+                            .resume = !o->restart,
+                            .dry_run = o->dry_run};
+}
+
 void train_path(char *path, const char *folder, const char *name)
 {
     snprintf(path, 4096, "%s/%s", folder, name);

@@ -2,31 +2,67 @@
  * model in the reference's names. Stages are resumable; a finished stage returns at once. */
 #ifndef TOOLS_TRAIN_H
 #define TOOLS_TRAIN_H
+#include "models/visual.h"
 #include "models/weights.h"
 #include "tools/cli.h"
 #include "tools/trainer.h"
 
+/* What the fields of TrainOptions choose from, in the order of the words in tools/settings_table.c. */
+enum { PRESET_PAPER, PRESET_RELEASE };
+enum { DICE_PRINTED, DICE_SMOOTH };
+enum { CONTRAST_PRINTED, CONTRAST_STANDARD };
+enum { REDUCE_SUM, REDUCE_MEAN };
+enum { TAU_FIXED, TAU_LEARN };
+enum { ECA_UNIT_SLICE, ECA_UNIT_ENTITY };
+enum { ECA_SCOPE_BATCH, ECA_SCOPE_SAMPLE };
+enum { PROMPT_PAPER, PROMPT_RELEASE };
+enum { POOL_LAST, POOL_PADDED };
+enum { ENTITIES_26, ENTITIES_24 };
+enum { QUANT_NF4, QUANT_FP4 };
+enum { MASK_NEAREST, MASK_AREA };
+enum { RECOMPUTE_NONE, RECOMPUTE_MEDIUM, RECOMPUTE_FULL };
+enum { BACKWARD_BRANCHES, BACKWARD_JOINT };
+
+/* Filled by tools/settings, which has bounds, defaults and the meaning of each. */
 typedef struct TrainOptions {
     CliCommon common;
     const char *data;  /* training data set (folder of pcrl-synth or the like) */
     const char *out;   /* run folder */
     const char *model; /* model folder: what earlier stages wrote, and where this one writes its part */
-    int64_t steps;     /* 0: the stage's own */
-    int64_t batch;     /* 0: the stage's own */
-    double lr;         /* 0: the stage's own */
-    int64_t studies;   /* at most so many of `data`; 0: all */
-    bool resume;
+    int64_t steps, batch;
+    double lr;
+    int64_t studies; /* at most so many of `data`; 0: all */
+    int schedule;    /* SCHEDULE_COSINE, SCHEDULE_STEP */
+    double step_gamma;
+    int64_t step_every; /* updates; 0: one epoch */
+    int64_t warm;       /* updates of the linear warm-up */
+    double clip;        /* global norm; 0: none */
+    int64_t accumulate, save_every, keep, log_every;
+    int64_t validate_every; /* updates; 0: never */
+    const char *validation; /* data set, or NULL */
+    int64_t validation_studies;
+    int64_t stop_after; /* updates of this call; 0: no such limit */
+    bool restart, dry_run;
     /* resnet */
-    int64_t stem, width[4];
-    int depth[4], stride[4];
+    int64_t stem, width[4], depth[4], stride[4];
     /* llama */
     int64_t vocab, dim, layers, heads, kv_heads, ffn, slot_steps;
     double prefix_share; /* of text samples that begin with their findings as keywords */
     /* pcrl */
+    int preset;
+    int hv; /* HvMode */
+    int dice, contrast, contrast_reduction, tau, eca_unit, eca_scope, text_prompt, text_pool, entities;
+    int lm_reduction, quant;
+    int mask_resize;
+    bool mask_identical;
+    double weight_report, weight_segment, weight_entity, weight_theme; /* 0: without that branch */
+    double alpha_v, alpha_w;
+    int64_t embed; /* width of the alignment space */
+    int recompute, backward;
+    const char *clues;    /* NULL: DATA/clues.json */
     int64_t warmup_steps; /* head alone, towards the slot embeddings */
-    const char *hv;       /* local24, concat48, global24, sum24 */
-    double lora_alpha, lora_dropout;
     int64_t lora_rank;
+    double lora_alpha, lora_dropout;
     const char *cache; /* folder of the feature cache */
     const char *slots; /* slot embeddings of stage llama, for the warm-up */
 } TrainOptions;
@@ -35,6 +71,9 @@ bool train_resnet(const TrainOptions *o, Error *e);
 bool train_llama(const TrainOptions *o, Error *e);
 bool train_pcrl(const TrainOptions *o, Error *e);
 
+/* What all stages take from their options as it is; the stage adds its name, folder, terms, weight decay and
+ * the like. `samples` an epoch (0: the stage draws without end) becomes updates an epoch. */
+TrainerOptions train_trainer(const TrainOptions *o, int64_t samples);
 /* <folder>/<name> into path (4096 bytes). */
 void train_path(char *path, const char *folder, const char *name);
 /* Registers a part's BatchNorm statistics with the trainer's checkpoint. */

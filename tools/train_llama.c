@@ -5,7 +5,7 @@
  * prefix says. slots: the same decoder reads 24 slots, slot s = the sum of learned embeddings of the labels
  * drawn in slice s, plus noise; labels and text mirrored at random. The slot embeddings are what the head is
  * warmed up towards (stage pcrl). Slots and warm-up are this project's, for a model too small to have met
- * prefixes before; preset paper has neither. */
+ * prefixes before; --slot-steps 0 leaves them out. */
 #include "data/file.h"
 #include "data/phantom.h"
 #include "kernels/ops.h"
@@ -47,6 +47,8 @@ static bool make_tokenizer(const TrainOptions *o, Error *e)
     char path[4096];
     train_path(path, o->model, "tokenizer.json");
     if (access(path, F_OK) == 0) return true;
+    if (o->dry_run)
+        return error_set(e, ERROR_INPUT, "%s: missing; it is made by a run, a dry run only reads it", path);
     cli_note("llama: training a byte-level BPE of %lld ids on %d reports", (long long)o->vocab, BPE_TEXTS);
     char **text = calloc(BPE_TEXTS, sizeof *text);
     if (!text) die("out of host memory for %d texts", BPE_TEXTS);
@@ -221,13 +223,15 @@ typedef struct Job {
     int64_t batch;
 } Job;
 
-static Tensor *loss(Trainer *t, void *context, Error *e)
+static bool loss(Trainer *t, void *context, Error *e)
 {
     const Job *j = context;
     Tensor *x = j->data ? slot_batch(t, &j->model, j->prompt, j->slots, j->data, j->batch, e)
                         : text_batch(t, &j->model, j->prompt, j->o, j->batch, e);
-    if (x) t->term[0] = tensor_value(x);
-    return x;
+    if (!x) return false;
+    t->term[0] = tensor_value(x);
+    tape_backward(&t->tape, x);
+    return true;
 }
 
 static bool open_job(Job *job, Trainer *t, Weights *w, Weights *slots, const char *from, Error *e)
@@ -259,29 +263,25 @@ static bool open_job(Job *job, Trainer *t, Weights *w, Weights *slots, const cha
 static bool run_part(const TrainOptions *o, const Prompt *p, const TrainData *d, const char *from,
                      const char *to, Error *e)
 {
-    int64_t text_steps = o->steps ? o->steps : 1000;
-    TrainerOptions options = {.stage = d ? "slots" : "llama",
-                              .term = {"loss"},
-                              .steps = d ? o->slot_steps : text_steps,
-                              .warm = 50,
-                              .lr = o->lr > 0 ? o->lr : 1.5e-3,
-                              .floor = 0.01,
-                              .weight_decay = 0.01,
-                              .beta2 = 0.95,
-                              .clip = 1,
-                              .save_every = 200,
-                              .resume = o->resume};
+    TrainerOptions options = train_trainer(o, d ? d->n : 0);
+    options.stage = d ? "slots" : "llama";
+    options.term[0] = "loss";
+    if (d) options.steps = o->slot_steps;
+    options.floor = 0.01;
+    options.weight_decay = 0.01;
+    options.beta2 = 0.95;
     char folder[4096], path[4096];
     train_path(folder, o->out, options.stage);
     options.folder = folder;
     Trainer t;
     Weights w = {0}, slots = {0};
-    Job job = {.o = o, .prompt = p, .data = d, .batch = o->batch ? o->batch : 24};
+    Job job = {.o = o, .prompt = p, .data = d, .batch = o->batch};
     bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&job, &t, &w, &slots, from, e) &&
               trainer_run(&t, loss, &job, e);
-    ok = ok && weights_save((Weights *[]){&w}, 1, false, NULL, to, e);
+    bool write = !o->dry_run;
+    ok = ok && (!write || weights_save((Weights *[]){&w}, 1, false, NULL, to, e));
     train_path(path, o->out, "slots.safetensors");
-    ok = ok && (!d || weights_save((Weights *[]){&slots}, 1, false, NULL, path, e));
+    ok = ok && (!write || !d || weights_save((Weights *[]){&slots}, 1, false, NULL, path, e));
     weights_close(&slots);
     weights_close(&w);
     trainer_close(&t);
@@ -295,8 +295,9 @@ bool train_llama(const TrainOptions *o, Error *e)
     if (!make_tokenizer(o, e) || !prompt_open(&p, o->model, e)) return false;
     train_path(text, o->out, "text.safetensors");
     train_path(final, o->out, "llama.safetensors");
-    bool ok = file_make_folder(o->out, e) && run_part(o, &p, NULL, NULL, o->slot_steps ? text : final, e);
-    if (ok && o->slot_steps) {
+    bool ok = (o->dry_run || file_make_folder(o->out, e)) &&
+              run_part(o, &p, NULL, NULL, o->slot_steps ? text : final, e);
+    if (ok && o->slot_steps && !o->dry_run) {
         TrainData *d = train_data_open(o->data, (int)o->studies, false, e);
         ok = d && run_part(o, &p, d, text, final, e);
         train_data_close(d);

@@ -1,7 +1,7 @@
 /* Stage pcrl: the paper's report branch (its baseline row), equation 1. ResNet frozen, its features cached; the
  * 4-bit language model frozen, LoRA on q and v and the head trained on the findings' tokens.
  *
- * Before it, unless the preset is `paper`, the head alone is warmed up: the squared distance of each visual
+ * Before it, with --warmup-steps, the head alone is warmed up: the squared distance of each visual
  * token from the sum of the slot embeddings (stage llama) of the labels drawn in its slice, three times the
  * weight where there is one. That teaches the head the language its decoder already reads. */
 #include "data/file.h"
@@ -106,17 +106,18 @@ typedef struct Job {
     Batch batch;
 } Job;
 
-static Tensor *loss(Trainer *t, void *context, Error *e)
+static bool loss(Trainer *t, void *context, Error *e)
 {
     Job *j = context;
     Stage *s = j->stage;
-    if (!read_batch(s, t, &j->batch, e)) return NULL;
+    if (!read_batch(s, t, &j->batch, e)) return false;
     Tensor *pooled = s->hv == HV_LOCAL24 ? NULL : j->batch.pooled;
     Tensor *hv = visual_forward(&t->tape, &j->visual, j->batch.grid, pooled, true); /* (B,slots,D) */
     Tensor *x = j->joint ? generation_loss(s, t, &j->model, hv, &j->batch)
                          : warm_loss(s, t, hv, j->embedding, &j->batch);
     t->term[0] = tensor_value(x);
-    return x;
+    tape_backward(&t->tape, x);
+    return true;
 }
 
 static bool open_job(Job *j, Trainer *t, Error *e)
@@ -147,7 +148,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     }
     params_alloc(&t->params);
     train_buffers(t, &j->head);
-    j->batch.B = o->batch ? o->batch : 16;
+    j->batch.B = o->batch;
     j->batch.study = calloc((size_t)j->batch.B, sizeof *j->batch.study);
     if (!j->batch.study) die("out of host memory");
     return weights_fill(&j->head, e) && weights_fill(&j->adapter, e);
@@ -156,19 +157,17 @@ static bool open_job(Job *j, Trainer *t, Error *e)
 static bool run(Stage *s, bool joint, Error *e)
 {
     const TrainOptions *o = s->o;
-    int64_t joint_steps = o->steps ? o->steps : 1000;
-    double joint_lr = o->lr > 0 ? o->lr : 1e-3;
-    TrainerOptions options = {.stage = joint ? "pcrl" : "warmup",
-                              .term = {"loss"},
-                              .steps = joint ? joint_steps : o->warmup_steps,
-                              .warm = 30,
-                              .lr = joint ? joint_lr : 2e-3,
-                              .floor = 0.01,
-                              .weight_decay = 0.01,
-                              .beta2 = 0.999,
-                              .clip = joint ? 1 : 0,
-                              .save_every = 200,
-                              .resume = o->resume};
+    TrainerOptions options = train_trainer(o, s->data->n);
+    options.stage = joint ? "pcrl" : "warmup";
+    options.term[0] = "loss";
+    if (!joint) {
+        options.steps = o->warmup_steps;
+        options.lr = 2e-3;
+        options.clip = 0;
+    }
+    options.floor = 0.01;
+    options.weight_decay = 0.01;
+    options.beta2 = 0.999;
     char folder[PART];
     train_path(folder, o->out, options.stage);
     options.folder = folder;
@@ -213,9 +212,7 @@ static void stage_close(Stage *s)
 
 bool train_pcrl(const TrainOptions *o, Error *e)
 {
-    Stage s = {.o = o};
-    if (!hv_parse(o->hv, &s.hv))
-        return error_set(e, ERROR_USAGE, "--hv %s: expected local24, concat48, global24 or sum24", o->hv);
+    Stage s = {.o = o, .hv = (HvMode)o->hv};
     train_path(s.resnet, o->model, "resnet.safetensors");
     train_path(s.llama, o->model, "llama.safetensors");
     train_path(s.heads, o->model, "pcrl_heads.safetensors");

@@ -36,8 +36,8 @@ static bool open_detector(Detector *d, Weights *net, Weights *head, const TrainO
     ResnetConfig c = {.in_channels = 1, .stem = o->stem};
     for (int i = 0; i < RESNET_STAGES; i++) {
         c.width[i] = o->width[i];
-        c.depth[i] = o->depth[i];
-        c.stride[i] = o->stride[i];
+        c.depth[i] = (int)o->depth[i];
+        c.stride[i] = (int)o->stride[i];
     }
     if (!resnet_create(&d->net, net, c, e)) return false;
     int64_t C = d->net.channels;
@@ -96,7 +96,7 @@ typedef struct Job {
     Batch batch;
 } Job;
 
-static Tensor *loss(Trainer *trainer, void *context, Error *e)
+static bool loss(Trainer *trainer, void *context, Error *e)
 {
     (void)e;
     Job *job = context;
@@ -117,7 +117,8 @@ static Tensor *loss(Trainer *trainer, void *context, Error *e)
                                        input(t, b->counts, 2, slice->dim), (float)(1 / b->diffuse));
     trainer->term[0] = tensor_value(cell_loss) / cell_weight;
     trainer->term[1] = tensor_value(slice_loss);
-    return op_add(t, cell_loss, slice_loss);
+    tape_backward(t, op_add(t, cell_loss, slice_loss));
+    return true;
 }
 
 static void batch_open(Batch *b, const TrainData *d, int64_t n)
@@ -157,35 +158,34 @@ static bool open_job(Job *job, Trainer *t, Weights *net, Weights *head, const Tr
     tensor_fill(job->detector.cell_bias, CELL_BIAS);
     train_buffers(t, net);
     weights_set_meta(net, "resnet.side", "%d", job->data->width);
-    batch_open(&job->batch, job->data, o->batch ? o->batch : 64);
+    batch_open(&job->batch, job->data, o->batch);
     return true;
 }
 
 bool train_resnet(const TrainOptions *o, Error *e)
 {
-    TrainerOptions to = {.stage = "resnet",
-                         .folder = o->out,
-                         .term = {"cells", "diffuse"},
-                         .steps = o->steps ? o->steps : 2400,
-                         .warm = 50,
-                         .lr = o->lr > 0 ? o->lr : 2e-3,
-                         .floor = 0.005,
-                         .weight_decay = 1e-4,
-                         .beta2 = 0.999,
-                         .save_every = 200,
-                         .resume = o->resume};
-    Trainer t;
     TrainData *data = train_data_open(o->data, (int)o->studies, true, e);
     if (!data) return false;
+    TrainerOptions to = train_trainer(o, (int64_t)data->n * CTRG_SLICES);
+    to.stage = "resnet";
+    to.folder = o->out;
+    to.term[0] = "cells";
+    to.term[1] = "diffuse";
+    to.floor = 0.005;
+    to.weight_decay = 1e-4;
+    to.beta2 = 0.999;
+    Trainer t;
     Job job = {.data = data};
     Weights net = {0}, head = {0};
     char path[4096];
     bool ok = trainer_open(&t, &to, &o->common, e) && open_job(&job, &t, &net, &head, o, e) &&
               trainer_run(&t, loss, &job, e);
+    bool write = ok && !o->dry_run;
     train_path(path, o->model, "resnet.safetensors");
-    ok = ok && file_make_folder(o->model, e) && weights_save((Weights *[]){&net}, 1, false, NULL, path, e);
+    ok = ok && (!write ||
+                (file_make_folder(o->model, e) && weights_save((Weights *[]){&net}, 1, false, NULL, path, e)));
     train_path(path, o->out, "detector.safetensors");
-    ok = ok && weights_save((Weights *[]){&head}, 1, false, NULL, path, e);
+    ok = ok && (!write || weights_save((Weights *[]){&head}, 1, false, NULL, path, e));
     batch_close(&job.batch);
     weights_close(&head);
     weights_close(&net);

@@ -1,9 +1,8 @@
 #include "tools/trainer.h"
 #include "data/file.h"
 #include "kernels/ops.h"
-#include <errno.h>
+#include "tools/trainer_save.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,14 +13,27 @@ static size_t machine_memory(void)
     return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : (size_t)1 << 33;
 }
 
+static void set_defaults(TrainerOptions *o)
+{
+    if (!o->accumulate) o->accumulate = 1;
+    if (!o->log_every) o->log_every = 25;
+    if (!o->keep) o->keep = 2;
+    if (!o->save_every) o->save_every = o->steps;
+}
+
 bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, Error *e)
 {
     memset(t, 0, sizeof *t);
     t->o = *o;
-    const Backend *backend = backend_open(common->device, e);
+    set_defaults(&t->o);
+    if (o->schedule == SCHEDULE_STEP && o->step_every <= 0)
+        return error_set(e, ERROR_USAGE, "stage %s has no epochs: the step schedule needs --step-every",
+                         o->stage);
+    const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
     if (!backend) return false;
     size_t capacity = common->memory ? common->memory : machine_memory();
-    if (!file_make_folder(o->folder, e) || !arena_open(&t->weights, "weights", backend, capacity, e) ||
+    if ((!o->dry_run && !file_make_folder(o->folder, e)) ||
+        !arena_open(&t->weights, "weights", backend, capacity, e) ||
         !arena_open(&t->state, "state", backend, capacity, e) ||
         !arena_open(&t->step_arena, "step", backend, capacity, e) ||
         !arena_open(&t->scratch, "scratch", backend, capacity, e))
@@ -29,10 +41,6 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
     params_init(&t->params, &t->state);
     tape_init(&t->tape, &t->step_arena, &t->scratch, common->seed);
     t->rng = rng_open(common->seed, o->stage);
-    char path[4096];
-    snprintf(path, sizeof path, "%s/log.jsonl", o->folder);
-    t->log = fopen(path, "a");
-    if (!t->log) return error_set(e, ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
     return true;
 }
 
@@ -49,120 +57,22 @@ void trainer_close(Trainer *t)
 void trainer_extra(Trainer *t, const char *name, Tensor *x)
 {
     if (t->n_extra == TRAINER_EXTRAS) die("trainer: more than %d extra tensors", TRAINER_EXTRAS);
-    t->extra[t->n_extra++] = (TrainerExtra){name, x};
+    t->extra[t->n_extra++] = (TrainerExtra){.name = name, .tensor = x};
 }
 
-static void checkpoint_path(const Trainer *t, char *path, size_t room)
-{
-    snprintf(path, room, "%s/checkpoint.safetensors", t->o.folder);
-}
-
-static const char *const block_name[] = {"block.weight", "block.m", "block.v"};
-static Tensor *block(const Trainer *t, int i)
-{
-    return i == 0 ? t->params.weight : i == 1 ? t->params.m : t->params.v;
-}
-
-static bool save(Trainer *t, Error *e)
-{
-    char path[4096], text[64];
-    checkpoint_path(t, path, sizeof path);
-    StWriter *w = st_writer_new();
-    snprintf(text, sizeof text, "%lld", (long long)t->step);
-    st_writer_meta(w, "step", text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)t->rng.counter);
-    st_writer_meta(w, "rng_counter", text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)t->tape.calls);
-    st_writer_meta(w, "dropout_calls", text);
-    st_writer_meta(w, "stage", t->o.stage);
-    for (int i = 0; i < 3 && t->params.n; i++)
-        st_writer_add(w, block_name[i], ST_F32, 1, &t->params.len, block(t, i)->data);
-    for (int i = 0; i < t->n_extra; i++)
-        st_writer_add(w, t->extra[i].name, ST_F32, t->extra[i].tensor->ndim, t->extra[i].tensor->dim,
-                      t->extra[i].tensor->data);
-    bool ok = st_writer_save(w, path, e);
-    st_writer_free(w);
-    return ok;
-}
-
-static bool meta_number(const SafeTensors *s, const char *key, uint64_t *out, Error *e)
-{
-    const char *text = safetensors_meta(s, key);
-    char *end = NULL;
-    if (text) *out = strtoull(text, &end, 10);
-    if (!text || end == text || *end)
-        return error_set(e, ERROR_INPUT, "%s: metadata %s: expected a number, found %s", s->path, key,
-                         text ? text : "none");
-    return true;
-}
-
-static bool restore(Trainer *t, const SafeTensors *s, Error *e)
-{
-    uint64_t step = 0, counter = 0, calls = 0;
-    const char *stage = safetensors_meta(s, "stage");
-    if (!stage || strcmp(stage, t->o.stage))
-        return error_set(e, ERROR_INPUT, "%s: a checkpoint of stage %s, expected %s", s->path,
-                         stage ? stage : "(none)", t->o.stage);
-    if (!meta_number(s, "step", &step, e) || !meta_number(s, "rng_counter", &counter, e) ||
-        !meta_number(s, "dropout_calls", &calls, e))
-        return false;
-    for (int i = 0; i < 3 && t->params.n; i++)
-        if (!safetensors_load_f32(s, block_name[i], 1, &t->params.len, block(t, i)->data, e)) return false;
-    for (int i = 0; i < t->n_extra; i++) {
-        Tensor *x = t->extra[i].tensor;
-        if (!safetensors_load_f32(s, t->extra[i].name, x->ndim, x->dim, x->data, e)) return false;
-    }
-    t->step = (int64_t)step;
-    t->rng.counter = counter;
-    t->tape.calls = calls;
-    return true;
-}
-
-static int terms(const Trainer *t)
+int trainer_terms(const Trainer *t)
 {
     int n = 0;
     while (n < TRAINER_TERMS && t->o.term[n]) n++;
     return n;
 }
 
-static bool start(Trainer *t, Error *e)
+double trainer_rate(const TrainerOptions *o, int64_t step)
 {
-    char path[4096];
-    t->mean = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){TRAINER_TERMS});
-    trainer_extra(t, "running_losses", t->mean);
-    checkpoint_path(t, path, sizeof path);
-    if (t->o.resume && access(path, F_OK) == 0) {
-        SafeTensors *s = safetensors_open(path, e);
-        if (!s) return false;
-        bool ok = restore(t, s, e);
-        safetensors_close(s);
-        if (!ok) return false;
-        cli_note("%s: going on from step %lld of %lld", t->o.stage, (long long)t->step, (long long)t->o.steps);
-    }
-    t->progress = cli_progress_start(t->o.stage, t->step, t->o.steps);
-    t->started = cli_seconds();
-    t->tape.recording = true;
-    return true;
-}
-
-static double learning_rate(const Trainer *t)
-{
-    double warm = t->o.warm > 0 ? fmin(1.0, (double)(t->step + 1) / (double)t->o.warm) : 1.0;
-    double cosine = 0.5 + 0.5 * cos(3.14159265358979323846 * (double)t->step / (double)t->o.steps);
-    return t->o.lr * warm * (t->o.floor + (1 - t->o.floor) * cosine);
-}
-
-static void log_line(Trainer *t, double lr)
-{
-    float mean[TRAINER_TERMS];
-    tensor_download(t->mean, mean);
-    fprintf(t->log, "{\"stage\": \"%s\", \"step\": %lld, \"seconds\": %.1f", t->o.stage, (long long)t->step,
-            cli_seconds() - t->started);
-    for (int i = 0; i < terms(t); i++)
-        if (isfinite(mean[i])) fprintf(t->log, ", \"%s\": %.6g", t->o.term[i], (double)mean[i]);
-    if (t->bad) fprintf(t->log, ", \"skipped\": %d", t->bad);
-    fprintf(t->log, ", \"lr\": %.6g}\n", lr);
-    fflush(t->log);
+    double warm = o->warm > 0 ? fmin(1.0, (double)(step + 1) / (double)o->warm) : 1.0;
+    if (o->schedule == SCHEDULE_STEP) return o->lr * warm * pow(o->step_gamma, (double)(step / o->step_every));
+    double cosine = 0.5 + 0.5 * cos(3.14159265358979323846 * (double)step / (double)o->steps);
+    return o->lr * warm * (o->floor + (1 - o->floor) * cosine);
 }
 
 double tensor_value(const Tensor *x)
@@ -172,92 +82,216 @@ double tensor_value(const Tensor *x)
     return (double)v;
 }
 
-static bool bad_gradient(Trainer *t, Error *e)
+/* ---- one update ---- */
+
+static TrainerPosition position(const Trainer *t)
 {
-    const char *name = "(none)";
-    for (int i = 0; i < t->params.n; i++) {
-        const Tensor *g = t->params.entry[i].tensor->grad;
-        if (!isfinite(tensor_value(op_sqnorm(&t->tape, (Tensor *)(uintptr_t)g)))) {
-            name = t->params.entry[i].name;
-            break;
-        }
-    }
-    cli_note("%s: step %lld skipped: the gradient of %s is not finite", t->o.stage, (long long)t->step, name);
-    t->bad++;
-    log_line(t, learning_rate(t));
-    if (t->bad < TRAINER_BAD_STEPS) return true;
-    Error ignored;
-    save(t, &ignored);
-    return error_set(e, ERROR_NUMERIC,
-                     "%s: %d steps in a row without a finite gradient, first in %s at step %lld", t->o.folder,
-                     t->bad, name, (long long)t->step);
+    return (TrainerPosition){t->step, t->skipped, t->rng.counter, t->tape.calls};
 }
 
-static bool update(Trainer *t, Error *e)
+static void copy_extras(Trainer *t, bool back)
 {
-    bool recording = t->tape.recording;
-    t->tape.recording = false;
+    for (int i = 0; i < t->n_extra; i++) {
+        Tensor *x = t->extra[i].tensor, *y = t->extra[i].before;
+        if (back)
+            x->backend->move(x->data, y->data, tensor_bytes(x));
+        else
+            x->backend->move(y->data, x->data, tensor_bytes(x));
+    }
+}
+
+/* Gradients of all micro-batches added up in t->params.grad, means of their terms in term. */
+static bool forward_backward(Trainer *t, TrainerLoss *loss, void *context, double *term, Error *e)
+{
+    int n = trainer_terms(t);
+    for (int64_t k = 0; k < t->o.accumulate; k++) {
+        memset(t->term, 0, sizeof t->term);
+        t->tape.recording = true;
+        bool ok = loss(t, context, e);
+        t->tape.recording = false;
+        tape_reset(&t->tape);
+        if (!ok) return false;
+        for (int i = 0; i < n; i++) term[i] += t->term[i] / (double)t->o.accumulate;
+        if (t->o.dry_run) break;
+    }
+    return true;
+}
+
+/* The first tensor with a gradient that is not finite, or the first such term. */
+static const char *first_bad(Trainer *t, const double *term)
+{
+    for (int i = 0; i < t->params.n; i++) {
+        const Tensor *g = t->params.entry[i].tensor->grad;
+        bool finite = isfinite(tensor_value(op_sqnorm(&t->tape, (Tensor *)(uintptr_t)g)));
+        tape_reset(&t->tape);
+        if (!finite) return t->params.entry[i].name;
+    }
+    for (int i = 0; i < trainer_terms(t); i++)
+        if (!isfinite(term[i])) return t->o.term[i];
+    return "the norm of all gradients";
+}
+
+/* Running mean over about TRAINER_WINDOW good updates. */
+static void add_terms(Trainer *t, const double *term)
+{
+    float mean[TRAINER_TERMS];
+    tensor_download(t->mean, mean);
+    int64_t done = t->step - t->skipped + 1;
+    double n = (double)(done < TRAINER_WINDOW ? done : TRAINER_WINDOW);
+    for (int i = 0; i < trainer_terms(t); i++) mean[i] += (float)((term[i] - (double)mean[i]) / n);
+    tensor_upload(t->mean, mean);
+}
+
+static void descend(Trainer *t, double norm, double rate)
+{
+    double scale = 1 / (double)t->o.accumulate;
+    norm *= scale;
+    if (t->o.clip > 0 && norm > t->o.clip) scale *= t->o.clip / norm;
+    op_adamw(&t->tape, t->params.weight, t->params.grad, t->params.m, t->params.v,
+             (AdamwParams){.lr = (float)rate,
+                           .beta1 = 0.9f,
+                           .beta2 = (float)t->o.beta2,
+                           .eps = 1e-8f,
+                           .weight_decay = (float)t->o.weight_decay,
+                           .grad_scale = (float)scale,
+                           .step = t->step - t->skipped + 1});
+}
+
+/* Too many bad updates in a row: back to before them, which is saved. */
+static bool give_up(Trainer *t, const char *bad, Error *e)
+{
+    long long step = t->step;
+    t->step = t->good.step;
+    t->skipped = t->good.skipped;
+    t->rng.counter = t->good.random;
+    t->tape.calls = t->good.calls;
+    t->bad = 0;
+    Error why = {0};
+    bool saved = trainer_save(t, false, &why);
+    return error_set(e, ERROR_NUMERIC,
+                     "%s: step %lld: %s is not finite; that was the %dth bad step in a row; %s step %lld%s%s",
+                     t->o.folder, step, bad, TRAINER_BAD_STEPS, saved ? "saved is" : "could not save",
+                     (long long)t->step, saved ? "" : ": ", why.msg);
+}
+
+static bool update(Trainer *t, TrainerLoss *loss, void *context, Error *e)
+{
+    double term[TRAINER_TERMS] = {0}, rate = trainer_rate(&t->o, t->step);
+    copy_extras(t, false);
+    if (!forward_backward(t, loss, context, term, e)) return false;
     double norm = sqrt(tensor_value(op_sqnorm(&t->tape, t->params.grad)));
-    if (isfinite(norm)) {
-        t->bad = 0;
-        double scale = t->o.clip > 0 && norm > t->o.clip ? t->o.clip / norm : 1.0;
-        op_adamw(&t->tape, t->params.weight, t->params.grad, t->params.m, t->params.v,
-                 (AdamwParams){.lr = (float)learning_rate(t),
-                               .beta1 = 0.9f,
-                               .beta2 = (float)t->o.beta2,
-                               .eps = 1e-8f,
-                               .weight_decay = (float)t->o.weight_decay,
-                               .grad_scale = (float)scale,
-                               .step = t->step + 1});
-    } else if (!bad_gradient(t, e)) {
-        return false;
+    bool finite = isfinite(norm);
+    for (int i = 0; i < trainer_terms(t); i++) finite = finite && isfinite(term[i]);
+    const char *bad = finite ? NULL : first_bad(t, term);
+    if (finite) {
+        descend(t, norm, rate);
+        add_terms(t, term);
+    } else {
+        copy_extras(t, true);
+        t->skipped++;
     }
     params_zero_grad(&t->params);
     tape_reset(&t->tape);
-    t->tape.recording = recording;
     t->step++;
-    bool stop = cli_interrupted();
-    if ((t->step % t->o.save_every == 0 || stop || t->step == t->o.steps) && !save(t, e)) return false;
+    t->bad = finite ? 0 : t->bad + 1;
+    if (finite) t->good = position(t);
+    if (t->o.dry_run) return true;
+    if (!finite || t->step % t->o.log_every == 0 || t->step == t->o.steps) trainer_log(t, rate);
+    if (finite) return true;
+    cli_note("%s: step %lld skipped: %s is not finite", t->o.stage, (long long)t->step, bad);
+    return t->bad < TRAINER_BAD_STEPS || give_up(t, bad, e);
+}
+
+/* ---- validation ---- */
+
+/* The best so far has best_step == step; the checkpoint after it keeps it. */
+static bool validate(Trainer *t, void *context, Error *e)
+{
+    Rng rng = t->rng;
+    uint64_t calls = t->tape.calls;
+    TrainerValidation v = {0};
+    t->tape.recording = false;
+    bool ok = t->o.validate(t, context, &v, e);
+    tape_reset(&t->tape);
+    t->rng = rng;
+    t->tape.calls = calls;
+    if (!ok) return false;
+    t->validated = t->step;
+    trainer_log_validation(t, &v);
+    if (!isfinite(v.score) || (t->best_step && v.score <= t->best)) return true;
+    t->best = v.score;
+    t->best_step = t->step;
+    return true;
+}
+
+/* ---- the loop ---- */
+
+static void show(Trainer *t)
+{
+    float mean[TRAINER_TERMS];
+    char note[256] = "";
+    tensor_download(t->mean, mean);
+    for (int i = 0, at = 0; i < trainer_terms(t) && at < (int)sizeof note; i++)
+        at += snprintf(note + at, sizeof note - (size_t)at, "%s%s %.4f", i ? " " : "", t->o.term[i],
+                       (double)mean[i]);
+    cli_progress(&t->progress, t->step, "%s", note);
+}
+
+/* Whether this step is to be validated and has not been. */
+static bool validation_due(const Trainer *t)
+{
+    return t->o.validate && t->o.validate_every && t->step && t->validated != t->step &&
+           (t->step % t->o.validate_every == 0 || t->step == t->o.steps);
+}
+
+static bool start(Trainer *t, void *context, Error *e)
+{
+    t->mean = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){TRAINER_TERMS});
+    trainer_extra(t, "running_losses", t->mean);
+    for (int i = 0; i < t->n_extra; i++) t->extra[i].before = tensor_like(&t->state, t->extra[i].tensor);
+    bool found = false;
+    t->good = position(t);
+    if (t->o.dry_run) return true;
+    if (t->o.resume && !trainer_restore(t, &found, e)) return false;
+    if (found)
+        cli_note("%s: going on from step %lld of %lld", t->o.stage, (long long)t->step, (long long)t->o.steps);
+    t->progress = cli_progress_start(t->o.stage, t->step, t->o.steps);
+    t->started = cli_seconds();
+    t->first = t->step;
+    if (!trainer_open_log(t, e)) return false;
+    return !validation_due(t) || (validate(t, context, e) && trainer_save(t, t->best_step == t->step, e));
+}
+
+/* What is due after an update. A run that is to stop saves at once: the resumed one validates first. */
+static bool after_update(Trainer *t, void *context, Error *e)
+{
+    bool stop = cli_interrupted() || (t->o.stop_after && t->step - t->first >= t->o.stop_after);
+    bool valid = !stop && validation_due(t);
+    if (valid && !validate(t, context, e)) {
+        if (e->code != ERROR_INTERRUPTED) return false;
+        stop = true;
+    }
+    bool last = t->step == t->o.steps;
+    bool due = t->step % t->o.save_every == 0 || valid || stop || last;
+    if (due && !trainer_save(t, valid && t->best_step == t->step, e)) return false;
     if (stop)
         return error_set(e, ERROR_INTERRUPTED, "%s: stopped at step %lld of %lld, saved; run again to go on",
                          t->o.folder, (long long)t->step, (long long)t->o.steps);
     return true;
 }
 
-/* Running mean over about TRAINER_WINDOW updates; a step without a finite loss leaves it alone. */
-static void add_terms(Trainer *t)
-{
-    float mean[TRAINER_TERMS];
-    tensor_download(t->mean, mean);
-    double n = (double)(t->step + 1 < TRAINER_WINDOW ? t->step + 1 : TRAINER_WINDOW);
-    for (int i = 0; i < terms(t); i++)
-        if (isfinite(t->term[i])) mean[i] += (float)((t->term[i] - (double)mean[i]) / n);
-    tensor_upload(t->mean, mean);
-}
-
-static void show(Trainer *t)
-{
-    float mean[TRAINER_TERMS];
-    char note[128] = "";
-    tensor_download(t->mean, mean);
-    for (int i = 0, at = 0; i < terms(t) && at < (int)sizeof note; i++)
-        at += snprintf(note + at, sizeof note - (size_t)at, "%s%s %.4f", i ? " " : "", t->o.term[i],
-                       (double)mean[i]);
-    cli_progress(&t->progress, t->step, "%s", note);
-}
-
 bool trainer_run(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
-    bool ok = start(t, e);
+    if (!start(t, context, e)) return false;
+    if (t->o.dry_run) {
+        if (!update(t, loss, context, e)) return false;
+        trainer_print_parameters(t, stdout);
+        trainer_print_memory(t, stdout);
+        return true;
+    }
+    bool ok = true;
     while (ok && t->step < t->o.steps) {
-        Tensor *x = loss(t, context, e);
-        ok = x;
-        if (!ok) break;
-        add_terms(t);
-        double lr = learning_rate(t);
-        tape_backward(&t->tape, x);
-        ok = update(t, e);
-        if (t->step % TRAINER_LOG_EVERY == 0 || t->step == t->o.steps) log_line(t, lr);
+        ok = update(t, loss, context, e) && after_update(t, context, e);
         show(t);
     }
     cli_progress_end(&t->progress);
