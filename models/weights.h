@@ -7,13 +7,9 @@
  * `state` beside the trainables.
  *
  * Files always hold the reference's names and layout: conv weights [o,i,kh,kw] are turned to [o,kh,kw,i] on the
-<<<<<<< HEAD
- * way in and back on the way out, those of transposed convs likewise; 4-bit Linears are stored as bitsandbytes
-=======
- * way in and back on the way out; 4-bit Linears are stored as weights_quant.h says: nf4 and fp4 as bitsandbytes
->>>>>>> a1c4a200e6141cd8de1d6780848adbce1ef73ddb
- * does (P.weight U8 [n/2,1], P.weight.absmax, nested planes, P.weight.quant_state.bitsandbytes__nf4 as JSON
- * bytes).
+ * way in and back on the way out, those of transposed convs likewise; 4-bit Linears are stored as
+ * weights_quant.h says: nf4 and fp4 as bitsandbytes does (P.weight U8 [n/2,1], P.weight.absmax, nested planes,
+ * P.weight.quant_state.bitsandbytes__nf4 as JSON bytes).
  *
  * Errors stick: after the first one every weights_get returns NULL, and weights_ok says what went wrong. A
  * model's X_open ends with `return weights_ok(w, e)`; no tensor is used before. */

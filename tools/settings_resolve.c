@@ -57,6 +57,7 @@ static bool check_stage(const Settings *s, int bit, Error *e)
 static bool check(const Settings *s, int bit, Error *e)
 {
     const TrainOptions *o = &s->train;
+    if (o->dry_run && o->sizes == SIZES_PAPER) return true; /* needs no files */
     if (!o->data || !o->out || !o->model)
         return error_set(e, ERROR_USAGE, "--data, --out and --model are needed");
     if (bit == STAGE_LLAMA && (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads))

@@ -50,6 +50,10 @@ const Setting settings_table[] = {
      "start anew although the run folder has a checkpoint"},
     {"dry-run", FLAG(dry_run), "no", NULL, STAGE_ALL | STAGE_CALL,
      "print the trainable tensors and the memory plan; train and write nothing"},
+    {"sizes", CHOICE(sizes, "files|paper"), "files", NULL, STAGE_PCRL | STAGE_CALL,
+     "of a dry run: those of the files, or the paper's (ResNet-101 at 512 pixels, LLaMA3-8B in 4 bits, batch "
+     "4), "
+     "which needs none"},
 
     {"stem", INT(stem, 1, 4096), "16", NULL, STAGE_RESNET, "channels after the stem"},
     {"widths", LIST(width, 1, 4096), "16,32,32,32", NULL, STAGE_RESNET, "of the bottlenecks' 3x3"},
@@ -87,6 +91,8 @@ const Setting settings_table[] = {
      "words around the text that is aligned"},
     {"text-pool", CHOICE(text_pool, "last|padded"), "last", "padded", STAGE_PCRL,
      "token that stands for a text: its last, or the last of the padded row"},
+    {"instruction", TEXT(instruction), "Summarize the following cranial diagnosis in one word.", NULL,
+     STAGE_PCRL, "the words that ask for a text's representation"},
     {"entities", CHOICE(entities, "26|24"), "26", NULL, STAGE_PCRL, "entity list"},
     {"lm-reduction", CHOICE(lm_reduction, "sum|mean"), "mean", NULL, STAGE_PCRL,
      "of equation 1 over the tokens"},

@@ -20,8 +20,8 @@ enum { POOL_LAST, POOL_PADDED };
 enum { ENTITIES_26, ENTITIES_24 };
 enum { QUANT_NF4, QUANT_FP4 };
 enum { MASK_NEAREST, MASK_AREA };
-enum { RECOMPUTE_NONE, RECOMPUTE_MEDIUM, RECOMPUTE_FULL };
 enum { BACKWARD_BRANCHES, BACKWARD_JOINT };
+enum { SIZES_FILES, SIZES_PAPER };
 
 /* Filled by tools/settings, which has bounds, defaults and the meaning of each. */
 typedef struct TrainOptions {
@@ -43,6 +43,7 @@ typedef struct TrainOptions {
     int64_t validation_studies;
     int64_t stop_after; /* updates of this call; 0: no such limit */
     bool restart, dry_run;
+    int sizes; /* of a dry run of stage pcrl */
     /* resnet */
     int64_t stem, width[4], depth[4], stride[4];
     /* llama */
@@ -59,8 +60,9 @@ typedef struct TrainOptions {
     double alpha_v, alpha_w;
     int64_t embed; /* width of the alignment space */
     int recompute, backward;
-    const char *clues;    /* NULL: DATA/clues.json */
-    int64_t warmup_steps; /* head alone, towards the slot embeddings */
+    const char *instruction; /* around texts that are aligned */
+    const char *clues;       /* NULL: DATA/clues.json */
+    int64_t warmup_steps;    /* head alone, towards the slot embeddings */
     int64_t lora_rank;
     double lora_alpha, lora_dropout;
     const char *cache; /* folder of the feature cache */

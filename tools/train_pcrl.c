@@ -1,233 +1,290 @@
-/* Stage pcrl: the paper's report branch (its baseline row), equation 1. ResNet frozen, its features cached; the
- * 4-bit language model frozen, LoRA on q and v and the head trained on the findings' tokens.
- *
- * Before it, with --warmup-steps, the head alone is warmed up: the squared distance of each visual
- * token from the sum of the slot embeddings (stage llama) of the labels drawn in its slice, three times the
- * weight where there is one. That teaches the head the language its decoder already reads. */
+/* Stage pcrl: the paper's training. ResNet frozen, its features cached; the 4-bit language model frozen;
+ * trained are the whole head and LoRA on q and v, on the findings' tokens, the masks of described lesions, and
+ * the alignment of slices with descriptions and of scans with findings (tools/pcrl_step). --warmup-steps trains
+ * the head alone before. */
+#include "tools/train_pcrl.h"
 #include "data/file.h"
-#include "kernels/ops.h"
-#include "losses/report.h"
-#include "models/pcrl.h"
-#include "models/visual.h"
 #include "tools/adapter.h"
-#include "tools/features.h"
-#include "tools/prompt.h"
-#include "tools/train.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { PART = 4096 };
-static const double found_weight = 3; /* of slices with findings in the warm-up */
-
-typedef struct Stage {
-    const TrainOptions *o;
-    HvMode hv;
-    TrainData *data;
-    Features features;
-    Prompt prompt;
-    int32_t **ids; /* [n] findings as tokens */
-    int *n_ids;
-    char resnet[PART], llama[PART], warm[PART], heads[PART];
-} Stage;
-
-/* A batch of cached features: grid (B*24,14,14,C), pooled (B*24,C), and which studies. */
-typedef struct Batch {
-    int64_t B, *study;
-    Tensor *grid, *pooled;
-} Batch;
-
-static bool read_batch(Stage *s, Trainer *t, Batch *b, Error *e)
+bool pcrl_read_features(const PcrlSet *s, Tape *t, int64_t B, const int64_t *study, Tensor **grid,
+                        Tensor **pooled, Error *e)
 {
     int64_t C = s->features.channels, per = CTRG_SLICES * GRID_CELLS * C;
-    float *grid = malloc((size_t)(b->B * per) * sizeof *grid),
-          *pooled = malloc((size_t)(b->B * CTRG_SLICES * C) * sizeof *pooled);
-    if (!grid || !pooled) die("out of host memory for a batch");
+    float *g = malloc((size_t)(B * per) * sizeof *g), *f = malloc((size_t)(B * CTRG_SLICES * C) * sizeof *f);
+    if (!g || !f) die("out of host memory for a batch");
     bool ok = true;
-    for (int64_t i = 0; ok && i < b->B; i++) {
-        b->study[i] = rng_below(&t->rng, s->data->n);
-        ok = features_read(&s->features, b->study[i], grid + i * per, pooled + i * CTRG_SLICES * C, e);
+    for (int64_t i = 0; ok && i < B; i++)
+        ok = features_read(&s->features, study[i], g + i * per, f + i * CTRG_SLICES * C, e);
+    *grid = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){B * CTRG_SLICES, GRID, GRID, C});
+    *pooled = tape_tensor(t, DTYPE_f32, 2, (int64_t[]){B * CTRG_SLICES, C});
+    if (ok) {
+        tensor_upload(*grid, g);
+        tensor_upload(*pooled, f);
     }
-    b->grid = tape_tensor(&t->tape, DTYPE_f32, 4, (int64_t[]){b->B * CTRG_SLICES, GRID, GRID, C});
-    b->pooled = tape_tensor(&t->tape, DTYPE_f32, 2, (int64_t[]){b->B * CTRG_SLICES, C});
-    tensor_upload(b->grid, grid);
-    tensor_upload(b->pooled, pooled);
-    free(grid);
-    free(pooled);
+    free(g);
+    free(f);
     return ok;
 }
 
-/* Distance of the slots from the slot embeddings of the true labels, mean over slices. */
-static Tensor *warm_loss(Stage *s, Trainer *t, Tensor *hv, Tensor *embedding, const Batch *b)
+void pcrl_draw(Rng *rng, int64_t n, int64_t B, int64_t *study)
 {
-    int64_t D = hv->dim[2], slots = hv->dim[1], rows = b->B * slots;
-    float *y = malloc((size_t)(rows * LABEL_COUNT) * sizeof *y),
-          *weight = malloc((size_t)(rows * D) * sizeof *weight);
-    if (!y || !weight) die("out of host memory for a batch");
-    for (int64_t r = 0; r < rows; r++) {
-        uint64_t labels = s->data->labels[b->study[r / slots] * CTRG_SLICES + r % slots % CTRG_SLICES];
-        for (int l = 0; l < LABEL_COUNT; l++) y[r * LABEL_COUNT + l] = (float)(labels >> l & 1);
-        for (int64_t d = 0; d < D; d++) weight[r * D + d] = labels ? (float)found_weight : 1;
+    for (int64_t i = 0; i < B; i++) {
+        bool fresh;
+        do {
+            study[i] = rng_below(rng, n);
+            fresh = true;
+            for (int64_t j = 0; j < i && n >= B; j++) fresh &= study[j] != study[i];
+        } while (!fresh);
     }
-    Tape *tape = &t->tape;
-    Tensor *Y = tape_tensor(tape, DTYPE_f32, 2, (int64_t[]){rows, LABEL_COUNT}),
-           *W = tape_tensor(tape, DTYPE_f32, 2, (int64_t[]){rows, D});
-    tensor_upload(Y, y);
-    tensor_upload(W, weight);
-    free(y);
-    free(weight);
-    Tensor *target = op_matmul(tape, Y, embedding, NULL, NULL, false, false); /* (rows,D) */
-    Tensor *d = op_sub(tape, tensor_reshape(tape->step, hv, 2, (int64_t[]){rows, D}), target);
-    return op_sum(tape, op_mul(tape, op_mul(tape, d, d), W), (float)(1.0 / (double)rows));
 }
 
-static Tensor *generation_loss(Stage *s, Trainer *t, const Llama *m, Tensor *hv, const Batch *b)
+void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *study)
 {
-    const int32_t **ids = malloc((size_t)b->B * sizeof *ids);
-    int *n = malloc((size_t)b->B * sizeof *n);
-    if (!ids || !n) die("out of host memory for a batch");
-    for (int64_t i = 0; i < b->B; i++) {
-        ids[i] = s->ids[b->study[i]];
-        n[i] = s->n_ids[b->study[i]];
+    int n = 0;
+    for (int64_t b = 0; b < B; b++) {
+        const StudyText *x = &s->texts.study[study[b]];
+        j->findings[b] = x->ids;
+        j->n_findings[b] = x->n_ids;
+        j->same[b] = x->same;
+        if (n + x->n_clues > j->room) {
+            j->room = 2 * (n + x->n_clues);
+            j->clue = realloc(j->clue, (size_t)j->room * sizeof *j->clue);
+            if (!j->clue) die("out of host memory for %d clues", j->room);
+        }
+        for (int i = 0; i < x->n_clues; i++) {
+            const ClueText *c = &x->clue[i];
+            j->clue[n++] = (StepClue){(int32_t)b, c->slice, c->ids, c->n_ids, c->same, c->mask};
+        }
     }
-    PcrlRows rows = pcrl_rows(&t->tape, m, hv, &s->prompt.pcrl, b->B, ids, n);
-    free(ids);
-    free(n);
-    return report_loss(&t->tape, rows.h, m->head, rows.label, true);
+    j->batch.B = B;
+    j->batch.findings = j->findings;
+    j->batch.n_findings = j->n_findings;
+    j->batch.same_findings = j->same;
+    j->batch.clue = j->clue;
+    j->batch.n_clues = n;
 }
 
-/* One training of the head: warm-up, or joint with LoRA. */
-typedef struct Job {
-    Stage *stage;
-    bool joint;
-    Weights base, head, adapter, slots;
-    Llama model;
-    Visual visual;
-    Tensor *embedding; /* (52,D), warm-up only */
-    Batch batch;
-} Job;
+/* "loss" is the weighted sum, then the terms unweighted; a branch that is switched off has no name. */
+static int term_names(const TrainOptions *o, const StepOptions *step, const char *name[TRAINER_TERMS])
+{
+    int n = 0;
+    (void)o;
+    name[n++] = "loss";
+    for (int i = 0; i < STEP_TERMS; i++)
+        if (step->weight[i] != 0) name[n++] = step_term_name[i];
+    return n;
+}
 
 static bool loss(Trainer *t, void *context, Error *e)
 {
-    Job *j = context;
-    Stage *s = j->stage;
-    if (!read_batch(s, t, &j->batch, e)) return false;
-    Tensor *pooled = s->hv == HV_LOCAL24 ? NULL : j->batch.pooled;
-    Tensor *hv = visual_forward(&t->tape, &j->visual, j->batch.grid, pooled, true); /* (B,slots,D) */
-    Tensor *x = j->joint ? generation_loss(s, t, &j->model, hv, &j->batch)
-                         : warm_loss(s, t, hv, j->embedding, &j->batch);
-    t->term[0] = tensor_value(x);
-    tape_backward(&t->tape, x);
+    PcrlJob *j = context;
+    PcrlStage *s = j->stage;
+    double term[STEP_TERMS], sum = 0;
+    if (s->o->dry_run) {
+        pcrl_dry_batch(j, t, s->o->sizes == SIZES_PAPER);
+    } else {
+        pcrl_draw(&t->rng, s->train.data->n, s->o->batch, j->study);
+        pcrl_fill_batch(j, &s->train, s->o->batch, j->study);
+        if (!pcrl_read_features(&s->train, &t->tape, s->o->batch, j->study, &j->batch.grid, &j->batch.pooled,
+                                e))
+            return false;
+    }
+    pcrl_step(&t->tape, &j->model, &j->batch, &j->step, term);
+    int n = 1;
+    for (int i = 0; i < STEP_TERMS; i++) {
+        if (j->step.weight[i] == 0) continue;
+        sum += (double)j->step.weight[i] * term[i];
+        t->term[n++] = term[i];
+    }
+    t->term[0] = sum;
     return true;
 }
 
-static bool open_job(Job *j, Trainer *t, Error *e)
+static StepOptions step_options(const TrainOptions *o)
 {
-    Stage *s = j->stage;
+    bool learn = o->tau == TAU_LEARN;
+    return (StepOptions){
+        .weight = {(float)o->weight_report, (float)o->weight_segment, (float)o->weight_entity,
+                   (float)o->weight_theme},
+        .lm_mean = o->lm_reduction == REDUCE_MEAN,
+        .dice_smooth = o->dice == DICE_SMOOTH,
+        .align = {.alpha_v = (float)o->alpha_v,
+                  .alpha_w = (float)o->alpha_w,
+                  .tau = 0.07f,
+                  .include_self = o->contrast == CONTRAST_STANDARD,
+                  .mean = o->contrast_reduction == REDUCE_MEAN},
+        .learn_tau = learn,
+        .sample_scope = o->eca_scope == ECA_SCOPE_SAMPLE,
+        .mask_identical = o->mask_identical,
+        .joint = o->backward == BACKWARD_JOINT,
+    };
+}
+
+/* The 4-bit base: of the model folder, or LLaMA3-8B without a file. */
+static bool open_base(PcrlJob *j, bool paper, Error *e)
+{
+    static const LlamaConfig llama3_8b = {.vocab = 128256,
+                                          .dim = 4096,
+                                          .layers = 32,
+                                          .heads = 32,
+                                          .kv_heads = 8,
+                                          .head_dim = 128,
+                                          .ffn = 14336,
+                                          .norm_eps = 1e-5f,
+                                          .rope_theta = 500000};
+    const TrainOptions *o = j->stage->o;
+    j->base.quant = o->quant == QUANT_FP4 ? DTYPE_fp4 : DTYPE_nf4;
+    j->base.nested = o->quant == QUANT_NF4;
+    if (paper) return llama_create(&j->llama, &j->base, llama3_8b, e);
+    return weights_open(&j->base, j->stage->llama, e) && llama_open(&j->llama, &j->base, e);
+}
+
+static bool open_texts(PcrlStage *s, PcrlSet *set, Tape *t, const char *clues, Error *e)
+{
     const TrainOptions *o = s->o;
+    PcrlTextOptions options = {.clues = clues,
+                               .merge = o->eca_unit == ECA_UNIT_SLICE,
+                               .paper24 = o->entities == ENTITIES_24,
+                               .resize = o->mask_resize == MASK_AREA ? RESIZE_AREA : RESIZE_NEAREST};
+    return pcrl_texts_open(&set->texts, t, set->data, s->prompt.bpe, &options, e);
+}
+
+static bool open_sets(PcrlJob *j, Trainer *t, Error *e)
+{
+    PcrlStage *s = j->stage;
+    const float *w = j->step.weight;
+    bool need = w[TERM_SEGMENT] != 0 || w[TERM_ENTITY] != 0;
+    char path[PCRL_PATH];
+    if (!open_texts(s, &s->train, &t->tape, need ? s->clues : NULL, e)) return false;
+    if (need && !s->train.texts.clues)
+        return error_set(e, ERROR_INPUT, "%s: no clue of any of the %d training studies", s->clues,
+                         s->train.data->n);
+    if (!s->validation.data) return true;
+    train_path(path, s->o->validation, "clues.json");
+    return open_texts(s, &s->validation, &t->tape, need ? path : NULL, e);
+}
+
+static bool open_job(PcrlJob *j, Trainer *t, Error *e)
+{
+    PcrlStage *s = j->stage;
+    const TrainOptions *o = s->o;
+    bool paper = o->dry_run && o->sizes == SIZES_PAPER;
     weights_init(&j->base, &t->weights, &t->state, NULL, 0);
     weights_init(&j->head, &t->weights, &t->state, &t->params, o->common.seed);
     weights_init(&j->adapter, &t->weights, &t->state, &t->params, o->common.seed);
-    weights_init(&j->slots, &t->weights, &t->state, NULL, 0);
     j->head.trainable = j->adapter.trainable = true;
-    j->base.quant = DTYPE_nf4; /* a file of f32 weights is quantised while it is read */
-    j->base.nested = true;
-    if (!weights_open(&j->base, s->llama, e) || !llama_open(&j->model, &j->base, e)) return false;
-    int64_t D = j->model.config.dim;
-    bool warmed = j->joint && o->warmup_steps;
-    if (warmed && !weights_open(&j->head, s->warm, e)) return false;
-    if (!visual_create(&j->visual, &j->head, s->features.channels, D, 512, s->hv, e)) return false;
-    if (j->joint) {
-        if (!llama_add_lora(&j->model, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha,
-                            (float)o->lora_dropout, e))
-            return false;
-    } else {
-        if (!weights_open(&j->slots, o->slots, e)) return false;
-        j->embedding =
-            weights_get(&j->slots, (WeightSpec){{LABEL_COUNT, D}, WEIGHT_PLAIN, INIT_ZEROS, 0}, "slots.weight");
-        if (!weights_ok(&j->slots, e)) return false;
-    }
+    if (!open_base(j, paper, e)) return false;
+    j->llama.recompute = (Recompute)o->recompute;
+    if (o->warmup_steps && !o->dry_run && !weights_open(&j->head, s->warm, e)) return false;
+    int64_t C = paper ? 2048 : s->train.features.channels;
+    if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? 512 : o->embed, (HvMode)o->hv,
+                       e) ||
+        !llama_add_lora(&j->llama, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha, (float)o->lora_dropout,
+                        e))
+        return false;
     params_alloc(&t->params);
     train_buffers(t, &j->head);
-    j->batch.B = o->batch;
-    j->batch.study = calloc((size_t)j->batch.B, sizeof *j->batch.study);
-    if (!j->batch.study) die("out of host memory");
-    return weights_fill(&j->head, e) && weights_fill(&j->adapter, e);
+    size_t B = (size_t)(o->batch > o->validation_studies ? o->batch : o->validation_studies);
+    j->study = calloc(B, sizeof *j->study);
+    j->findings = calloc(B, sizeof *j->findings);
+    j->n_findings = calloc(B, sizeof *j->n_findings);
+    j->same = calloc(B, sizeof *j->same);
+    if (!j->study || !j->findings || !j->n_findings || !j->same) die("out of host memory for a batch");
+    if (!weights_fill(&j->head, e) || !weights_fill(&j->adapter, e)) return false;
+    j->model = (StepModel){&j->visual, &j->llama, &s->prompt.pcrl, &s->text.pcrl};
+    return paper || open_sets(j, t, e);
 }
 
-static bool run(Stage *s, bool joint, Error *e)
+static void close_job(PcrlJob *j)
+{
+    Weights *part[] = {&j->adapter, &j->head, &j->base};
+    for (int i = 0; i < 3; i++) weights_close(part[i]);
+    free(j->study);
+    free(j->findings);
+    free(j->n_findings);
+    free(j->same);
+    free(j->clue);
+}
+
+static bool joint(PcrlStage *s, Error *e)
 {
     const TrainOptions *o = s->o;
-    TrainerOptions options = train_trainer(o, s->data->n);
-    options.stage = joint ? "pcrl" : "warmup";
-    options.term[0] = "loss";
-    if (!joint) {
-        options.steps = o->warmup_steps;
-        options.lr = 2e-3;
-        options.clip = 0;
-    }
+    PcrlJob j = {.stage = s, .step = step_options(o)};
+    TrainerOptions options = train_trainer(o, s->train.data ? s->train.data->n : 0);
+    char folder[PCRL_PATH];
+    train_path(folder, o->out, "pcrl");
+    options.stage = "pcrl";
+    options.folder = folder;
+    term_names(o, &j.step, options.term);
     options.floor = 0.01;
     options.weight_decay = 0.01;
     options.beta2 = 0.999;
-    char folder[PART];
-    train_path(folder, o->out, options.stage);
-    options.folder = folder;
+    options.validate = s->validation.data ? pcrl_validate : NULL;
     Trainer t;
-    Job *j = calloc(1, sizeof *j);
-    if (!j) die("out of host memory");
-    j->stage = s;
-    j->joint = joint;
-    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(j, &t, e) && trainer_run(&t, loss, j, e);
-    ok = ok && weights_save((Weights *[]){&j->head}, 1, false, NULL, joint ? s->heads : s->warm, e);
-    ok = ok &&
-         (!joint || adapter_save(o->model, &j->adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e));
-    Weights *part[] = {&j->slots, &j->adapter, &j->head, &j->base};
-    for (int i = 0; i < 4; i++) weights_close(part[i]);
-    free(j->batch.study);
-    free(j);
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && trainer_run(&t, loss, &j, e);
+    if (ok && !o->dry_run)
+        ok = trainer_load_best(&t, e) && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->heads, e) &&
+             adapter_save(o->model, &j.adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e);
+    close_job(&j);
     trainer_close(&t);
     return ok;
 }
 
-static bool encode_findings(Stage *s, Error *e)
+static bool open_set(PcrlStage *s, PcrlSet *set, const char *folder, const char *name, int limit,
+                     const Backend *b, Error *e)
 {
-    s->ids = calloc((size_t)s->data->n, sizeof *s->ids);
-    s->n_ids = calloc((size_t)s->data->n, sizeof *s->n_ids);
-    if (!s->ids || !s->n_ids) die("out of host memory for the reports");
-    for (int k = 0; k < s->data->n; k++) {
-        const char *text = s->data->ctrg->study[k].findings;
-        if (!bpe_encode(s->prompt.bpe, text, strlen(text), false, &s->ids[k], &s->n_ids[k], e)) return false;
-    }
+    set->data = train_data_open(folder, limit, true, e);
+    if (!set->data || !features_open(&set->features, s->o->cache, name, s->resnet, set->data, b, e))
+        return false;
+    free(set->data->pixel); /* the features take their place */
+    set->data->pixel = NULL;
     return true;
 }
 
-static void stage_close(Stage *s)
+static void close_set(PcrlSet *set)
 {
-    for (int k = 0; s->ids && k < s->data->n; k++) free(s->ids[k]);
-    free(s->ids);
-    free(s->n_ids);
-    features_close(&s->features);
-    prompt_close(&s->prompt);
-    train_data_close(s->data);
+    features_close(&set->features);
+    pcrl_texts_close(&set->texts);
+    train_data_close(set->data);
+}
+
+/* Data, features and prompts; the paper's sizes need none of them. */
+static bool open_stage(PcrlStage *s, Error *e)
+{
+    const TrainOptions *o = s->o;
+    const Backend *backend = backend_open(o->common.device, e);
+    if (!backend || !file_make_folder(o->out, e) || !prompt_open(&s->prompt, o->model, e) ||
+        !text_prompt_open(&s->text, &s->prompt, o->instruction, o->text_prompt == PROMPT_RELEASE,
+                          o->text_pool == POOL_PADDED, e) ||
+        !open_set(s, &s->train, o->data, "train", (int)o->studies, backend, e))
+        return false;
+    return !o->validation || !o->validate_every ||
+           open_set(s, &s->validation, o->validation, "validation", (int)o->validation_studies, backend, e);
 }
 
 bool train_pcrl(const TrainOptions *o, Error *e)
 {
-    Stage s = {.o = o, .hv = (HvMode)o->hv};
-    train_path(s.resnet, o->model, "resnet.safetensors");
-    train_path(s.llama, o->model, "llama.safetensors");
-    train_path(s.heads, o->model, "pcrl_heads.safetensors");
-    train_path(s.warm, o->out, "warmup.safetensors");
-    const Backend *backend = backend_open(o->common.device, e);
-    bool ok = backend && file_make_folder(o->out, e) && prompt_open(&s.prompt, o->model, e);
-    s.data = ok ? train_data_open(o->data, (int)o->studies, true, e) : NULL;
-    ok = ok && s.data && features_open(&s.features, o->cache, "train", s.resnet, s.data, backend, e);
-    if (ok) {
-        free(s.data->pixel); /* the features take their place */
-        s.data->pixel = NULL;
-    }
-    ok = ok && encode_findings(&s, e);
-    ok = ok && (!o->warmup_steps || run(&s, false, e));
-    ok = ok && run(&s, true, e);
-    stage_close(&s);
+    PcrlStage *s = calloc(1, sizeof *s);
+    if (!s) die("out of host memory");
+    s->o = o;
+    train_path(s->resnet, o->model, "resnet.safetensors");
+    train_path(s->llama, o->model, "llama.safetensors");
+    train_path(s->heads, o->model, "pcrl_heads.safetensors");
+    train_path(s->warm, o->out, "warmup.safetensors");
+    if (o->clues)
+        snprintf(s->clues, sizeof s->clues, "%s", o->clues);
+    else
+        train_path(s->clues, o->data, "clues.json");
+    bool paper = o->dry_run && o->sizes == SIZES_PAPER;
+    bool ok = paper || open_stage(s, e);
+    ok = ok && (!o->warmup_steps || o->dry_run || pcrl_warmup(s, e));
+    ok = ok && joint(s, e);
+    close_set(&s->validation);
+    close_set(&s->train);
+    text_prompt_close(&s->text);
+    prompt_close(&s->prompt);
+    free(s);
     return ok;
 }
