@@ -38,7 +38,7 @@ typedef struct TrainerOptions {
     int64_t step_every;
     double weight_decay, beta2, clip; /* clip: global gradient norm, 0 none */
     int64_t accumulate;               /* micro-batches an update, their gradients averaged; 0 is 1 */
-    int64_t save_every, keep;         /* updates between checkpoints; how many stay */
+    int64_t save_every;               /* updates between checkpoints; the newest two and the best stay */
     int64_t log_every;                /* updates between log lines; 0 is 25 */
     TrainerValidate *validate;        /* NULL: none; takes the loss's context */
     int64_t validate_every;           /* updates; 0: never */
@@ -82,8 +82,8 @@ struct Trainer {
     int n_extra;
 };
 
-/* Opens arenas on the common options' device (memory: the capacity of each, 0: the machine's) and locks the run
- * folder, which a second trainer is refused. */
+/* Opens arenas on the common options' device (memory: the capacity of each, 0: the machine's) and makes the run
+ * folder. The folder is this trainer's alone: see checkpoint_lock. */
 bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, Error *e);
 void trainer_close(Trainer *t);
 
