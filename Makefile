@@ -58,8 +58,9 @@ $(BUILD)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
-# The page's template is part of the object.
+# The pages' templates are part of the objects.
 $(BUILD)/tools/page.o: tools/page.html
+$(BUILD)/tools/run_page.o: tools/run_page.html
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
