@@ -100,12 +100,13 @@ double trainer_rate(const TrainerOptions *o, int64_t step);
  * skipped, counted, and said with the first bad tensor's name. The fifth in a row ends training with
  * ERROR_NUMERIC; the state of the last good update is saved.
  *
- * Saves every save_every updates, after each validation, at the end, and when interrupted or after stop_after
- * (then false with ERROR_INTERRUPTED). log.jsonl gets a line of running means every log_every updates,
- * {"stage":..., "step":..., "seconds":..., "rate":..., terms..., "lr":..., "skipped":...}, and one a
- * validation,
- * {"stage":..., "step":..., "validation":true, values...}; lines of updates that a resumed run does again are
- * cut off. */
+ * Saves, and writes the run's page, every save_every updates, after each validation, at the end, and when
+ * interrupted or after stop_after (then false with ERROR_INTERRUPTED). log.jsonl gets a line of running means
+ * every log_every updates and for each skipped one, which says how many in a row,
+ *   {"stage":..., "step":..., "seconds":..., "rate":..., terms..., "skipped":..., "lr":...}
+ * and a line a validation,
+ *   {"stage":..., "step":..., "validation":true, values..., "score":...}
+ * Lines of updates that a resumed run does again are cut off. */
 bool trainer_run(Trainer *t, TrainerLoss *loss, void *context, Error *e);
 
 /* Weights and extras of the validation with the highest score, if there was any. */

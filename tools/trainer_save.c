@@ -3,6 +3,7 @@
 #include "tools/trainer_save.h"
 #include "data/file.h"
 #include "tools/checkpoint.h"
+#include "tools/run_page.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -118,6 +119,8 @@ bool trainer_save(Trainer *t, bool best, Error *e)
     json_decref(state);
     st_writer_free(w);
     for (int i = 0; i < tensor_count(t); i++) free(copy[i]);
+    Error why = {0};
+    if (ok && !run_page_write(t->o.folder, &why)) cli_note("no page of the run: %s", why.msg);
     return ok;
 }
 
@@ -213,7 +216,7 @@ void trainer_log(Trainer *t, double rate)
             seconds);
     log_value(t->log, "rate", (double)(t->step - t->first) / seconds);
     for (int i = 0; i < trainer_terms(t); i++) log_value(t->log, t->o.term[i], (double)mean[i]);
-    if (t->skipped) fprintf(t->log, ", \"skipped\": %" PRId64, t->skipped);
+    if (t->bad) fprintf(t->log, ", \"skipped\": %" PRId64, t->bad);
     fprintf(t->log, ", \"lr\": %.6g}\n", rate);
     fflush(t->log);
 }

@@ -233,7 +233,9 @@ static void bad_update(bool term)
     ck_assert_int_eq(toy.t.skipped, 3);
     ck_assert_int_eq(toy.t.bad, 0);
     ck_assert_int_eq(toy.calls, 12);
-    ck_assert_int_eq(lines(&o, "\"skipped\": 3"), 7);
+    ck_assert_int_eq(lines(&o, "\"skipped\""), 3);
+    ck_assert_int_eq(lines(&o, "\"skipped\": 3"), 1);
+    ck_assert_int_eq(lines(&o, "toy"), 12);
     ck_assert_int_eq(lines(&o, "nan"), 0);
     trainer_close(&toy.t);
 }
