@@ -132,7 +132,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     j->base.quantise = j->base.nested = true; /* a file of f32 weights is quantised while it is read */
     if (!weights_open(&j->base, s->llama, e) || !llama_open(&j->model, &j->base, e)) return false;
     int64_t D = j->model.config.dim;
-    bool warmed = j->joint && o->warmup_steps;
+    bool warmed = j->joint && o->warmup_steps && !o->dry_run;
     if (warmed && !weights_open(&j->head, s->warm, e)) return false;
     if (!visual_create(&j->visual, &j->head, s->features.channels, D, s->hv, e)) return false;
     if (j->joint) {
@@ -176,9 +176,10 @@ static bool run(Stage *s, bool joint, Error *e)
     j->stage = s;
     j->joint = joint;
     bool ok = trainer_open(&t, &options, &o->common, e) && open_job(j, &t, e) && trainer_run(&t, loss, j, e);
-    ok = ok && weights_save((Weights *[]){&j->head}, 1, false, NULL, joint ? s->heads : s->warm, e);
-    ok = ok &&
-         (!joint || adapter_save(o->model, &j->adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e));
+    bool write = !o->dry_run;
+    ok = ok && (!write || weights_save((Weights *[]){&j->head}, 1, false, NULL, joint ? s->heads : s->warm, e));
+    ok = ok && (!write || !joint ||
+                adapter_save(o->model, &j->adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e));
     Weights *part[] = {&j->slots, &j->adapter, &j->head, &j->base};
     for (int i = 0; i < 4; i++) weights_close(part[i]);
     free(j->batch.study);
@@ -217,7 +218,7 @@ bool train_pcrl(const TrainOptions *o, Error *e)
     train_path(s.heads, o->model, "pcrl_heads.safetensors");
     train_path(s.warm, o->out, "warmup.safetensors");
     const Backend *backend = backend_open(o->common.device, e);
-    bool ok = backend && file_make_folder(o->out, e) && prompt_open(&s.prompt, o->model, e);
+    bool ok = backend && (o->dry_run || file_make_folder(o->out, e)) && prompt_open(&s.prompt, o->model, e);
     s.data = ok ? train_data_open(o->data, (int)o->studies, true, e) : NULL;
     ok = ok && s.data && features_open(&s.features, o->cache, "train", s.resnet, s.data, backend, e);
     if (ok) {
@@ -225,7 +226,7 @@ bool train_pcrl(const TrainOptions *o, Error *e)
         s.data->pixel = NULL;
     }
     ok = ok && encode_findings(&s, e);
-    ok = ok && (!o->warmup_steps || run(&s, false, e));
+    ok = ok && (!o->warmup_steps || o->dry_run || run(&s, false, e));
     ok = ok && run(&s, true, e);
     stage_close(&s);
     return ok;

@@ -1,126 +1,6 @@
-/* The trainer on a toy: w (4) towards a target, loss = sum c (w + noise - y)^2, with a buffer that every
- * micro-batch changes, as BatchNorm's statistics are. */
-#include "kernels/ops.h"
-#include "tools/checkpoint.h"
-#include "tools/trainer.h"
-#include <check.h>
-#include <ftw.h>
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { N = 4, CALLS = 256 };
-static const float first[N] = {1, -2, 0.5f, 3}, scale[N] = {1, 0.5f, 4, 0.01f},
-                   target[N] = {0.3f, 0.7f, -0.2f, 1};
-static char folder[] = "/tmp/pcrl-trainer-XXXXXX";
-
-typedef struct Toy {
-    Trainer t;
-    Tensor *w, *statistics;
-    float noise;          /* of each sample's input, from t->rng */
-    int calls, bad, many; /* call number `bad` (from 1) and the `many` from it make a NaN; 0: none */
-    bool bad_term;        /* in the term alone, else in the gradient */
-    float seen[CALLS][N], seen_statistics[CALLS];
-    int validations, peak; /* the score is highest at the `peak`th validation */
-} Toy;
-
-static bool toy_loss(Trainer *t, void *context, Error *e)
-{
-    (void)e;
-    Toy *toy = context;
-    Tape *tape = &t->tape;
-    float x[N], statistics;
-    if (toy->calls < CALLS) {
-        tensor_download(toy->w, toy->seen[toy->calls]);
-        tensor_download(toy->statistics, &toy->seen_statistics[toy->calls]);
-    }
-    toy->calls++;
-    bool bad = toy->bad && toy->calls >= toy->bad && toy->calls < toy->bad + toy->many;
-    for (int i = 0; i < N; i++) x[i] = target[i] + toy->noise * (float)rng_normal(&t->rng);
-    if (bad && !toy->bad_term) x[2] = NAN;
-    tensor_download(toy->statistics, &statistics);
-    tensor_fill(toy->statistics, bad ? NAN : 0.9f * statistics + 0.1f * x[0]);
-    Tensor *y = tape_tensor(tape, DTYPE_f32, 1, (int64_t[]){N}),
-           *c = tape_tensor(tape, DTYPE_f32, 1, (int64_t[]){N});
-    tensor_upload(y, x);
-    tensor_upload(c, scale);
-    Tensor *d = op_sub(tape, toy->w, y), *loss = op_sum(tape, op_mul(tape, op_mul(tape, d, d), c), 1);
-    t->term[0] = bad && toy->bad_term ? (double)NAN : tensor_value(loss);
-    t->term[1] = 1;
-    tape_backward(tape, loss);
-    return true;
-}
-
-/* Takes random numbers and dropout calls, which the trainer gives back. */
-static bool toy_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
-{
-    (void)e;
-    Toy *toy = context;
-    ck_assert(!t->tape.recording);
-    rng_u32(&t->rng);
-    t->tape.calls += 17;
-    op_sum(&t->tape, toy->w, 1);
-    toy->validations++;
-    v->name[0] = "distance";
-    v->value[0] = 0.5;
-    v->n = 1;
-    v->score = -fabs((double)(t->step / t->o.validate_every - toy->peak));
-    return true;
-}
-
-static TrainerOptions options(const char *name)
-{
-    static char path[4][256];
-    static unsigned turn;
-    char *p = path[turn++ & 3];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return (TrainerOptions){.stage = "toy",
-                            .folder = p,
-                            .term = {"loss", "one"},
-                            .steps = 12,
-                            .lr = 1e-2,
-                            .weight_decay = 0.01,
-                            .beta2 = 0.999,
-                            .save_every = 5,
-                            .log_every = 1,
-                            .resume = true};
-}
-
-/* Opens, runs, and leaves the trainer open. */
-static bool toy_run(Toy *toy, const TrainerOptions *o, Error *e)
-{
-    Trainer *t = &toy->t;
-    CliCommon common = {.device = "cpu", .seed = 3, .memory = 1 << 24};
-    ck_assert(trainer_open(t, o, &common, e));
-    toy->w = params_add(&t->params, "toy.weight", 1, (int64_t[]){N});
-    params_alloc(&t->params);
-    tensor_upload(toy->w, first);
-    toy->statistics = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){1});
-    trainer_extra(t, "statistics", toy->statistics);
-    return trainer_run(t, toy_loss, toy, e);
-}
-
-static void run_all(Toy *toy, const TrainerOptions *o)
-{
-    Error e = {0};
-    ck_assert_msg(toy_run(toy, o, &e), "%s", e.msg);
-}
-
-static void final(const Toy *toy, float w[N]) { tensor_download(toy->w, w); }
-
-/* Counts the lines of a log that have `what` in them. */
-static int lines(const TrainerOptions *o, const char *what)
-{
-    char path[300], line[1024];
-    int n = 0;
-    snprintf(path, sizeof path, "%s/log.jsonl", o->folder);
-    FILE *f = fopen(path, "r");
-    ck_assert_ptr_nonnull(f);
-    while (fgets(line, sizeof line, f)) n += strstr(line, what) != NULL;
-    fclose(f);
-    return n;
-}
+/* An update: schedules against PyTorch, accumulation, clipping, the guard against numbers that are not finite.
+ */
+#include "tests/tools/trainer_toy.h"
 
 /* torch.optim.AdamW (double) with lr_scheduler.StepLR(7, 0.85), 100 steps: parity row 26. */
 START_TEST(step_schedule)
@@ -247,52 +127,23 @@ START_TEST(bad_updates_change_nothing)
 }
 END_TEST
 
-/* The weights of the newest checkpoint. */
-static void saved(const TrainerOptions *o, float *block, float *statistics, int64_t *step)
+/* A skipped update does not count for AdamW either. */
+START_TEST(skipped_updates_leave_moments_alone)
 {
-    char path[4096];
-    bool found;
-    SafeTensors *s;
-    json_t *state;
-    Error e = {0};
-    ck_assert(checkpoint_find(o->folder, "latest", path, &found, &e) && found);
-    ck_assert(checkpoint_open(path, &s, &state, &e));
-    ck_assert_msg(safetensors_load_f32(s, "block.weight", 1, (int64_t[]){64}, block, &e), "%s", e.msg);
-    ck_assert(safetensors_load_f32(s, "statistics", 1, (int64_t[]){1}, statistics, &e));
-    ck_assert(json_get_int(state, "step", path, step, &e));
-    safetensors_close(s);
-    json_decref(state);
-}
-
-START_TEST(five_bad_updates_end_training)
-{
-    TrainerOptions o = options("five");
-    Toy toy = {.noise = 0.1f, .bad = 4, .many = 100};
-    Error e = {0};
-    ck_assert(!toy_run(&toy, &o, &e));
-    ck_assert_int_eq(e.code, ERROR_NUMERIC);
-    ck_assert_msg(strstr(e.msg, "the gradient of toy.weight") && strstr(e.msg, "step 8"), "%s", e.msg);
-    ck_assert_int_eq(toy.calls, 8);
-    trainer_close(&toy.t);
-    float block[64], statistics;
-    int64_t step;
-    saved(&o, block, &statistics, &step);
-    ck_assert_int_eq(step, 3);
-    ck_assert(!memcmp(block, toy.seen[3], sizeof toy.seen[3]));
-    ck_assert(statistics == toy.seen_statistics[3]);
-    /* and it goes on from there as if nothing had been */
-    TrainerOptions whole = options("whole");
-    Toy again = {.noise = 0.1f}, straight = {.noise = 0.1f};
+    TrainerOptions o = options("skipping"), p = options("short");
+    o.schedule = p.schedule = SCHEDULE_STEP;
+    o.step_gamma = p.step_gamma = 1;
+    o.step_every = p.step_every = 1;
+    p.steps = 9;
+    Toy skipping = {.bad = 4, .many = 3}, other = {0};
     float a[N], b[N];
-    run_all(&again, &o);
-    run_all(&straight, &whole);
-    final(&again, a);
-    final(&straight, b);
-    ck_assert_int_eq(again.calls, 9);
+    run_all(&skipping, &o);
+    run_all(&other, &p);
+    final(&skipping, a);
+    final(&other, b);
     ck_assert(!memcmp(a, b, sizeof a));
-    ck_assert_int_eq(lines(&o, "toy"), 12);
-    trainer_close(&again.t);
-    trainer_close(&straight.t);
+    trainer_close(&skipping.t);
+    trainer_close(&other.t);
 }
 END_TEST
 
@@ -312,126 +163,6 @@ START_TEST(poisoned_learning_rate)
     ck_assert(!memcmp(block, toy.seen[step], sizeof toy.seen[0]));
     for (int i = 0; i < N; i++) ck_assert(isfinite(block[i]));
     ck_assert(statistics == toy.seen_statistics[step]);
-}
-END_TEST
-
-static void same_log(const TrainerOptions *a, const TrainerOptions *b)
-{
-    char name[2][300], line[2][1024];
-    FILE *f[2];
-    const TrainerOptions *o[2] = {a, b};
-    for (int i = 0; i < 2; i++) {
-        snprintf(name[i], sizeof name[i], "%s/log.jsonl", o[i]->folder);
-        f[i] = fopen(name[i], "r");
-        ck_assert_ptr_nonnull(f[i]);
-    }
-    for (int n = 1;; n++) {
-        char *x = fgets(line[0], sizeof line[0], f[0]), *y = fgets(line[1], sizeof line[1], f[1]);
-        ck_assert_msg(!x == !y, "line %d is in one log only", n);
-        if (!x) break;
-        json_t *v[2];
-        for (int i = 0; i < 2; i++) {
-            v[i] = json_loads(line[i], 0, NULL);
-            ck_assert_ptr_nonnull(v[i]);
-            json_object_del(v[i], "seconds");
-            json_object_del(v[i], "rate");
-        }
-        ck_assert_msg(json_equal(v[0], v[1]), "%s%s", line[0], line[1]);
-        json_decref(v[0]);
-        json_decref(v[1]);
-    }
-    fclose(f[0]);
-    fclose(f[1]);
-}
-
-/* Stopped after every k updates, with validation and a bad streak in it. */
-START_TEST(resume_at_every_step)
-{
-    TrainerOptions o = options("straight");
-    o.validate = toy_validate;
-    o.validate_every = 4;
-    o.accumulate = 2;
-    Toy straight = {.noise = 0.1f, .bad = 9, .many = 3, .peak = 2};
-    float w[N], want[N];
-    run_all(&straight, &o);
-    final(&straight, want);
-    ck_assert_int_eq(straight.validations, 3);
-    for (int k = 1; k <= 12; k++) {
-        char name[32];
-        snprintf(name, sizeof name, "stop-%d", k);
-        TrainerOptions p = o, q = options(name);
-        p.folder = q.folder;
-        p.stop_after = k;
-        for (int done = 0;;) {
-            Toy toy = {.noise = 0.1f, .bad = 9 - 2 * done, .many = 3, .peak = 2};
-            if (toy.bad < 1) { /* the streak began in an earlier call */
-                toy.many += toy.bad - 1;
-                toy.bad = toy.many > 0 ? 1 : 0;
-            }
-            Error e = {0};
-            bool ok = toy_run(&toy, &p, &e);
-            ck_assert_msg(ok || e.code == ERROR_INTERRUPTED, "%s", e.msg);
-            done = (int)toy.t.step;
-            if (!ok) ck_assert(done % k == 0 || done == 12);
-            if (ok) {
-                final(&toy, w);
-                ck_assert_msg(!memcmp(w, want, sizeof w), "stopped after %d", k);
-                ck_assert_int_eq(toy.t.best_step, 8);
-                ck_assert_int_eq(toy.t.skipped, straight.t.skipped);
-                ck_assert(trainer_load_best(&toy.t, &e));
-                final(&toy, w);
-                ck_assert(!memcmp(w, straight.seen[16], sizeof w));
-            }
-            trainer_close(&toy.t);
-            if (ok) break;
-        }
-        same_log(&o, &p);
-    }
-    trainer_close(&straight.t);
-}
-END_TEST
-
-START_TEST(validation_disturbs_nothing)
-{
-    TrainerOptions without = options("quiet"), with = options("validated");
-    Toy a = {.noise = 0.2f}, b = {.noise = 0.2f, .peak = 3};
-    float x[N], y[N];
-    Error e = {0};
-    with.validate = toy_validate;
-    with.validate_every = 3;
-    run_all(&a, &without);
-    run_all(&b, &with);
-    final(&a, x);
-    final(&b, y);
-    ck_assert(!memcmp(x, y, sizeof x));
-    ck_assert_uint_eq(a.t.tape.calls, b.t.tape.calls);
-    ck_assert_int_eq(lines(&with, "\"validation\": true"), 4);
-    ck_assert_int_eq(b.t.best_step, 9);
-    ck_assert(trainer_load_best(&b.t, &e));
-    final(&b, y);
-    ck_assert(!memcmp(y, b.seen[9], sizeof y));
-    tensor_download(b.statistics, y);
-    ck_assert(y[0] == b.seen_statistics[9]);
-    ck_assert(trainer_load_best(&a.t, &e)); /* nothing to load */
-    final(&a, y);
-    ck_assert(!memcmp(x, y, sizeof x));
-    trainer_close(&a.t);
-    trainer_close(&b.t);
-}
-END_TEST
-
-START_TEST(checkpoint_of_another_stage)
-{
-    TrainerOptions o = options("other");
-    Toy toy = {0}, wrong = {0};
-    Error e = {0};
-    run_all(&toy, &o);
-    trainer_close(&toy.t);
-    o.stage = "soup";
-    ck_assert(!toy_run(&wrong, &o, &e));
-    ck_assert_int_eq(e.code, ERROR_INPUT);
-    ck_assert_msg(strstr(e.msg, "toy") && strstr(e.msg, "soup"), "%s", e.msg);
-    trainer_close(&wrong.t);
 }
 END_TEST
 
@@ -462,40 +193,15 @@ START_TEST(dry_run)
 }
 END_TEST
 
-static void make_folder(void)
-{
-    ck_assert(mkdtemp(folder));
-    ck_assert(freopen("/dev/null", "w", stderr)); /* notes on skipped and resumed steps */
-}
-static int remove_one(const char *path, const struct stat *s, int type, struct FTW *f)
-{
-    (void)s, (void)type, (void)f;
-    return remove(path);
-}
-static void remove_folder(void) { nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
-
 int main(void)
 {
-    Suite *s = suite_create("trainer");
-    TCase *c = tcase_create("trainer");
-    tcase_set_timeout(c, 0);
-    tcase_add_unchecked_fixture(c, make_folder, remove_folder);
-    tcase_add_test(c, step_schedule);
-    tcase_add_test(c, cosine_schedule);
-    tcase_add_test(c, accumulation_and_clipping);
-    tcase_add_test(c, accumulated_terms);
-    tcase_add_test(c, bad_updates_change_nothing);
-    tcase_add_test(c, five_bad_updates_end_training);
-    tcase_add_test(c, poisoned_learning_rate);
-    tcase_add_test(c, resume_at_every_step);
-    tcase_add_test(c, validation_disturbs_nothing);
-    tcase_add_test(c, checkpoint_of_another_stage);
-    tcase_add_test(c, dry_run);
-    suite_add_tcase(s, c);
-    SRunner *runner = srunner_create(s);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    const TTest *const test[] = {step_schedule,
+                                 cosine_schedule,
+                                 accumulation_and_clipping,
+                                 accumulated_terms,
+                                 bad_updates_change_nothing,
+                                 skipped_updates_leave_moments_alone,
+                                 poisoned_learning_rate,
+                                 dry_run};
+    return run_tests("trainer", test, sizeof test / sizeof *test);
 }
