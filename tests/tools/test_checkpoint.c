@@ -2,6 +2,7 @@
 #include "tests/tools/checkpoint_fixture.h"
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static char run[64];
@@ -398,6 +399,7 @@ static int hold_lock(const char *folder)
 {
     int fd;
     Error e = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where the test fails */
     if (!checkpoint_lock(folder, &fd, &e)) return e.code;
     if (write(1, "x", 1) != 1) return 99;
     for (;;) pause();

@@ -132,7 +132,11 @@ static void setup(void)
     put(in(model, name), "x", 1);
 }
 
-static void teardown(void) { remove_folder(folder); }
+static void teardown(void)
+{
+    umount2(run, MNT_DETACH); /* where full_disk failed */
+    remove_folder(folder);
+}
 
 /* ---- the calls ---- */
 
@@ -321,13 +325,42 @@ START_TEST(lying_disk)
 }
 END_TEST
 
+/* For lost power, which no process can play: until `latest` stands, nothing written is renamed before an fsync,
+ * and nothing else is written or renamed before an fsync after a rename. */
+START_TEST(synced_in_order)
+{
+    if (!trace_save()) return;
+    int renames = 0, unsynced = 0;
+    char *text = text_of(trace), *rest = text, *line = text;
+    while ((line = strsep(&rest, "\n")) && !strstr(line, begin)) continue;
+    ck_assert_ptr_nonnull(line);
+    while (renames < 6 && (line = strsep(&rest, "\n"))) {
+        bool rename = !strncmp(line, "rename", 6);
+        if (!strncmp(line, "fsync(", 6)) unsynced = 0;
+        ck_assert_msg(!rename || !unsynced, "after %s without fsync: %s", unsynced == 1 ? "write" : "rename",
+                      line);
+        if (!strncmp(line, "write(", 6)) {
+            ck_assert_msg(unsynced != 2, "after rename without fsync: %s", line);
+            unsynced = 1;
+        }
+        if (!rename) continue;
+        unsynced = 2;
+        renames++;
+    }
+    ck_assert_msg(renames == 6 && strstr(line, "/latest\")"), "rename %d of 6: %s", renames,
+                  line ? line : "none");
+    ck_assert_msg(strstr(rest, "fsync(") && strstr(rest, "fsync(") < strstr(rest, "rename"), "%s", rest);
+    free(text);
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 enum { SIZES = 20 };
 
 /* The save of a checkpoint of 64 KiB where there may not be room for it; the old one is there. Returns whether
- * it succeeded. */
-static bool save_on_full_disk(const char *where)
+ * it succeeded. foreseen: a refusal comes before anything is written. */
+static bool save_on_full_disk(const char *where, bool foreseen)
 {
     Error e = {0};
     unsigned long long needed = 0, room = 0;
@@ -342,7 +375,8 @@ static bool save_on_full_disk(const char *where)
     ck_assert_int_eq(e.code, ERROR_IO);
     ck_assert_msg(!strncmp(e.msg, where, strlen(where)) && numbers, "%s", e.msg);
     ck_assert_msg(sscanf(numbers, "needs %llu bytes, %llu free", &needed, &room) == 2, "%s", e.msg);
-    ck_assert_msg(needed > (unsigned long long)elements * 4, "%s", e.msg);
+    ck_assert_msg(needed > (unsigned long long)elements * 4 && (!foreseen || needed > room), "%s", e.msg);
+    ck_assert_msg(!foreseen == !strstr(e.msg, ": no space for a checkpoint: needs"), "%s", e.msg);
     return false;
 }
 
@@ -364,7 +398,7 @@ START_TEST(full_disk)
         }
         bool ok = save(run, 1, 1, false, &e);
         if (ok) {
-            refused += !save_on_full_disk(run);
+            refused += !save_on_full_disk(run, true);
         } else {
             ck_assert_msg(e.code == ERROR_IO && strstr(e.msg, "no space for a checkpoint: needs"), "%s", e.msg);
             ck_assert_int_eq(count(run, "", ""), 0);
@@ -390,7 +424,7 @@ START_TEST(file_size_limit)
     for (int i = 0; i < SIZES; i++) {
         ck_assert_int_eq(
             setrlimit(RLIMIT_FSIZE, &(struct rlimit){(rlim_t)i * 65536 / (SIZES - 2), old.rlim_max}), 0);
-        bool ok = save_on_full_disk(run);
+        bool ok = save_on_full_disk(run, false);
         ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
         ck_assert_int_eq(ok, i == SIZES - 1); /* the header needs some bytes more than 65536 */
         refused += !ok;
@@ -412,6 +446,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, killed);
     tcase_add_test(t, failing_calls);
     tcase_add_test(t, lying_disk);
+    tcase_add_test(t, synced_in_order);
     tcase_add_test(t, full_disk);
     tcase_add_test(t, file_size_limit);
     suite_add_tcase(s, t);
