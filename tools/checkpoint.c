@@ -289,6 +289,7 @@ bool checkpoint_lock(const char *run, int *fd, Error *e)
 void checkpoint_unlock(int fd)
 {
     if (fd < 0) return;
-    if (ftruncate(fd, 0) != 0) { /* a pid without a lock is no obstacle */ }
+    if (ftruncate(fd, 0) != 0) { /* a pid without a lock is no obstacle */
+    }
     close(fd);
 }
