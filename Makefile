@@ -149,11 +149,11 @@ lint:
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@CC=$(CC) tools/lint.sh $(BUILD)
 
-# make bench [OP=matmul] [CSV=1]
+# make bench [OP=matmul] [CSV=1]; OP=system: only the whole system. It starts pcrl-report.
 bench:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
-	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/pcrl-bench >&2
-	@$(BUILD)/bin/pcrl-bench --device cpu $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-report >&2
+	@$(BUILD)/bin/pcrl-bench --device cpu --model $(MODEL) $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
 
 mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
