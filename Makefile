@@ -6,7 +6,7 @@ DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
-TEST_PACKAGES = check libsubunit-dev
+TEST_PACKAGES = check libsubunit-dev strace
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -58,8 +58,9 @@ $(BUILD)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
-# The page's template is part of the object.
+# The pages' templates are part of the objects.
 $(BUILD)/tools/page.o: tools/page.html
+$(BUILD)/tools/run_page.o: tools/run_page.html
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
@@ -148,11 +149,11 @@ lint:
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@CC=$(CC) tools/lint.sh $(BUILD)
 
-# make bench [OP=matmul] [CSV=1]
+# make bench [OP=matmul] [CSV=1]; OP=system: only the whole system. It starts pcrl-report.
 bench:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
-	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/pcrl-bench >&2
-	@$(BUILD)/bin/pcrl-bench --device cpu $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-report >&2
+	@$(BUILD)/bin/pcrl-bench --device cpu --model $(MODEL) $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
 
 mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)

@@ -25,6 +25,8 @@ typedef struct Save {
     uint64_t needed; /* bytes on the disk */
 } Save;
 
+static bool same(const CheckpointName *a, const CheckpointName *b) { return strcmp(a->text, b->text) == 0; }
+
 /* ---- removing ---- */
 
 /* "NAME.tmp-PID" with anything behind, NAME one of ours, PID this process or one that is no more. */
@@ -56,11 +58,13 @@ static bool sweep_once(const char *run, Error *e)
 {
     char path[CHECKPOINT_PATH];
     DIR *d = opendir(run);
-    if (!d) return errno == ENOENT || checkpoint_io_error(e, run, "read the folder");
+    if (!d) return errno == ENOENT || errno == ENOTDIR || checkpoint_io_error(e, run, "read the folder");
     bool ok = true;
-    for (struct dirent *entry; (entry = readdir(d));)
+    struct dirent *entry;
+    for (errno = 0; (entry = readdir(d)); errno = 0)
         if (is_stale(entry->d_name) && checkpoint_join(path, run, entry->d_name, e) && !remove_all(path))
             ok = checkpoint_io_error(e, path, "remove");
+    if (errno) ok = checkpoint_io_error(e, run, "read the folder");
     closedir(d);
     return ok;
 }
@@ -170,19 +174,27 @@ static bool write_files(const Save *s, Error *e)
 static bool place(const Save *s, Error *e)
 {
     if (rename(s->temporary, s->path) != 0) return checkpoint_io_error(e, s->path, "make the folder");
-    return file_sync_folder(s->path, e) && checkpoint_verify(s->path, true, e);
+    if (!file_sync_folder(s->path, e)) return false;
+    if (checkpoint_verify(s->path, true, e)) return true;
+    if (e->code == ERROR_INPUT) e->code = ERROR_IO; /* the disk's fault, not the user's */
+    return false;
 }
 
+/* Tried again where the disk did not take it, since the old pointer is gone by then. */
 static bool point(const Save *s, const char *which, Error *e)
 {
     char path[CHECKPOINT_PATH], line[CHECKPOINT_NAME + 1];
+    CheckpointName there;
     int n = snprintf(line, sizeof line, "%s\n", s->name.text);
-    return checkpoint_join(path, s->run, which, e) && file_write(path, line, (size_t)n, e);
+    if (!checkpoint_join(path, s->run, which, e)) return false;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!file_write(path, line, (size_t)n, e)) return false;
+        if (checkpoint_pointer(s->run, which, &there, e) && same(&there, &s->name)) return true;
+    }
+    return error_set(e, ERROR_IO, "%s: not what was written", path);
 }
 
 /* ---- what follows ---- */
-
-static bool same(const CheckpointName *a, const CheckpointName *b) { return strcmp(a->text, b->text) == 0; }
 
 /* Of the others the one to keep: what `latest` named before, else the newest that verifies. False where it
  * cannot be told; text "" where there is none. */

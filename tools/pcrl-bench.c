@@ -1,6 +1,7 @@
 /* pcrl-bench: how fast is each op, and how near to what this machine can do? Times the cases of the kernel
- * tests that are marked for it. */
+ * tests that are marked for it, and then the whole system. */
 #include "tests/kernels/kernel_case.h"
+#include "tools/bench_system.h"
 #include "tools/cli.h"
 #include "tools/roofs.h"
 #include <omp.h>
@@ -8,18 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RUNS_LEAST = 5, RUNS_MOST = 100, KEY_CSV = 0x100, KEY_SECONDS };
+enum { RUNS_LEAST = 5, RUNS_MOST = 100, KEY_CSV = 0x100, KEY_SECONDS, KEY_MODEL };
 
 typedef struct Options {
     CliCommon common;
-    const char *op;
+    const char *op, *model;
     bool csv;
     double seconds;
 } Options;
-
-typedef struct Times {
-    double median, least; /* seconds */
-} Times;
 
 typedef struct Bench {
     const Options *options;
@@ -30,26 +27,28 @@ typedef struct Bench {
 } Bench;
 
 static const struct argp_option options[] = {
-    {"op", 'o', "NAME", 0, "only this op", 0},
+    {"op", 'o', "NAME", 0, "only this op; \"system\": only the whole system", 0},
+    {"model", KEY_MODEL, "DIR", 0, "model folder of the whole system (data/mini)", 0},
     {"csv", KEY_CSV, 0, 0, "comma-separated values instead of a table", 0},
     {"seconds", KEY_SECONDS, "S", 0, "time to spend on each row (default 0.5)", 0},
     {0}};
 
 static const char doc[] =
-    "Times every op, forward and backward.\v"
+    "Times every op, forward and backward, and the whole system.\v"
     "First the machine's roofs are measured: memory read by all threads, and multiply-adds in registers. Each "
     "row is "
     "then an op's case: median and minimum of several runs on random inputs, caches flushed before each; GB/s "
     "and "
     "GFLOP/s from the bytes that must move and the operations that must be done; and the larger of the two "
     "shares of "
-    "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted.\n"
+    "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted. "
+    "Last come a report and a training step of the model in DIR, on synthetic studies drawn for it.\n"
     "\n"
     "Examples:\n"
     "  pcrl-bench\n"
     "  pcrl-bench --op matmul --csv > matmul.csv\n"
     "\n"
-    "Exit codes: 0 ok, 1 usage, 6 out of memory.";
+    "Exit codes: 0 ok, 1 usage, 2 or 3 no model, 6 out of memory.";
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -57,17 +56,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'o': o->op = arg; return 0;
+    case KEY_MODEL: o->model = arg; return 0;
     case KEY_CSV: o->csv = true; return 0;
     case KEY_SECONDS: o->seconds = cli_number_option(state, "--seconds", arg, 0, 3600); return 0;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 /* One run of a case; returns the seconds of the pass that is asked for. */
@@ -101,7 +95,8 @@ static double once(Bench *b, const KernelTest *test, const KernelCase *kase, Ten
     return seconds;
 }
 
-static Times repeat(Bench *b, const KernelTest *test, const KernelCase *kase, Tensor *const *in, bool backward)
+static BenchTimes repeat(Bench *b, const KernelTest *test, const KernelCase *kase, Tensor *const *in,
+                         bool backward)
 {
     double run[RUNS_MOST];
     Tensor *dy = NULL;
@@ -113,11 +108,10 @@ static Times repeat(Bench *b, const KernelTest *test, const KernelCase *kase, Te
         run[n++] = once(b, test, kase, in, &dy, backward);
         spent = cli_seconds() - start;
     }
-    qsort(run, (size_t)n, sizeof *run, by_size);
-    return (Times){run[n / 2], run[0]};
+    return bench_times(run, n);
 }
 
-static void print_row(Bench *b, const char *op, const char *what, const char *pass, Times t, double flops,
+static void print_row(Bench *b, const char *op, const char *what, const char *pass, BenchTimes t, double flops,
                       double bytes)
 {
     const bool roofed = b->backend == &backend_cpu; /* the roofs are the processor's */
@@ -170,17 +164,20 @@ static void print_roofs(const Bench *b, const char *when)
                omp_get_max_threads(), r->read * 1e-9, r->fma * 1e-9, r->vectors);
 }
 
+static bool is_system(const char *op) { return !strcmp(op, "system"); }
+
 static void print_head(const Bench *b)
 {
     if (b->options->csv) printf("op,case,pass,median_us,min_us,gb_s,gflop_s,share,roof\n");
     print_roofs(b, "");
-    if (!b->options->csv)
+    if (!b->options->csv && !(b->options->op && is_system(b->options->op)))
         printf("\n%-13s %-28s %-8s %11s %11s %8s %9s  share of the nearer roof\n", "op", "case", "pass",
                "us, median", "us, min", "GB/s", "GFLOP/s");
 }
 
 static bool known(const char *op)
 {
+    if (is_system(op)) return true;
     for (int i = 0; kernel_tests[i]; i++)
         if (!strcmp(kernel_tests[i]->op->name, op)) return true;
     return false;
@@ -205,7 +202,12 @@ static bool run(Bench *b, Error *e)
         for (int k = 0; k < test->n_cases && (!o->op || !strcmp(o->op, test->op->name)); k++)
             if (test->cases[k].bench) bench_case(b, test, &test->cases[k]);
     }
-    if (!b->cases) cli_note("%s has no case to time", o->op);
+    if (!o->op || is_system(o->op)) {
+        const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
+        if (!bench_system(&(BenchSystem){o->model, &o->common, roofs, o->csv, o->seconds}, e)) return false;
+    } else if (!b->cases) {
+        cli_note("%s has no case to time", o->op);
+    }
     /* Where they differ from those above, something else ran on this machine. */
     roofs_close(&b->roofs);
     if (!roofs_measure(&b->roofs, e)) return false;
@@ -218,7 +220,7 @@ int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
     static const struct argp argp = {options, parse, NULL, doc, children, NULL, NULL};
-    Options o = {.seconds = 0.5};
+    Options o = {.model = "data/mini", .seconds = 0.5};
     Bench b = {.options = &o};
     Error e = {0};
     cli_parse(&argp, argc, argv, &o);

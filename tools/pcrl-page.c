@@ -1,10 +1,12 @@
-/* pcrl-page: studies, their reports and the scores as one HTML page that needs nothing else. */
+/* pcrl-page: studies, their reports and the scores as one HTML page that needs nothing else; or a training
+ * run. */
 #include "data/ctrg.h"
 #include "data/file.h"
 #include "data/json.h"
 #include "data/study.h"
 #include "tools/cli.h"
 #include "tools/page.h"
+#include "tools/run_page.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +17,16 @@ static const char doc[] =
     "beside the truth where there is one, and a table of scores beside their controls. It needs no network."
     "\vDATASET is a folder as pcrl-synth and pcrl-import write it, REPORTS the lines that pcrl-report printed "
     "for "
-    "it; only the studies in REPORTS are shown. Research use only, not a medical device.\n\n"
+    "it; only the studies in REPORTS are shown. With --run the page is about a training run instead: curves, "
+    "validations and settings, from FOLDER/log.jsonl and FOLDER/run.json to FOLDER/index.html and "
+    "FOLDER/curves.svg. Research use only, not a medical device.\n\n"
     "Examples:\n"
     "  pcrl-page --out page.html ct reports.jsonl\n"
     "  pcrl-page --text --studies 3 phantoms phantoms.jsonl\n"
-    "  pcrl-page --out page.html --scores scores.json --studies 6 real real.jsonl phantoms phantoms.jsonl\n";
+    "  pcrl-page --out page.html --scores scores.json --studies 6 real real.jsonl phantoms phantoms.jsonl\n"
+    "  pcrl-page --run run/pcrl\n";
 
-enum { KEY_SCORES = 0x3001, KEY_TITLE, KEY_STUDIES, KEY_TEXT, MAX_SETS = 16, MAX_STUDIES = 200 };
+enum { KEY_SCORES = 0x3001, KEY_TITLE, KEY_STUDIES, KEY_TEXT, KEY_RUN, MAX_SETS = 16, MAX_STUDIES = 200 };
 
 static const struct argp_option options[] = {
     {"out", 'o', "FILE", 0, "the page", 0},
@@ -29,11 +34,12 @@ static const struct argp_option options[] = {
     {"scores", KEY_SCORES, "FILE", 0, "what pcrl-score --json printed", 0},
     {"title", KEY_TITLE, "TEXT", 0, "heading of the page", 0},
     {"studies", KEY_STUDIES, "N", 0, "at most the first N studies of each data set (default 12)", 0},
+    {"run", KEY_RUN, "FOLDER", 0, "the page of a training run, written there", 0},
     {0}};
 
 typedef struct Options {
     CliCommon common;
-    const char *out, *scores, *title, *folder[MAX_SETS], *reports[MAX_SETS];
+    const char *out, *scores, *title, *run, *folder[MAX_SETS], *reports[MAX_SETS];
     int n_args, limit;
     bool text;
 } Options;
@@ -48,12 +54,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_TEXT: o->text = true; return 0;
     case KEY_TITLE: o->title = arg; return 0;
     case KEY_STUDIES: o->limit = (int)cli_int_option(state, "--studies", arg, 1, MAX_STUDIES); return 0;
+    case KEY_RUN: o->run = arg; return 0;
     case ARGP_KEY_ARG:
         if (o->n_args == 2 * MAX_SETS) argp_error(state, "at most %d data sets", MAX_SETS);
         *(o->n_args % 2 ? &o->reports[o->n_args / 2] : &o->folder[o->n_args / 2]) = arg;
         o->n_args++;
         return 0;
     case ARGP_KEY_END:
+        if (o->run) {
+            if (o->n_args || o->out || o->text || o->scores) argp_error(state, "--run stands alone");
+            return 0;
+        }
         if (!o->out == !o->text) argp_error(state, "expected --out FILE or --text");
         if (!o->n_args || o->n_args % 2) argp_error(state, "expected pairs of DATASET and REPORTS");
         return 0;
@@ -196,12 +207,14 @@ static void print_study(const Shown *s)
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
-    static const struct argp argp = {options, parse, "DATASET REPORTS [DATASET REPORTS...]", doc, children,
-                                     NULL,    NULL};
+    static const struct argp argp = {
+        options, parse, "DATASET REPORTS [DATASET REPORTS...]\n--run FOLDER", doc, children, NULL, NULL};
     Options o = {.limit = 12, .title = "脑 CT 报告 Brain CT reports"};
     cli_parse(&argp, argc, argv, &o);
 
     Error e = {0};
+    if (o.run && !run_page_write(o.run, &e)) cli_fail(&e);
+    if (o.run) return 0;
     static Gallery g;
     Ctrg *set[MAX_SETS] = {NULL};
     json_t *scores = NULL;

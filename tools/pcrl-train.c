@@ -1,5 +1,6 @@
 /* pcrl-train STAGE: resnet, llama, pcrl. Its settings are the table in tools/settings_table.c. */
 #include "data/file.h"
+#include "tools/checkpoint.h"
 #include "tools/settings.h"
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +54,14 @@ static error_t parse_setting(int key, char *arg, struct argp_state *state)
     return settings_parse(state->input, key, arg, state);
 }
 
-/* Writes run.json; says what is no longer as the run that goes on was begun with. */
+/* Locks the run folder for the rest of this process and writes run.json; says what is no longer as the run that
+ * goes on was begun with. */
 static bool begin(const Settings *s, Error *e)
 {
     char path[4096], changed[1024];
     const TrainOptions *o = &s->train;
-    if (!file_make_folder(o->out, e)) return false;
+    int lock;
+    if (!file_make_folder(o->out, e) || !checkpoint_lock(o->out, &lock, e)) return false;
     train_path(path, o->out, "run.json");
     if (!o->restart) settings_changed(s, path, changed, sizeof changed);
     if (!o->restart && *changed) cli_note("%s: going on with other settings: %s", path, changed);

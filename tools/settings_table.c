@@ -36,8 +36,8 @@ const Setting settings_table[] = {
      "global gradient norm above which it is scaled down; 0: none; -1: the stage's own (resnet 0, llama and "
      "pcrl 1)"},
     {"studies", INT(studies, 0, COUNT), "0", NULL, STAGE_ALL, "use the first N studies only; 0: all"},
-    {"save-every", INT(save_every, 1, COUNT), "200", NULL, STAGE_ALL, "updates between checkpoints"},
-    {"keep", INT(keep, 2, 1000), "2", NULL, STAGE_ALL, "checkpoints that stay, beside the best one"},
+    {"save-every", INT(save_every, 1, COUNT), "200", NULL, STAGE_ALL,
+     "updates between checkpoints; the newest two and the best one stay"},
     {"log-every", INT(log_every, 1, COUNT), "25", NULL, STAGE_ALL, "updates between lines of log.jsonl"},
     {"validate-every", INT(validate_every, 0, COUNT), "0", NULL, STAGE_ALL,
      "updates between validations; the best weights are kept; 0: no validation"},

@@ -12,7 +12,6 @@ TrainerOptions train_trainer(const TrainOptions *o, int64_t samples)
                             .step_every = o->step_every ? o->step_every : (samples + update - 1) / update,
                             .accumulate = o->accumulate,
                             .save_every = o->save_every,
-                            .keep = o->keep,
                             .log_every = o->log_every,
                             .validate_every = o->validate_every,
                             .stop_after = o->stop_after,

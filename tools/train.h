@@ -37,7 +37,7 @@ typedef struct TrainOptions {
     int64_t step_every; /* updates; 0: one epoch */
     int64_t warm;       /* updates of the linear warm-up */
     double clip;        /* global norm; 0: none */
-    int64_t accumulate, save_every, keep, log_every;
+    int64_t accumulate, save_every, log_every;
     int64_t validate_every; /* updates; 0: never */
     const char *validation; /* data set, or NULL */
     int64_t validation_studies;

@@ -17,7 +17,6 @@ static void set_defaults(TrainerOptions *o)
 {
     if (!o->accumulate) o->accumulate = 1;
     if (!o->log_every) o->log_every = 25;
-    if (!o->keep) o->keep = 2;
     if (!o->save_every) o->save_every = o->steps;
 }
 
@@ -118,17 +117,18 @@ static bool forward_backward(Trainer *t, TrainerLoss *loss, void *context, doubl
 }
 
 /* The first tensor with a gradient that is not finite, or the first such term. */
-static const char *first_bad(Trainer *t, const double *term)
+static void first_bad(Trainer *t, const double *term, char *out, size_t room)
 {
     for (int i = 0; i < t->params.n; i++) {
         const Tensor *g = t->params.entry[i].tensor->grad;
         bool finite = isfinite(tensor_value(op_sqnorm(&t->tape, (Tensor *)(uintptr_t)g)));
         tape_reset(&t->tape);
-        if (!finite) return t->params.entry[i].name;
+        snprintf(out, room, "the gradient of %s", t->params.entry[i].name);
+        if (!finite) return;
     }
-    for (int i = 0; i < trainer_terms(t); i++)
-        if (!isfinite(term[i])) return t->o.term[i];
-    return "the norm of all gradients";
+    snprintf(out, room, "the norm of all gradients");
+    for (int i = trainer_terms(t) - 1; i >= 0; i--)
+        if (!isfinite(term[i])) snprintf(out, room, "the term \"%s\" of the loss", t->o.term[i]);
 }
 
 /* Running mean over about TRAINER_WINDOW good updates. */
@@ -182,7 +182,8 @@ static bool update(Trainer *t, TrainerLoss *loss, void *context, Error *e)
     double norm = sqrt(tensor_value(op_sqnorm(&t->tape, t->params.grad)));
     bool finite = isfinite(norm);
     for (int i = 0; i < trainer_terms(t); i++) finite = finite && isfinite(term[i]);
-    const char *bad = finite ? NULL : first_bad(t, term);
+    char bad[PARAMS_NAME + 32] = "";
+    if (!finite) first_bad(t, term, bad, sizeof bad);
     if (finite) {
         descend(t, norm, rate);
         add_terms(t, term);
@@ -246,6 +247,7 @@ static bool validation_due(const Trainer *t)
 
 static bool start(Trainer *t, void *context, Error *e)
 {
+    if (!t->params.n) return error_set(e, ERROR_USAGE, "stage %s: nothing to train", t->o.stage);
     t->mean = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){TRAINER_TERMS});
     trainer_extra(t, "running_losses", t->mean);
     for (int i = 0; i < t->n_extra; i++) t->extra[i].before = tensor_like(&t->state, t->extra[i].tensor);

@@ -38,7 +38,7 @@ typedef struct TrainerOptions {
     int64_t step_every;
     double weight_decay, beta2, clip; /* clip: global gradient norm, 0 none */
     int64_t accumulate;               /* micro-batches an update, their gradients averaged; 0 is 1 */
-    int64_t save_every, keep;         /* updates between checkpoints; how many stay */
+    int64_t save_every;               /* updates between checkpoints; the newest two and the best stay */
     int64_t log_every;                /* updates between log lines; 0 is 25 */
     TrainerValidate *validate;        /* NULL: none; takes the loss's context */
     int64_t validate_every;           /* updates; 0: never */
@@ -82,8 +82,8 @@ struct Trainer {
     int n_extra;
 };
 
-/* Opens arenas on the common options' device (memory: the capacity of each, 0: the machine's) and locks the run
- * folder, which a second trainer is refused. */
+/* Opens arenas on the common options' device (memory: the capacity of each, 0: the machine's) and makes the run
+ * folder. The folder is this trainer's alone: see checkpoint_lock. */
 bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, Error *e);
 void trainer_close(Trainer *t);
 
@@ -100,12 +100,13 @@ double trainer_rate(const TrainerOptions *o, int64_t step);
  * skipped, counted, and said with the first bad tensor's name. The fifth in a row ends training with
  * ERROR_NUMERIC; the state of the last good update is saved.
  *
- * Saves every save_every updates, after each validation, at the end, and when interrupted or after stop_after
- * (then false with ERROR_INTERRUPTED). log.jsonl gets a line of running means every log_every updates,
- * {"stage":..., "step":..., "seconds":..., "rate":..., terms..., "lr":..., "skipped":...}, and one a
- * validation,
- * {"stage":..., "step":..., "validation":true, values...}; lines of updates that a resumed run does again are
- * cut off. */
+ * Saves, and writes the run's page, every save_every updates, after each validation, at the end, and when
+ * interrupted or after stop_after (then false with ERROR_INTERRUPTED). log.jsonl gets a line of running means
+ * every log_every updates and for each skipped one, which says how many in a row,
+ *   {"stage":..., "step":..., "seconds":..., "rate":..., terms..., "skipped":..., "lr":...}
+ * and a line a validation,
+ *   {"stage":..., "step":..., "validation":true, values..., "score":...}
+ * Lines of updates that a resumed run does again are cut off. */
 bool trainer_run(Trainer *t, TrainerLoss *loss, void *context, Error *e);
 
 /* Weights and extras of the validation with the highest score, if there was any. */

@@ -51,9 +51,11 @@ void trainer_print_memory(const Trainer *t, FILE *out)
                                        "activations and their gradients", "inside one kernel"};
     size_t total = 0;
     for (int i = 0; i < 4; i++) {
+        if (!arena[i]->peak) continue;
         fprintf(out, "memory %-8s %15zu bytes %9.3f GiB  %s\n", arena[i]->name, arena[i]->peak,
                 (double)arena[i]->peak / 0x1p30, what[i]);
         total += arena[i]->peak;
     }
-    fprintf(out, "memory %-8s %15zu bytes %9.3f GiB\n", "all", total, (double)total / 0x1p30);
+    fprintf(out, "memory %-8s %15zu bytes %9.3f GiB%s\n", "all", total, (double)total / 0x1p30,
+            t->scratch.peak ? "" : "  (without what single kernels need while they run)");
 }

@@ -1,7 +1,9 @@
+/* A checkpoint's tensors: block.weight, block.m, block.v (each the whole flat block) and the extras under their
+ * names; its state: the numbers below. */
 #include "tools/trainer_save.h"
 #include "data/file.h"
-#include "data/json.h"
-#include "data/safetensors.h"
+#include "tools/checkpoint.h"
+#include "tools/run_page.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -9,103 +11,159 @@
 #include <string.h>
 #include <unistd.h>
 
-static void path_in(const Trainer *t, char path[4096], const char *name)
-{
-    snprintf(path, 4096, "%s/%s", t->o.folder, name);
-}
-
 static const char *const block_name[] = {"block.weight", "block.m", "block.v"};
-static Tensor *block(const Trainer *t, int i)
+enum { BLOCKS = 3 };
+
+/* Everything that is saved: the blocks, then the extras. */
+static int tensor_count(const Trainer *t) { return BLOCKS + t->n_extra; }
+static Tensor *tensor_at(const Trainer *t, int i, const char **name)
 {
-    return i == 0 ? t->params.weight : i == 1 ? t->params.m : t->params.v;
+    Tensor *const block[BLOCKS] = {t->params.weight, t->params.m, t->params.v};
+    *name = i < BLOCKS ? block_name[i] : t->extra[i - BLOCKS].name;
+    return i < BLOCKS ? block[i] : t->extra[i - BLOCKS].tensor;
 }
 
-static bool save(Trainer *t, const char *name, Error *e)
+/* Its data where the host can read it: x's own, or a copy in *copy, which is the caller's. */
+static const void *host_data(const Tensor *x, void **copy)
 {
-    char path[4096], text[64];
-    path_in(t, path, name);
-    StWriter *w = st_writer_new();
-    snprintf(text, sizeof text, "%lld", (long long)t->step);
-    st_writer_meta(w, "step", text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)t->rng.counter);
-    st_writer_meta(w, "rng_counter", text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)t->tape.calls);
-    st_writer_meta(w, "dropout_calls", text);
-    st_writer_meta(w, "stage", t->o.stage);
-    for (int i = 0; i < 3 && t->params.n; i++)
-        st_writer_add(w, block_name[i], ST_F32, 1, &t->params.len, block(t, i)->data);
-    for (int i = 0; i < t->n_extra; i++)
-        st_writer_add(w, t->extra[i].name, ST_F32, t->extra[i].tensor->ndim, t->extra[i].tensor->dim,
-                      t->extra[i].tensor->data);
-    bool ok = st_writer_save(w, path, e);
-    st_writer_free(w);
+    *copy = NULL;
+    if (x->backend == &backend_cpu) return x->data;
+    *copy = malloc(tensor_bytes(x));
+    if (!*copy) die("trainer: out of host memory for a checkpoint of %zu bytes", tensor_bytes(x));
+    tensor_download(x, *copy);
+    return *copy;
+}
+
+static bool load(const SafeTensors *s, const char *name, Tensor *x, Error *e)
+{
+    if (x->backend == &backend_cpu) return safetensors_load_f32(s, name, x->ndim, x->dim, x->data, e);
+    float *copy = malloc(tensor_bytes(x));
+    if (!copy) die("trainer: out of host memory for a checkpoint of %zu bytes", tensor_bytes(x));
+    bool ok = safetensors_load_f32(s, name, x->ndim, x->dim, copy, e);
+    if (ok) tensor_upload(x, copy);
+    free(copy);
     return ok;
 }
 
+/* ---- the state ---- */
+
+typedef struct StateNumber {
+    const char *name;
+    size_t offset; /* of an int64_t or uint64_t in Trainer */
+} StateNumber;
+static const StateNumber state_number[] = {
+    {"step", offsetof(Trainer, step)},
+    {"skipped", offsetof(Trainer, skipped)},
+    {"bad", offsetof(Trainer, bad)},
+    {"rng_counter", offsetof(Trainer, rng.counter)},
+    {"dropout_calls", offsetof(Trainer, tape.calls)},
+    {"good_step", offsetof(Trainer, good.step)},
+    {"good_skipped", offsetof(Trainer, good.skipped)},
+    {"good_rng_counter", offsetof(Trainer, good.random)},
+    {"good_dropout_calls", offsetof(Trainer, good.calls)},
+    {"best_step", offsetof(Trainer, best_step)},
+    {"validated", offsetof(Trainer, validated)},
+};
+enum { STATE_NUMBERS = sizeof state_number / sizeof *state_number };
+
+static json_t *state_make(const Trainer *t)
+{
+    json_t *state = json_pack("{s:s, s:f}", "stage", t->o.stage, "best", t->best);
+    bool ok = state;
+    for (int i = 0; ok && i < STATE_NUMBERS; i++) {
+        int64_t v;
+        memcpy(&v, (const char *)t + state_number[i].offset, sizeof v);
+        ok = json_object_set_new(state, state_number[i].name, json_integer(v)) == 0;
+    }
+    if (!ok) die("trainer: out of host memory for a checkpoint's state");
+    return state;
+}
+
+static bool state_read(Trainer *t, const json_t *state, const char *path, Error *e)
+{
+    const char *stage;
+    int64_t v[STATE_NUMBERS];
+    double best;
+    if (!json_get_string(state, "stage", path, &stage, e) || !json_get_number(state, "best", path, &best, e))
+        return false;
+    if (strcmp(stage, t->o.stage))
+        return error_set(e, ERROR_INPUT, "%s: a checkpoint of stage %s, expected %s", path, stage, t->o.stage);
+    for (int i = 0; i < STATE_NUMBERS; i++) {
+        const char *name = state_number[i].name;
+        if (!json_get_int(state, name, path, &v[i], e)) return false;
+        if (v[i] < 0)
+            return error_set(e, ERROR_INPUT, "%s: key \"%s\": expected at least 0, found %" PRId64, path, name,
+                             v[i]);
+    }
+    t->best = best;
+    for (int i = 0; i < STATE_NUMBERS; i++) memcpy((char *)t + state_number[i].offset, &v[i], sizeof v[i]);
+    return true;
+}
+
+/* ---- checkpoints ---- */
+
 bool trainer_save(Trainer *t, bool best, Error *e)
 {
-    return (!best || save(t, "best.safetensors", e)) && save(t, "checkpoint.safetensors", e);
-}
-
-static bool meta_number(const SafeTensors *s, const char *key, uint64_t *out, Error *e)
-{
-    const char *text = safetensors_meta(s, key);
-    char *end = NULL;
-    if (text) *out = strtoull(text, &end, 10);
-    if (!text || end == text || *end)
-        return error_set(e, ERROR_INPUT, "%s: metadata %s: expected a number, found %s", s->path, key,
-                         text ? text : "none");
-    return true;
-}
-
-static bool restore(Trainer *t, const SafeTensors *s, Error *e)
-{
-    uint64_t step = 0, counter = 0, calls = 0;
-    const char *stage = safetensors_meta(s, "stage");
-    if (!stage || strcmp(stage, t->o.stage))
-        return error_set(e, ERROR_INPUT, "%s: a checkpoint of stage %s, expected %s", s->path,
-                         stage ? stage : "(none)", t->o.stage);
-    if (!meta_number(s, "step", &step, e) || !meta_number(s, "rng_counter", &counter, e) ||
-        !meta_number(s, "dropout_calls", &calls, e))
-        return false;
-    for (int i = 0; i < 3 && t->params.n; i++)
-        if (!safetensors_load_f32(s, block_name[i], 1, &t->params.len, block(t, i)->data, e)) return false;
-    for (int i = 0; i < t->n_extra; i++) {
-        Tensor *x = t->extra[i].tensor;
-        if (!safetensors_load_f32(s, t->extra[i].name, x->ndim, x->dim, x->data, e)) return false;
+    void *copy[BLOCKS + TRAINER_EXTRAS] = {0};
+    const char *name;
+    /* the log must not be behind the checkpoint */
+    if (t->log && (fflush(t->log) || fdatasync(fileno(t->log))))
+        return error_set(e, ERROR_IO, "%s/log.jsonl: cannot write: %s", t->o.folder, strerror(errno));
+    StWriter *w = st_writer_new();
+    for (int i = 0; i < tensor_count(t); i++) {
+        const Tensor *x = tensor_at(t, i, &name);
+        st_writer_add(w, name, ST_F32, x->ndim, x->dim, host_data(x, &copy[i]));
     }
-    t->step = (int64_t)step;
-    t->rng.counter = counter;
-    t->tape.calls = calls;
-    return true;
+    json_t *state = state_make(t);
+    bool ok = checkpoint_save(t->o.folder, t->step, w, state, best, e);
+    json_decref(state);
+    st_writer_free(w);
+    for (int i = 0; i < tensor_count(t); i++) free(copy[i]);
+    Error why = {0};
+    if (ok && !run_page_write(t->o.folder, &why)) cli_note("no page of the run: %s", why.msg);
+    return ok;
 }
 
 bool trainer_restore(Trainer *t, bool *found, Error *e)
 {
     char path[4096];
-    path_in(t, path, "checkpoint.safetensors");
-    *found = access(path, F_OK) == 0;
+    const char *name;
+    SafeTensors *tensors;
+    json_t *state;
+    if (!checkpoint_find(t->o.folder, "latest", path, found, e)) return false;
     if (!*found) return true;
-    SafeTensors *s = safetensors_open(path, e);
-    if (!s) return false;
-    bool ok = restore(t, s, e);
-    safetensors_close(s);
+    if (!checkpoint_open(path, &tensors, &state, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < tensor_count(t); i++) {
+        Tensor *x = tensor_at(t, i, &name);
+        ok = load(tensors, name, x, e);
+    }
+    ok = ok && state_read(t, state, path, e);
+    safetensors_close(tensors);
+    json_decref(state);
     return ok;
 }
 
 bool trainer_load_best(Trainer *t, Error *e)
 {
     char path[4096];
+    const char *name;
+    bool found;
+    SafeTensors *tensors;
+    json_t *state;
     if (!t->best_step) return true;
-    path_in(t, path, "best.safetensors");
-    SafeTensors *s = safetensors_open(path, e);
-    if (!s) return false;
-    bool ok = safetensors_load_f32(s, block_name[0], 1, &t->params.len, t->params.weight->data, e);
-    for (int i = 0; ok && i < t->n_extra; i++) {
-        Tensor *x = t->extra[i].tensor;
-        ok = safetensors_load_f32(s, t->extra[i].name, x->ndim, x->dim, x->data, e);
+    if (!checkpoint_find(t->o.folder, "best", path, &found, e)) return false;
+    if (!found)
+        return error_set(e, ERROR_INPUT, "%s/best: missing; expected the checkpoint of step %" PRId64,
+                         t->o.folder, t->best_step);
+    if (!checkpoint_open(path, &tensors, &state, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < tensor_count(t); i++) {
+        Tensor *x = tensor_at(t, i, &name);
+        if (x != t->params.m && x != t->params.v) ok = load(tensors, name, x, e);
     }
-    safetensors_close(s);
+    safetensors_close(tensors);
+    json_decref(state);
     return ok;
 }
 
@@ -125,7 +183,7 @@ static bool line_counts(const Trainer *t, const char *line, size_t n)
 bool trainer_open_log(Trainer *t, Error *e)
 {
     char path[4096];
-    path_in(t, path, "log.jsonl");
+    snprintf(path, sizeof path, "%s/log.jsonl", t->o.folder);
     if (t->step && access(path, F_OK) == 0) {
         uint8_t *bytes;
         size_t n, keep = 0;
@@ -158,7 +216,7 @@ void trainer_log(Trainer *t, double rate)
             seconds);
     log_value(t->log, "rate", (double)(t->step - t->first) / seconds);
     for (int i = 0; i < trainer_terms(t); i++) log_value(t->log, t->o.term[i], (double)mean[i]);
-    if (t->skipped) fprintf(t->log, ", \"skipped\": %" PRId64, t->skipped);
+    if (t->bad) fprintf(t->log, ", \"skipped\": %" PRId64, t->bad);
     fprintf(t->log, ", \"lr\": %.6g}\n", rate);
     fflush(t->log);
 }

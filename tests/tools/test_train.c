@@ -1,10 +1,13 @@
-/* The pipeline at toy size: phantoms, every stage of pcrl-train, conversion, reports; an interrupted stage
- * resumed gives the same bytes; bad input gives one line and the right exit code. */
+/* The pipeline at toy size: phantoms, every stage of pcrl-train, conversion, reports; a stage stopped after any
+ * update, or by a signal, and resumed gives the same bytes and the same log; bad input gives one line and the
+ * right exit code. */
 #include "data/file.h"
 #include "data/safetensors.h"
 #include "tests/tools/run.h"
+#include "tools/checkpoint.h"
 #include <check.h>
 #include <ftw.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +53,29 @@ static bool same_file(const char *a, const char *b)
     return same;
 }
 
+/* Equal but for the time it took. */
+static void same_log(const char *a, const char *b)
+{
+    const char *path[2] = {a, b};
+    FILE *f[2];
+    char line[2][1024];
+    for (int i = 0; i < 2; i++) ck_assert_ptr_nonnull(f[i] = fopen(path[i], "r"));
+    for (int n = 1;; n++) {
+        json_t *v[2];
+        bool more[2];
+        for (int i = 0; i < 2; i++) more[i] = fgets(line[i], sizeof line[i], f[i]);
+        ck_assert_msg(more[0] == more[1], "%s: another number of lines than %s", a, b);
+        if (!more[0]) break;
+        for (int i = 0; i < 2; i++) {
+            ck_assert_ptr_nonnull(v[i] = json_loads(line[i], 0, NULL));
+            ck_assert(!json_object_del(v[i], "seconds") && !json_object_del(v[i], "rate"));
+        }
+        ck_assert_msg(json_equal(v[0], v[1]), "line %d: %s%s", n, line[0], line[1]);
+        for (int i = 0; i < 2; i++) json_decref(v[i]);
+    }
+    for (int i = 0; i < 2; i++) fclose(f[i]);
+}
+
 /* Starts pcrl-train resnet, and sends SIGTERM once its log has a line or its checkpoint is there. */
 static int interrupted_run(const char *out, const char *model)
 {
@@ -81,7 +107,8 @@ START_TEST(resume_is_bit_for_bit)
         ck_assert_int_lt(i, 100);
     }
     ck_assert(same_file(at("model/resnet.safetensors"), at("other/resnet.safetensors")));
-    ck_assert(same_file(at("a/checkpoint.safetensors"), at("b/checkpoint.safetensors")));
+    ck_assert(same_file(at("a/step_00000012/tensors.safetensors"), at("b/step_00000012/tensors.safetensors")));
+    same_log(at("a/log.jsonl"), at("b/log.jsonl"));
 }
 END_TEST
 
@@ -113,6 +140,108 @@ START_TEST(whole_pipeline)
 }
 END_TEST
 
+/* Stage pcrl (dropout in the adapters) and stage resnet (BatchNorm), two micro-batches an update. */
+#define PCRL                                                                                                   \
+    "pcrl", "--device", "cpu", "--threads", "1", "--data", at("set"), "--cache", at("cache"), "--model",       \
+        at("model"), "--batch", "2", "--accumulate", "2", "--steps", "12", "--log-every", "5"
+
+static void stop_and_go_on(bool pcrl, const char *stop, const char *name)
+{
+    Run r;
+    for (int call = 0; call < 2; call++) {
+        const char *after = call ? "0" : stop;
+        if (pcrl)
+            TOOL("pcrl-train", PCRL, "--out", at(name), "--stop-after", after);
+        else
+            TOOL("pcrl-train", RESNET, "--accumulate", "2", "--log-every", "5", "--out", at(name), "--model",
+                 at("other"), "--stop-after", after);
+        ck_assert_msg(r.code == (call ? 0 : 130), "%d: %s", r.code, r.err);
+        ck_assert_msg(strstr(r.err, call ? "going on from step" : "stopped at step"), "%s", r.err);
+    }
+    if (pcrl) ck_assert(same_file(at("model/adapter_model.safetensors"), at("straight-adapter")));
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    uint8_t *bytes;
+    size_t n;
+    ck_assert(file_read(from, 1 << 28, &bytes, &n, NULL) && file_write(to, bytes, n, NULL));
+    free(bytes);
+}
+
+START_TEST(stopped_after_every_update)
+{
+    Run r;
+    TOOL("pcrl-train", PCRL, "--out", at("straight"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    copy_file(at("model/adapter_model.safetensors"), at("straight-adapter"));
+    TOOL("pcrl-train", RESNET, "--accumulate", "2", "--log-every", "5", "--out", at("straight-r"), "--model",
+         at("other"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    for (int k = 1; k <= 11; k++) {
+        char stop[8], name[2][32], path[2][64];
+        snprintf(stop, sizeof stop, "%d", k);
+        for (int pcrl = 0; pcrl < 2; pcrl++) {
+            const char *straight = pcrl ? "straight/pcrl" : "straight-r";
+            snprintf(name[pcrl], sizeof name[0], "stop-%d-%d", pcrl, k);
+            stop_and_go_on(pcrl, stop, name[pcrl]);
+            for (int file = 0; file < 2; file++) {
+                const char *which = file ? "log.jsonl" : "step_00000012/tensors.safetensors";
+                snprintf(path[0], sizeof path[0], "%s/%s", straight, which);
+                snprintf(path[1], sizeof path[1], "%s%s/%s", name[pcrl], pcrl ? "/pcrl" : "", which);
+                if (file)
+                    same_log(at(path[0]), at(path[1]));
+                else
+                    ck_assert_msg(same_file(at(path[0]), at(path[1])), "%s", path[1]);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(locked_folder)
+{
+    Run r;
+    int fd;
+    ck_assert(file_make_folder(at("locked"), NULL) && checkpoint_lock(at("locked"), &fd, NULL));
+    TOOL("pcrl-train", RESNET, "--out", at("locked"), "--model", at("other"));
+    char pid[32];
+    snprintf(pid, sizeof pid, "process %d ", (int)getpid());
+    ck_assert_int_eq(r.code, 3);
+    ck_assert_msg(strstr(r.err, "locked/lock") && strstr(r.err, pid), "%s", r.err);
+    ck_assert_int_ne(access(at("locked/run.json"), F_OK), 0);
+    checkpoint_unlock(fd);
+    TOOL("pcrl-train", RESNET, "--out", at("locked"), "--model", at("other"), "--dry-run");
+    ck_assert_msg(r.code == 0 && strstr(r.out, "conv1.weight") && strstr(r.out, "memory all"), "%s", r.err);
+    ck_assert_int_ne(access(at("locked/run.json"), F_OK), 0);
+}
+END_TEST
+
+/* Slot embeddings that are no numbers: the warm-up's loss is none either. */
+START_TEST(numeric_failure)
+{
+    Run r;
+    SafeTensors *s = safetensors_open(at("llama/slots.safetensors"), NULL);
+    const StEntry *entry = s ? safetensors_find(s, "slots.weight") : NULL;
+    ck_assert_ptr_nonnull(entry);
+    int64_t n = entry->dim[0] * entry->dim[1], dim[2] = {entry->dim[0], entry->dim[1]};
+    float *nan = malloc((size_t)n * sizeof *nan);
+    for (int64_t i = 0; i < n; i++) nan[i] = NAN;
+    StWriter *w = st_writer_new();
+    st_writer_add(w, "slots.weight", ST_F32, 2, dim, nan);
+    ck_assert(st_writer_save(w, at("nan.safetensors"), NULL));
+    st_writer_free(w);
+    free(nan);
+    safetensors_close(s);
+    TOOL("pcrl-train", PCRL, "--out", at("nan"), "--slots", at("nan.safetensors"), "--warmup-steps", "9");
+    ck_assert_int_eq(r.code, 4);
+    ck_assert_msg(strstr(r.err, "step 1 skipped") && strstr(r.err, "step 5") &&
+                      strstr(r.err, "saved is step 0"),
+                  "%s", r.err);
+    ck_assert_int_eq(access(at("nan/warmup/step_00000000/MANIFEST.json"), F_OK), 0);
+}
+END_TEST
+
 START_TEST(bad_input)
 {
     Run r;
@@ -129,10 +258,10 @@ START_TEST(bad_input)
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), at("small"));
     ck_assert_int_eq(r.code, 2);
     ck_assert_msg(strstr(r.err, "96x96") && strstr(r.err, "112x112"), "%s", r.err);
-    ck_assert(!truncate(at("a/checkpoint.safetensors"), 3000));
+    ck_assert(!truncate(at("a/step_00000012/tensors.safetensors"), 3000));
     TOOL("pcrl-train", RESNET, "--out", at("a"), "--model", at("other"));
     ck_assert_int_eq(r.code, 2);
-    ck_assert_msg(strstr(r.err, "a/checkpoint.safetensors"), "%s", r.err);
+    ck_assert_msg(strstr(r.err, "a/step_00000012"), "%s", r.err);
     ck_assert(!truncate(at("model/pcrl_heads.safetensors"), 1000));
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), at("set"));
     ck_assert_int_eq(r.code, 2);
@@ -163,6 +292,9 @@ int main(void)
     tcase_add_unchecked_fixture(c, make_sets, remove_sets);
     tcase_add_test(c, resume_is_bit_for_bit);
     tcase_add_test(c, whole_pipeline);
+    tcase_add_test(c, stopped_after_every_update);
+    tcase_add_test(c, locked_folder);
+    tcase_add_test(c, numeric_failure);
     tcase_add_test(c, bad_input);
     suite_add_tcase(s, c);
     SRunner *runner = srunner_create(s);

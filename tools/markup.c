@@ -1,0 +1,58 @@
+#include "tools/markup.h"
+#include <string.h>
+
+/* Bytes of a character at p that XML 1.0 does not allow (controls, U+FFFE, U+FFFF); 0 if it does. */
+static size_t forbidden(const char *p)
+{
+    unsigned char c = (unsigned char)*p;
+    if (c < 0x20) return c != '\t' && c != '\n' && c != '\r';
+    return !strncmp(p, "\xef\xbf\xbe", 3) || !strncmp(p, "\xef\xbf\xbf", 3) ? 3 : 0;
+}
+
+void markup_text(FILE *f, const char *text, size_t most)
+{
+    for (const char *p = text; *p;) {
+        size_t skip = forbidden(p);
+        if (((unsigned char)*p & 0xc0) != 0x80 && !most--) {
+            fputs("…", f);
+            return;
+        }
+        switch (skip ? 0 : *p) {
+        case 0: fputs("\xef\xbf\xbd", f); break;
+        case '<': fputs("&lt;", f); break;
+        case '>': fputs("&gt;", f); break;
+        case '&': fputs("&amp;", f); break;
+        case '"': fputs("&quot;", f); break;
+        case '\'': fputs("&#39;", f); break;
+        default: putc(*p, f);
+        }
+        p += skip ? skip : 1;
+    }
+}
+
+const char *markup_number(double value, int digits, char out[MARKUP_ROOM])
+{
+    snprintf(out, MARKUP_ROOM, "%.*g", digits, value);
+    char *e = strchr(out, 'e');
+    if (!e) return out;
+    char *from = e + 1, *to = e + 1; /* "e-05" becomes "e-5", "e+12" becomes "e12" */
+    if (*from == '-') *to++ = '-';
+    from++;
+    while (*from == '0') from++;
+    memmove(to, from, strlen(from) + 1);
+    return out;
+}
+
+const char *markup_duration(double seconds, char out[MARKUP_ROOM])
+{
+    if (seconds < 59.95) {
+        snprintf(out, MARKUP_ROOM, "%.1f s", seconds);
+    } else if (seconds < 3599.5) {
+        int s = (int)(seconds + 0.5);
+        snprintf(out, MARKUP_ROOM, "%d min %02d s", s / 60, s % 60);
+    } else {
+        double minutes = seconds / 60 + 0.5, hours = (double)(long long)(minutes / 60);
+        snprintf(out, MARKUP_ROOM, "%.0f h %02d min", hours, (int)(minutes - hours * 60));
+    }
+    return out;
+}
