@@ -215,6 +215,8 @@ bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeat
     memset(out, 0, sizeof *out);
     for (int s = 0; ok && s < SHIFTS; s++) {
         TupleShift *one = shift[s];
+        one->low_mm = s < 4 ? 0 : SIZE_EDGES[s - 4];
+        one->high_mm = s < 4 || s + 1 == SHIFTS ? INFINITY : SIZE_EDGES[s - 3];
         for (size_t row = 0; row < (size_t)patients * K; row += K) {
             one->n += (int64_t)whole[row + 2 * s];
             one->follow += (int64_t)part[row + 2 * s];

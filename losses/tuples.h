@@ -72,6 +72,7 @@ typedef struct TuplePair {
 /* What the reports of n pairs do. Shares are NaN when n is 0; sd: one standard deviation over resampled
  * patients. */
 typedef struct TupleShift {
+    double low_mm, high_mm; /* of the pairs' lesions, [low, high); 0 and infinity where size does not matter */
     int64_t n;
     int64_t follow; /* the said sets differ as the truths do: a finding whose truth is the same in a and b is
                      * claimed alike in both (rightly or not), any other as the truth of each is; and as many
@@ -83,7 +84,7 @@ typedef struct TupleShift {
 typedef struct TuplePairScores {
     TupleShift changed, mirrored, removed; /* counterfactuals: all, and by what changed */
     TupleShift same;                       /* twins; follow and still are the same here */
-    TupleShift size[TUPLES_SIZE_BINS]; /* counterfactuals by the changed lesion's radius; bins as TupleBin's */
+    TupleShift size[TUPLES_SIZE_BINS];     /* counterfactuals by the changed lesion's radius */
 } TuplePairScores;
 
 /* repeats >= 2. Same seed, same numbers. False only without memory. */
