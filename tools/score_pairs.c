@@ -144,7 +144,7 @@ void score_pairs_print(FILE *out, const ScorePairs *p)
         fputs("Controls: ", out);
         if (p->shuffled.changed.n)
             fprintf(out, "the next patient's two reports follow in %.3f; ", p->shuffled.changed.follow_share);
-        fputs("a report that does not look at the image in 0, and it changes nothing in 1\n", out);
+        fputs("a report that ignores the image in 0, and it changes nothing in 1\n", out);
     }
     if (s->same.n)
         fprintf(out, "\nTwins: other noise. Of %lld the findings differ from the original's in %.3f +-%.3f\n",
