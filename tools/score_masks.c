@@ -160,7 +160,7 @@ void score_masks_print(FILE *out, const ScoreMasks *m, int n)
     fprintf(
         out,
         "\nSegmentation: Dice on 14x14 cells of a slice (true: a quarter covered by focal lesions; predicted: "
-        "0.5)\n%-18s %16s %16s %16s\n%-18s %9lld slices %16s %9lld slices\n",
+        "probability 0.5)\n%-18s %16s %16s %16s\n%-18s %9lld slices %16s %9lld slices\n",
         "", "with a lesion", "all together", "false alarms in", "", (long long)m->score.slices, "",
         (long long)m->score.healthy);
     for (int i = 0; i < n; i++) {
