@@ -25,20 +25,54 @@ static void draw_number(Image *m, int x, int y, int number)
             if (digit[number % 10][r / 2] >> (2 - c / 2) & 1) put(m, left + c, y + r, INK);
 }
 
-/* A slice, each cell pixel the mean of step x step of its own. */
-static void draw_slice(Image *m, const Study *s, int i, int step, int left, int top)
+/* A slice, each pixel of its cell the mean of step x step of its own. */
+static void draw_slice(Image *m, const uint8_t *p, int size, int channels, int step, int left, int top)
 {
-    const uint8_t *p = s->pixel + (size_t)i * (size_t)s->size * (size_t)s->size;
-    int cell = s->size / step;
+    int cell = size / step;
     for (int y = 0; y < cell; y++)
         for (int x = 0; x < cell; x++) {
-            int sum = 0;
-            for (int k = 0; k < step * step; k++)
-                sum += p[(y * step + k / step) * s->size + x * step + k % step];
-            uint8_t g = (uint8_t)(sum / (step * step));
-            put(m, left + x, top + y, (uint8_t[3]){g, g, g});
+            int sum[3] = {0};
+            for (int k = 0; k < step * step; k++) {
+                const uint8_t *q =
+                    p + (size_t)((y * step + k / step) * size + x * step + k % step) * (size_t)channels;
+                for (int c = 0; c < 3; c++) sum[c] += q[c % channels];
+            }
+            uint8_t rgb[3];
+            for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)(sum[c] / (step * step));
+            put(m, left + x, top + y, rgb);
         }
-    draw_number(m, left + 3, top + 3, i);
+}
+
+static int step_of(int size) { return (size + LARGEST_CELL - 1) / LARGEST_CELL; }
+static int height_of(int size) { return ROWS * (size / step_of(size) + GAP) - GAP; }
+
+/* An empty picture with room for the slices right of `left`. */
+static bool start(Image *m, int size, int left, Error *e)
+{
+    int cell = size / step_of(size);
+    *m = (Image){left + COLUMNS * (cell + GAP) - GAP, height_of(size), 3, NULL};
+    m->pixel = calloc(3 * (size_t)m->width, (size_t)m->height);
+    return m->pixel || error_set(e, ERROR_MEMORY, "montage: no memory for %d x %d pixels", m->width, m->height);
+}
+
+static void draw_slices(Image *m, const uint8_t *pixel, int size, int channels, int left)
+{
+    int step = step_of(size), cell = size / step;
+    for (int i = 0; i < STUDY_SLICES; i++) {
+        int x = left + i / ROWS * (cell + GAP), y = i % ROWS * (cell + GAP);
+        draw_slice(m, pixel + (size_t)i * (size_t)size * (size_t)size * (size_t)channels, size, channels, step,
+                   x, y);
+        draw_number(m, x + 3, y + 3, i);
+    }
+}
+
+bool montage_slices(const uint8_t *pixel, int size, int channels, Image *image, Error *e)
+{
+    Image m;
+    if (!start(&m, size, 0, e)) return false;
+    draw_slices(&m, pixel, size, channels, 0);
+    *image = m;
+    return true;
 }
 
 /* The midline plane from the patient's right side: front on the left, vertex on top; mm per pixel = scale. */
@@ -64,8 +98,7 @@ static void draw_scout(Image *m, const Volume *v, const Study *s, double scale, 
 
 bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e)
 {
-    int step = (s->size + LARGEST_CELL - 1) / LARGEST_CELL, cell = s->size / step;
-    int height = ROWS * (cell + GAP) - GAP, scout = 0;
+    int height = height_of(s->size), scout = 0;
     double scale = 1;
     if (v && s->from_volume) {
         scale = v->nz * v->dz / height;
@@ -73,12 +106,10 @@ bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e)
         if (scout > 2 * height) scout = 2 * height, scale = v->ny * v->dy / scout;
     }
     int left = scout ? scout + 2 * GAP : 0;
-    Image m = {left + COLUMNS * (cell + GAP) - GAP, height, 3, NULL};
-    m.pixel = calloc(3 * (size_t)m.width, (size_t)m.height);
-    if (!m.pixel) return error_set(e, ERROR_MEMORY, "montage: no memory for %d x %d pixels", m.width, m.height);
+    Image m;
+    if (!start(&m, s->size, left, e)) return false;
     if (scout) draw_scout(&m, v, s, scale, scout, height);
-    for (int i = 0; i < STUDY_SLICES; i++)
-        draw_slice(&m, s, i, step, left + i / ROWS * (cell + GAP), i % ROWS * (cell + GAP));
+    draw_slices(&m, s->pixel, s->size, 1, left);
     *image = m;
     return true;
 }

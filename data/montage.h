@@ -6,4 +6,7 @@
 
 /* v may be NULL. The image is the caller's (free(image->pixel)). */
 bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e);
+
+/* The slices alone: pixel u8[24][size][size][channels], grey (1) or RGB (3). */
+bool montage_slices(const uint8_t *pixel, int size, int channels, Image *image, Error *e);
 #endif

@@ -4,6 +4,11 @@
 #include "data/phantom.h"
 #include <jansson.h>
 
+/* A patient's id is its seed, below 900000000; its counterfactual and its k-th twin in noise have ids so much
+ * (k times so much) higher. */
+#define PHANTOM_COUNTERFACTUAL_ID INT64_C(1000000000)
+#define PHANTOM_TWIN_ID           INT64_C(2000000000)
+
 /* The annotation of a 24-slice phantom under `id`; masks as COCO run lengths, images as images/<id>/NN.png.
  * NULL on error; the caller's (json_decref). */
 json_t *phantom_annotation(const Phantom *p, int64_t id, Error *e);

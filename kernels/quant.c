@@ -182,11 +182,11 @@ Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float
     float *outer = malloc((size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *outer);
     if (!codes || !inner || !absmax || !outer)
         die_memory("a 4-bit weight of %lld x %lld", (long long)out, (long long)in);
-    quant_encode(dtype, w, n, codes, absmax);
+    if (w) quant_encode(dtype, w, n, codes, absmax);
     Quant planes = {.absmax = absmax};
     if (nested) {
         planes = (Quant){.nested = inner, .nested_absmax = outer};
-        quant_nest(absmax, blocks, inner, outer, &planes.offset);
+        if (w) quant_nest(absmax, blocks, inner, outer, &planes.offset);
     }
     Tensor *x = quant_tensor_from(a, dtype, out, in, codes, dtype_is_planar(dtype) ? &planes : NULL);
     free(codes);

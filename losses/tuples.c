@@ -1,8 +1,8 @@
 /* Counting tuples. Micro scores add the counts of all studies first; macro is the plain mean of the findings'
  * F1; side accuracy looks at sided findings that both sets name, whatever else they get wrong. */
 #include "losses/tuples.h"
+#include "losses/bootstrap.h"
 #include "tensor/rng.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,23 +119,6 @@ void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleSc
     out->exact = share(exact, n);
 }
 
-/* Running mean and sum of squared deviations of each field of TupleSpread (Welford). */
-typedef struct Running {
-    int n;
-    double mean, square;
-} Running;
-
-static void running_add(Running *r, double x)
-{
-    if (isnan(x)) return;
-    double before = x - r->mean;
-    r->n++;
-    r->mean += before / r->n;
-    r->square += before * (x - r->mean);
-}
-
-static double running_sd(const Running *r) { return r->n > 1 ? sqrt(r->square / (r->n - 1)) : 0; }
-
 bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
                       TupleSpread *out, Error *e)
 {
@@ -155,4 +138,95 @@ bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int
     *out = (TupleSpread){running_sd(&r[0]), running_sd(&r[1]), running_sd(&r[2]), running_sd(&r[3]),
                          running_sd(&r[4]), running_sd(&r[5]), running_sd(&r[6])};
     return true;
+}
+
+static TupleChange change_of(const TupleTable *t, const TuplePair *p)
+{
+    TupleChange change = TUPLES_SAME;
+    for (int f = 0; f < t->n_findings; f++) {
+        if (p->a.truth[f] == p->b.truth[f]) continue;
+        if (!p->a.truth[f] || !p->b.truth[f]) return TUPLES_REMOVED;
+        change = TUPLES_MIRRORED;
+    }
+    return change;
+}
+
+/* The bin of the largest lesion that changes, -1 if none has a size. */
+static int bin_of(const TupleTable *t, const TuplePair *p)
+{
+    double radius = 0;
+    for (int f = 0; p->a.radius_mm && f < t->n_findings; f++)
+        if (p->a.truth[f] != p->b.truth[f] && p->a.radius_mm[f] > radius) radius = p->a.radius_mm[f];
+    int b = TUPLES_SIZE_BINS - 1;
+    while (b && radius < SIZE_EDGES[b]) b--;
+    return radius > 0 ? b : -1;
+}
+
+static bool follows(const TupleTable *t, const TuplePair *p)
+{
+    for (int f = 0; f < t->n_findings; f++) {
+        bool same = p->a.truth[f] == p->b.truth[f];
+        if (same && p->a.said[f] != p->b.said[f]) return false;
+        if (!same && (p->a.said[f] != p->a.truth[f] || p->b.said[f] != p->b.truth[f])) return false;
+    }
+    return p->a.said_other == p->b.said_other;
+}
+
+static bool still(const TupleTable *t, const TuplePair *p)
+{
+    return p->a.said_other == p->b.said_other && !memcmp(p->a.said, p->b.said, (size_t)t->n_findings);
+}
+
+/* A patient's row: follow and still for each shift of TuplePairScores in order, against the number of pairs. */
+enum { SHIFTS = 4 + TUPLES_SIZE_BINS };
+
+static void count_pair(const TupleTable *t, const TuplePair *p, double part[2 * SHIFTS],
+                       double whole[2 * SHIFTS])
+{
+    TupleChange change = change_of(t, p);
+    int bin = bin_of(t, p);
+    bool in[SHIFTS] = {change != TUPLES_SAME, change == TUPLES_MIRRORED, change == TUPLES_REMOVED,
+                       change == TUPLES_SAME};
+    for (int b = 0; b < TUPLES_SIZE_BINS; b++) in[4 + b] = b == bin;
+    for (int s = 0; s < SHIFTS; s++) {
+        if (!in[s]) continue;
+        part[2 * s] += follows(t, p);
+        part[2 * s + 1] += still(t, p);
+        whole[2 * s]++;
+        whole[2 * s + 1]++;
+    }
+}
+
+bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeats, uint64_t seed,
+                  TuplePairScores *out, Error *e)
+{
+    enum { K = 2 * SHIFTS };
+    TupleShift *shift[SHIFTS] = {&out->changed, &out->mirrored, &out->removed, &out->same};
+    for (int b = 0; b < TUPLES_SIZE_BINS; b++) shift[4 + b] = &out->size[b];
+    double *part = calloc(2 * (size_t)n * K + 1, sizeof *part), *whole = part + (size_t)n * K, sd[K];
+    if (!part) return error_set(e, ERROR_MEMORY, "no memory to score %d pairs", n);
+    int patients = 0;
+    for (int i = 0; i < n; i++) {
+        patients += !i || pairs[i].patient != pairs[i - 1].patient;
+        size_t row = (size_t)(patients - 1) * K;
+        count_pair(t, &pairs[i], part + row, whole + row);
+    }
+    bool ok = bootstrap_ratios(part, whole, patients, K, repeats, seed, sd, e);
+    memset(out, 0, sizeof *out);
+    for (int s = 0; ok && s < SHIFTS; s++) {
+        TupleShift *one = shift[s];
+        one->low_mm = s < 4 ? 0 : SIZE_EDGES[s - 4];
+        one->high_mm = s < 4 || s + 1 == SHIFTS ? INFINITY : SIZE_EDGES[s - 3];
+        for (size_t row = 0; row < (size_t)patients * K; row += K) {
+            one->n += (int64_t)whole[row + 2 * s];
+            one->follow += (int64_t)part[row + 2 * s];
+            one->still += (int64_t)part[row + 2 * s + 1];
+        }
+        one->follow_share = one->n ? share(one->follow, one->n) : NAN;
+        one->still_share = one->n ? share(one->still, one->n) : NAN;
+        one->follow_sd = sd[2 * s];
+        one->still_sd = sd[2 * s + 1];
+    }
+    free(part);
+    return ok;
 }

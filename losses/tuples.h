@@ -59,4 +59,35 @@ typedef struct TupleSpread {
 /* repeats >= 2. Same seed, same numbers. False only without memory. */
 bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
                       TupleSpread *out, Error *e);
+
+/* Two studies of one patient that differ in a known way: by one lesion, or in noise alone. The truths say
+ * which: SAME they are equal, REMOVED a finding is in one of them only, MIRRORED findings differ in their side.
+ */
+typedef enum TupleChange { TUPLES_SAME, TUPLES_MIRRORED, TUPLES_REMOVED } TupleChange;
+typedef struct TuplePair {
+    TupleStudy a, b; /* a: the original; sizes are a's */
+    int64_t patient; /* pairs of one patient stand together */
+} TuplePair;
+
+/* What the reports of n pairs do. Shares are NaN when n is 0; sd: one standard deviation over resampled
+ * patients. */
+typedef struct TupleShift {
+    double low_mm, high_mm; /* of the pairs' lesions, [low, high); 0 and infinity where size does not matter */
+    int64_t n;
+    int64_t follow; /* the said sets differ as the truths do: a finding whose truth is the same in a and b is
+                     * claimed alike in both (rightly or not), any other as the truth of each is; and as many
+                     * tuples outside the table are said of a as of b */
+    int64_t still;  /* the said sets are equal */
+    double follow_share, follow_sd, still_share, still_sd;
+} TupleShift;
+
+typedef struct TuplePairScores {
+    TupleShift changed, mirrored, removed; /* counterfactuals: all, and by what changed */
+    TupleShift same;                       /* twins; follow and still are the same here */
+    TupleShift size[TUPLES_SIZE_BINS];     /* counterfactuals by the changed lesion's radius */
+} TuplePairScores;
+
+/* repeats >= 2. Same seed, same numbers. False only without memory. */
+bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeats, uint64_t seed,
+                  TuplePairScores *out, Error *e);
 #endif

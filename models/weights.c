@@ -287,6 +287,9 @@ static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
+        bool plan = w->weights->backend->kernels == kernels_plan;
+        if (dtype_is_quant(w->quant) && plan)
+            return quant_tensor(w->weights, w->quant, s->dim[0], s->dim[1], NULL, w->nested);
         if (dtype_is_quant(w->quant)) {
             float *host = malloc((size_t)spec_len(s) * sizeof *host);
             if (!host) error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);

@@ -77,9 +77,9 @@ static double head_work(const Visual *v, int64_t studies, bool training)
     if (v->mode != HV_GLOBAL24)
         sum += first * (conv_work(v->conv[0][0].weight, M, side) + conv_work(v->shortcut.weight, M, side)) +
                later * (conv_work(v->conv[0][1].weight, M, side) + conv_work(v->conv[1][0].weight, M, side) +
-                        conv_work(v->conv[1][1].weight, M, side) + linear_work(v->local_weight, (double)M));
-    return sum + first * linear_work(v->global_weight[0], (double)M) +
-           later * linear_work(v->global_weight[1], (double)M);
+                        conv_work(v->conv[1][1].weight, M, side) + linear_work(v->local.weight, (double)M));
+    return sum + first * linear_work(v->global[0].weight, (double)M) +
+           later * linear_work(v->global[1].weight, (double)M);
 }
 
 /* A prefix and n tokens after it; the last of n + 1 choices is EOS. */

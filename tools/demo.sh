@@ -13,14 +13,24 @@ if [ ! -e "$model/llama.safetensors" ]; then
     echo "demo: no model in $model; 'make mini' trains one" >&2
     exit 2
 fi
-rm -rf "$out/phantoms" "$out/real" "$out/scan" "$out/package"
+rm -rf "$out/evidence" "$out/phantoms" "$out/real" "$out/scan" "$out/package"
 mkdir -p "$out"
+# Where the model has a segmentation head its masks are written, drawn over the slices and scored.
+segment=
+if "$bin/pcrl-inspect" --tensor local_seg. "$model/pcrl_heads.safetensors" | grep -q 'local_seg\.'; then segment=yes; fi
+# report NAME ARGUMENT...: NAME.jsonl and its masks.
+report() {
+    name=$1
+    shift
+    "$bin/pcrl-report" --model "$model" --out "$out/$name.jsonl" ${segment:+--masks "$out/$name.safetensors"} "$@"
+}
+[ "$segment" ] || echo "demo: $model has no segmentation head; on without masks"
 
 say "$STUDIES synthetic head CT that no training has seen"
 "$bin/pcrl-synth" --out "$out/phantoms" --n "$STUDIES" --seed-base "$TEST_SEED" --size "$SIZE"
-"$bin/pcrl-report" --model "$model" --out "$out/phantoms.jsonl" "$out/phantoms"
-"$bin/pcrl-report" --model "$model" --control shuffle --out "$out/shuffled.jsonl" "$out/phantoms"
-"$bin/pcrl-report" --model "$model" --control blank --out "$out/blank.jsonl" "$out/phantoms"
+report phantoms ${segment:+--evidence "$out/evidence"} "$out/phantoms"
+report shuffled --control shuffle "$out/phantoms"
+report blank --control blank "$out/phantoms"
 
 # Small images of Debian leave /usr/share/doc out when they install: unpack the package here instead.
 if [ ! -r "$real" ] && [ "${DEPS:-1}" != 0 ] && command -v apt-get >/dev/null; then
@@ -29,7 +39,7 @@ if [ ! -r "$real" ] && [ "${DEPS:-1}" != 0 ] && command -v apt-get >/dev/null; t
         real=$out/package$real
     fi
 fi
-pages=
+pages='' masks=''
 if [ -r "$real" ]; then
     say "A real head CT: $real"
     mkdir -p "$out/scan"
@@ -37,9 +47,10 @@ if [ -r "$real" ]; then
     # main.plist: int16, 108 x 256 x 256, 0.957 x 0.957 x 1.5 mm; rows run from back to front, slices to the head.
     "$bin/pcrl-import" --out "$out/real" --id 1 --size "$SIZE" --hu --montage "$out/real.png" --dtype i16 \
         --dims 256,256,108 --spacing 0.9570312,0.9570312,1.5 --axes LAS "$out/scan/matrix.dat" >"$out/real.tsv"
-    "$bin/pcrl-report" --model "$model" --out "$out/real.jsonl" "$out/real"
+    report real ${segment:+--evidence "$out/evidence"} "$out/real"
     pages="$out/real $out/real.jsonl"
-    echo "slices chosen: $out/real.tsv, picture: $out/real.png"
+    masks=${segment:+"--masks $out/real.safetensors"}
+    echo "slices chosen: $out/real.tsv, picture: $out/real.png${segment:+, segmentation: $out/evidence/1.png}"
     echo "report (the model has learnt from synthetic scans only):"
     "$bin/pcrl-page" --text "$out/real" "$out/real.jsonl"
 else
@@ -53,14 +64,17 @@ say "Scores beside their controls, on these $STUDIES studies ($model/scores-test
 "$bin/pcrl-synth" --out "$out/training" --n 400 --seed-base "$TRAIN_SEED" --size 64 2>/dev/null
 score() {
     "$bin/pcrl-score" --truth "$out/phantoms" --reports "$out/phantoms.jsonl" --train "$out/training" \
-        --control shuffled="$out/shuffled.jsonl" --control blank="$out/blank.jsonl" "$@"
+        --control shuffled="$out/shuffled.jsonl" --control blank="$out/blank.jsonl" \
+        ${segment:+--masks "$out/phantoms.safetensors" --mask-control shuffled="$out/shuffled.safetensors"} "$@"
 }
 score --json >"$out/scores.json"
 score >"$out/scores.txt"
 sed '/^By lesion radius/,$d' "$out/scores.txt"
+sed -n '/^Segmentation/,/^$/p' "$out/scores.txt"
 echo "by size, by finding and of the text: $out/scores.txt"
 
 scores=$out/scores.json
 [ ! -r "$model/scores-test.json" ] || scores=$model/scores-test.json
-"$bin/pcrl-page" --out "$out/index.html" --scores "$scores" --studies 8 $pages "$out/phantoms" "$out/phantoms.jsonl"
+"$bin/pcrl-page" --out "$out/index.html" --scores "$scores" --studies 8 $masks ${segment:+--masks "$out/phantoms.safetensors"} \
+    $pages "$out/phantoms" "$out/phantoms.jsonl"
 say "Open $out/index.html in a browser. Research use only, not a medical device."

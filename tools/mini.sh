@@ -27,14 +27,26 @@ stage pcrl --out "$work/pcrl" --slots "$work/llama/slots.safetensors" --cache "$
     --steps "$PCRL_STEPS"
 
 report() { "$bin/pcrl-report" --device cpu --model "$model" "$@"; }
+# pairs NAME N SEED: the same patients with one lesion changed, and under other noise, and their reports.
+pairs() {
+    "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" --counterfactual --twins 1 >/dev/null
+    report --out "$work/$1.jsonl" "$work/$1"
+}
+say "Counterfactual pairs and twins"
+pairs pairs "$VALIDATION" "$VALIDATION_SEED"
+pairs test-pairs "$TEST" "$TEST_SEED"
 for set in validation test; do
     say "Scores on $set"
-    report --out "$work/$set.jsonl" "$work/$set"
-    report --control shuffle --out "$work/$set-shuffled.jsonl" "$work/$set"
+    pairs=pairs
+    [ $set = validation ] || pairs=test-pairs
+    report --out "$work/$set.jsonl" --masks "$work/$set-masks.safetensors" "$work/$set"
+    report --control shuffle --out "$work/$set-shuffled.jsonl" --masks "$work/$set-shuffled-masks.safetensors" "$work/$set"
     report --control blank --out "$work/$set-blank.jsonl" "$work/$set"
     for form in txt json; do
         "$bin/pcrl-score" $(test $form = json && echo --json) --truth "$work/$set" --reports "$work/$set.jsonl" --train "$work/train" \
-            --bootstrap 1000 --control shuffled="$work/$set-shuffled.jsonl" --control blank="$work/$set-blank.jsonl" \
+            --bootstrap 1000 --pairs "$work/$pairs=$work/$pairs.jsonl" \
+            --masks "$work/$set-masks.safetensors" --mask-control shuffled="$work/$set-shuffled-masks.safetensors" \
+            --control shuffled="$work/$set-shuffled.jsonl" --control blank="$work/$set-blank.jsonl" \
             >"$model/scores-$set.$form"
     done
     cat "$model/scores-$set.txt"

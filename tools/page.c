@@ -67,6 +67,18 @@ static json_t *slices_url(const PageStudy *s, Error *e)
     return url;
 }
 
+/* All slices' probabilities below one another, 0..255. */
+static json_t *segment_url(const float *prob, Error *e)
+{
+    uint8_t grey[SLICES * GRID * GRID];
+    for (int i = 0; i < SLICES * GRID * GRID; i++) {
+        float p = prob[i] > 0 ? prob[i] : 0;
+        grey[i] = (uint8_t)lrintf(255 * (p < 1 ? p : 1));
+    }
+    Image image = {GRID, SLICES * GRID, 1, grey};
+    return data_url(&image, e);
+}
+
 /* u8[24][size][size]: the number from 1 of the truth row of a focal finding whose mask covers the pixel. *shown
  * gets for each slice whether it has any, best[k] the slice with most of row k (-1: none). */
 static bool draw_masks(const PageStudy *s, uint8_t *mask, bool shown[SLICES], int best[], Error *e)
@@ -212,11 +224,14 @@ static json_t *study_json(const PageStudy *s, Error *e)
                   s->about ? s->about : "", "size", s->size, "pixel_mm", s->pixel_mm, "packed", s->hu != NULL,
                   "image", url, "synthetic", s->truth && s->truth->has_truth, "start", -1);
     if (!o) error_set(e, ERROR_INPUT, "page: study '%.60s': its texts are not UTF-8", s->name);
-    if (o && !add_truth(o, s, e)) {
-        json_decref(o);
-        o = NULL;
+    bool ok = o && add_truth(o, s, e);
+    if (ok && s->segment) {
+        json_t *segment = segment_url(s->segment, e);
+        ok = segment && !json_object_set_new(o, "segment", segment);
     }
-    return o;
+    if (ok) return o;
+    json_decref(o);
+    return NULL;
 }
 
 /* [value, spread]; null where the score is undefined. */

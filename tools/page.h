@@ -5,6 +5,7 @@
 #define TOOLS_PAGE_H
 #include "data/ctrg.h"
 #include "data/json.h"
+#include "tools/train_data.h"
 
 typedef struct PageStudy {
     const char *name;       /* under the thumbnail */
@@ -13,6 +14,7 @@ typedef struct PageStudy {
     double pixel_mm;        /* 0: not known, no scale bar */
     const uint8_t *pixel;   /* u8[24][size][size] under window 40/80 */
     const int16_t *hu;      /* the same shape in HU, for every window; or NULL */
+    const float *segment;   /* [24][14][14] probabilities to tint the slices with; NULL: none */
     const char *report;     /* generated; NULL: none */
     const CtrgStudy *truth; /* findings and masks to compare with; NULL or without findings: nothing */
 } PageStudy;

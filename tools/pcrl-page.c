@@ -3,6 +3,7 @@
 #include "data/ctrg.h"
 #include "data/file.h"
 #include "data/json.h"
+#include "data/safetensors.h"
 #include "data/study.h"
 #include "tools/cli.h"
 #include "tools/page.h"
@@ -24,14 +25,26 @@ static const char doc[] =
     "  pcrl-page --out page.html ct reports.jsonl\n"
     "  pcrl-page --text --studies 3 phantoms phantoms.jsonl\n"
     "  pcrl-page --out page.html --scores scores.json --studies 6 real real.jsonl phantoms phantoms.jsonl\n"
+    "  pcrl-page --out page.html --masks ct.safetensors ct reports.jsonl\n"
     "  pcrl-page --run run/pcrl\n";
 
-enum { KEY_SCORES = 0x3001, KEY_TITLE, KEY_STUDIES, KEY_TEXT, KEY_RUN, MAX_SETS = 16, MAX_STUDIES = 200 };
+enum {
+    KEY_SCORES = 0x3001,
+    KEY_MASKS,
+    KEY_TITLE,
+    KEY_STUDIES,
+    KEY_TEXT,
+    KEY_RUN,
+    MAX_SETS = 16,
+    MAX_STUDIES = 200
+};
 
 static const struct argp_option options[] = {
     {"out", 'o', "FILE", 0, "the page", 0},
     {"text", KEY_TEXT, 0, 0, "print reports beside truths instead", 0},
     {"scores", KEY_SCORES, "FILE", 0, "what pcrl-score --json printed", 0},
+    {"masks", KEY_MASKS, "FILE", 0,
+     "the segmentation that pcrl-report --masks wrote; one for each data set, in their order", 0},
     {"title", KEY_TITLE, "TEXT", 0, "heading of the page", 0},
     {"studies", KEY_STUDIES, "N", 0, "at most the first N studies of each data set (default 12)", 0},
     {"run", KEY_RUN, "FOLDER", 0, "the page of a training run, written there", 0},
@@ -39,8 +52,8 @@ static const struct argp_option options[] = {
 
 typedef struct Options {
     CliCommon common;
-    const char *out, *scores, *title, *run, *folder[MAX_SETS], *reports[MAX_SETS];
-    int n_args, limit;
+    const char *out, *scores, *title, *run, *folder[MAX_SETS], *reports[MAX_SETS], *masks[MAX_SETS];
+    int n_args, n_masks, limit;
     bool text;
 } Options;
 
@@ -51,6 +64,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'o': o->out = arg; return 0;
     case KEY_SCORES: o->scores = arg; return 0;
+    case KEY_MASKS:
+        if (o->n_masks == MAX_SETS) argp_error(state, "at most %d data sets", MAX_SETS);
+        o->masks[o->n_masks++] = arg;
+        return 0;
     case KEY_TEXT: o->text = true; return 0;
     case KEY_TITLE: o->title = arg; return 0;
     case KEY_STUDIES: o->limit = (int)cli_int_option(state, "--studies", arg, 1, MAX_STUDIES); return 0;
@@ -67,6 +84,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         }
         if (!o->out == !o->text) argp_error(state, "expected --out FILE or --text");
         if (!o->n_args || o->n_args % 2) argp_error(state, "expected pairs of DATASET and REPORTS");
+        if (o->n_masks && 2 * o->n_masks != o->n_args)
+            argp_error(state, "%d --masks for %d data sets, expected one for each", o->n_masks, o->n_args / 2);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -77,6 +96,7 @@ typedef struct Shown {
     PageStudy study;
     uint8_t *pixel;
     int16_t *hu;
+    float *segment;
     char *report, name[96], about[256];
 } Shown;
 
@@ -184,6 +204,25 @@ static bool add_set(Gallery *g, const Ctrg *c, const char *reports, int limit, E
     return ok;
 }
 
+/* The segmentation of every study from the first-th on. */
+static bool add_masks(Gallery *g, int first, const char *path, Error *e)
+{
+    static const int64_t dim[] = {CTRG_SLICES, GRID, GRID};
+    SafeTensors *file = safetensors_open(path, e);
+    bool ok = file != NULL;
+    for (int i = first; ok && i < g->n; i++) {
+        Shown *s = &g->shown[i];
+        char name[32];
+        snprintf(name, sizeof name, "%lld", (long long)s->study.truth->id);
+        s->segment = malloc((size_t)(dim[0] * dim[1] * dim[2]) * sizeof *s->segment);
+        ok = s->segment || error_set(e, ERROR_MEMORY, "%s: no memory for study %s", path, name);
+        ok = ok && safetensors_load_f32(file, name, 3, dim, s->segment, e);
+        s->study.segment = s->segment;
+    }
+    safetensors_close(file);
+    return ok;
+}
+
 static void print_study(const Shown *s)
 {
     const CtrgStudy *t = s->study.truth;
@@ -221,14 +260,19 @@ int main(int argc, char **argv)
     if (o.scores && !(scores = json_read(o.scores, &e))) cli_fail(&e);
     for (int i = 0; i < o.n_args / 2; i++) {
         if (!(set[i] = ctrg_open(o.folder[i], NULL, NULL, &e))) cli_fail(&e);
+        int first = g.n;
         if (!add_set(&g, set[i], o.reports[i], o.limit, &e)) cli_fail(&e);
+        if (o.n_masks && !add_masks(&g, first, o.masks[i], &e)) cli_fail(&e);
     }
     for (int i = 0; o.text && i < g.n; i++) print_study(&g.shown[i]);
     PageStudy *study = malloc((size_t)(g.n + 1) * sizeof *study);
     if (!study) error_set(&e, ERROR_MEMORY, "no memory for %d studies", g.n);
     for (int i = 0; study && i < g.n; i++) study[i] = g.shown[i].study;
     if (!study || (o.out && !page_write(o.out, o.title, study, g.n, scores, &e))) cli_fail(&e);
-    for (int i = 0; i < g.n; i++) free(g.shown[i].pixel), free(g.shown[i].hu), free(g.shown[i].report);
+    for (int i = 0; i < g.n; i++) {
+        free(g.shown[i].pixel), free(g.shown[i].hu);
+        free(g.shown[i].segment), free(g.shown[i].report);
+    }
     for (int i = 0; i < MAX_SETS; i++) ctrg_free(set[i]);
     free(study);
     json_decref(scores);

@@ -1,22 +1,38 @@
 /* pcrl-report: studies in, reports out. */
 #include "data/ctrg.h"
 #include "data/file.h"
+#include "data/safetensors.h"
+#include "tools/evidence.h"
 #include "tools/system.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char doc[] = "Write a findings report for each study of a data set (24 slices each, as pcrl-synth "
-                          "and pcrl-import make them). One "
-                          "JSON line a study on standard output: {\"id\": ..., \"report\": ...}. Research use "
-                          "only, not a medical device.\v"
-                          "Examples:\n"
-                          "  pcrl-report --model data/mini studies > reports.jsonl\n"
-                          "  pcrl-report --model data/mini --temperature 0.6 --top-p 0.9 --seed 7 studies\n"
-                          "  pcrl-report --model data/mini --control shuffle studies > shuffled.jsonl   # each "
-                          "study gets another one's images";
+static const char doc[] =
+    "Write a findings report for each study of a data set (24 slices each, as pcrl-synth "
+    "and pcrl-import make them). One "
+    "JSON line a study on standard output: {\"id\": ..., \"report\": ...}. Research use "
+    "only, not a medical device.\v"
+    "Examples:\n"
+    "  pcrl-report --model data/mini studies > reports.jsonl\n"
+    "  pcrl-report --model data/mini --temperature 0.6 --top-p 0.9 --seed 7 studies\n"
+    "  pcrl-report --model data/mini --control shuffle studies > shuffled.jsonl   # each "
+    "study gets another one's images\n"
+    "  pcrl-report --model data/mini --masks masks.safetensors --evidence pictures studies "
+    "> reports.jsonl";
 
-enum { KEY_MODEL = 256, KEY_OUT, KEY_TEMPERATURE, KEY_TOP_P, KEY_MAX, KEY_BATCH, KEY_CONTROL, KEY_LIMIT };
+enum {
+    KEY_MODEL = 256,
+    KEY_OUT,
+    KEY_TEMPERATURE,
+    KEY_TOP_P,
+    KEY_MAX,
+    KEY_BATCH,
+    KEY_CONTROL,
+    KEY_LIMIT,
+    KEY_MASKS,
+    KEY_EVIDENCE
+};
 
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "DIR", 0, "model folder (data/mini)", 0},
@@ -27,12 +43,17 @@ static const struct argp_option options[] = {
     {"batch", KEY_BATCH, "N", 0, "studies decoded together (50)", 0},
     {"studies", KEY_LIMIT, "N", 0, "the first N studies only", 0},
     {"control", KEY_CONTROL, "KIND", 0, "shuffle: images of the study 7 places on; blank: empty images", 0},
+    {"masks", KEY_MASKS, "FILE", 0,
+     "also write the segmentation: safetensors, a tensor (24,14,14) of probabilities a study, named by its id",
+     0},
+    {"evidence", KEY_EVIDENCE, "DIR", 0,
+     "also draw it over the slices: DIR/ID/00.png to 23.png, and all of them as DIR/ID.png", 0},
     {0},
 };
 
 typedef struct Arguments {
     CliCommon common;
-    const char *model, *out, *control, *data;
+    const char *model, *out, *control, *data, *masks, *evidence;
     double temperature, top_p;
     int max_tokens, batch, limit;
 } Arguments;
@@ -49,6 +70,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_MAX: a->max_tokens = (int)cli_int_option(state, "--max-tokens", arg, 1, 8192); break;
     case KEY_BATCH: a->batch = (int)cli_int_option(state, "--batch", arg, 1, 4096); break;
     case KEY_LIMIT: a->limit = (int)cli_int_option(state, "--studies", arg, 1, 1 << 30); break;
+    case KEY_MASKS: a->masks = arg; break;
+    case KEY_EVIDENCE: a->evidence = arg; break;
     case KEY_CONTROL:
         if (strcmp(arg, "shuffle") && strcmp(arg, "blank"))
             argp_error(state, "--control %s: expected shuffle or blank", arg);
@@ -66,9 +89,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return 0;
 }
 
-/* Visual tokens of study k (or of the one a control puts in its place). */
-static bool tokens(System *s, const Ctrg *c, int n, int k, const char *control, float *hv, Error *e)
+enum { CELLS = CTRG_SLICES * GRID_CELLS };
+
+/* Visual tokens of study k (or of the one a control puts in its place), and what the segmentation head makes of
+ * it unless prob is NULL. */
+static bool tokens(System *s, const Arguments *a, const Ctrg *c, int n, int k, float *hv, float *prob, Error *e)
 {
+    const char *control = a->control;
     uint8_t *pixel;
     int width, height;
     int from = control && !strcmp(control, "shuffle") ? (k + 7) % n : k;
@@ -78,7 +105,8 @@ static bool tokens(System *s, const Ctrg *c, int n, int k, const char *control, 
     Error why = {0};
     bool ok = system_check_size(s, width, height, &why) ||
               error_set(e, why.code, "%s: study %lld: %s", c->folder, (long long)c->study[from].id, why.msg);
-    if (ok) system_visual_tokens(s, pixel, width, height, hv);
+    if (ok) system_visual_tokens(s, pixel, width, height, hv, prob);
+    ok = ok && (!a->evidence || evidence_write(a->evidence, c->study[k].id, pixel, width, prob, e));
     free(pixel);
     return ok;
 }
@@ -113,9 +141,15 @@ static bool write_batch(System *s, const Arguments *a, const Ctrg *c, int from, 
     return ok;
 }
 
-static bool reports(const Arguments *a, System *s, const Ctrg *c, FILE *f, Error *e)
+static int study_count(const Arguments *a, const Ctrg *c)
 {
-    int n = a->limit && a->limit < c->n ? a->limit : c->n;
+    return a->limit && a->limit < c->n ? a->limit : c->n;
+}
+
+/* prob: [n][24][14][14] to fill, or NULL. */
+static bool reports(const Arguments *a, System *s, const Ctrg *c, float *prob, FILE *f, Error *e)
+{
+    int n = study_count(a, c);
     if (a->control && !strcmp(a->control, "shuffle") && n < 8)
         return error_set(e, ERROR_INPUT, "%s: %d studies; shuffling needs at least 8", a->data, n);
     int64_t per = system_token_count(s);
@@ -126,7 +160,8 @@ static bool reports(const Arguments *a, System *s, const Ctrg *c, FILE *f, Error
     for (int k = 0; ok && k < n; k += a->batch) {
         int count = n - k < a->batch ? n - k : a->batch;
         for (int i = 0; ok && i < count; i++) {
-            ok = tokens(s, c, n, k + i, a->control, hv + i * per, e);
+            float *own = prob ? prob + (size_t)(k + i) * CELLS : NULL;
+            ok = tokens(s, a, c, n, k + i, hv + i * per, own, e);
             cli_progress(&p, k + i, NULL);
         }
         ok = ok && write_batch(s, a, c, k, count, hv, f, e);
@@ -136,25 +171,50 @@ static bool reports(const Arguments *a, System *s, const Ctrg *c, FILE *f, Error
     return ok;
 }
 
+static bool write_masks(const Arguments *a, const Ctrg *c, const float *prob, Error *e)
+{
+    StWriter *w = st_writer_new();
+    for (int k = 0; k < study_count(a, c); k++) {
+        char name[32];
+        snprintf(name, sizeof name, "%lld", (long long)c->study[k].id);
+        st_writer_add(w, name, ST_F32, 3, (int64_t[]){CTRG_SLICES, GRID, GRID}, prob + (size_t)k * CELLS);
+    }
+    bool ok = st_writer_save(w, a->masks, e);
+    st_writer_free(w);
+    return ok;
+}
+
+/* Reports to `out` or standard output, masks once they are there. */
+static bool write_all(const Arguments *a, System *s, const Ctrg *c, Error *e)
+{
+    FileWriter w;
+    bool segment = a->masks || a->evidence;
+    if (segment && !system_check_segmentation(s, e)) return false;
+    float *prob = segment ? malloc((size_t)study_count(a, c) * CELLS * sizeof *prob) : NULL;
+    if (segment && !prob)
+        return error_set(e, ERROR_MEMORY, "no memory for the masks of %d studies", study_count(a, c));
+    bool file = a->out, ok = !file || file_create(&w, a->out, e);
+    if (ok) {
+        ok = reports(a, s, c, prob, file ? w.stream : stdout, e) && (!a->masks || write_masks(a, c, prob, e));
+        if (file && ok)
+            ok = file_commit(&w, e);
+        else if (file)
+            file_abandon(&w);
+        else if (ok && fflush(stdout))
+            ok = error_set(e, ERROR_IO, "standard output: cannot write");
+    }
+    free(prob);
+    return ok;
+}
+
 static bool run(const Arguments *a, Error *e)
 {
     Ctrg *c = ctrg_open(a->data, NULL, NULL, e);
     if (!c) return false;
     System s;
-    FileWriter w;
     bool ok = system_open(&s, a->model, &a->common, e);
     if (ok) {
-        bool file = a->out;
-        ok = !file || file_create(&w, a->out, e);
-        if (ok) {
-            ok = reports(a, &s, c, file ? w.stream : stdout, e);
-            if (file && ok)
-                ok = file_commit(&w, e);
-            else if (file)
-                file_abandon(&w);
-            else if (ok && fflush(stdout))
-                ok = error_set(e, ERROR_IO, "standard output: cannot write");
-        }
+        ok = write_all(a, &s, c, e);
         system_close(&s);
     }
     ctrg_free(c);

@@ -2,11 +2,20 @@
  * stand beside those of controls that cannot have seen the right scan. */
 #include "tensor/rng.h"
 #include "tools/cli.h"
-#include "tools/score.h"
+#include "tools/score_masks.h"
+#include "tools/score_pairs.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CONTROLS = 16, KEY_JSON = 0x100, KEY_BOOTSTRAP, KEY_PARTIAL };
+enum {
+    MAX_CONTROLS = 16,
+    KEY_JSON = 0x100,
+    KEY_BOOTSTRAP,
+    KEY_PARTIAL,
+    KEY_PAIRS,
+    KEY_MASKS,
+    KEY_MASK_CONTROL
+};
 
 typedef struct Control {
     char name[64];
@@ -15,9 +24,10 @@ typedef struct Control {
 
 typedef struct Options {
     CliCommon common;
-    const char *truth, *reports, *train, *tokenizer;
-    Control control[MAX_CONTROLS];
-    int n_controls, bootstrap;
+    const char *truth, *reports, *train, *tokenizer, *masks, *pair_reports;
+    char pairs[4096]; /* a data set; its reports are pair_reports, NULL: no pairs */
+    Control control[MAX_CONTROLS], mask_control[MAX_CONTROLS];
+    int n_controls, n_mask_controls, bootstrap;
     bool json, partial;
 } Options;
 
@@ -27,6 +37,11 @@ static const struct argp_option options[] = {
     {"train", 'n', "FILE", 0, "annotations.json of the training studies: adds the controls constant and random",
      0},
     {"control", 'c', "NAME=FILE", 0, "adds a control: reports made without the right image (repeatable)", 0},
+    {"pairs", KEY_PAIRS, "DATA=FILE", 0,
+     "also scores FILE, the reports of a data set with counterfactuals and twins: do they follow the image?",
+     0},
+    {"masks", KEY_MASKS, "FILE", 0, "also scores the segmentation that pcrl-report --masks wrote: Dice", 0},
+    {"mask-control", KEY_MASK_CONTROL, "NAME=FILE", 0, "adds a control of --masks (repeatable)", 0},
     {"tokenizer", 'k', "FILE", 0, "tokenizer.json: adds BLEU and ROUGE-L over its tokens", 0},
     {"bootstrap", KEY_BOOTSTRAP, "N", 0, "resamples for the standard deviations (default 1000)", 0},
     {"partial", KEY_PARTIAL, 0, 0, "score only the studies that --reports has", 0},
@@ -47,24 +62,33 @@ static const char doc[] =
     "  pcrl-score --truth test/annotations.json --reports reports.jsonl\n"
     "  pcrl-score --truth test --reports reports.jsonl --train train --control shuffled=shuffled.jsonl "
     "--control blank=blank.jsonl\n"
+    "  pcrl-score --truth test --reports reports.jsonl --pairs pairs=pairs.jsonl --masks masks.safetensors\n"
     "  pcrl-score --truth test --reports reports.jsonl --json | python3 -m json.tool\n"
     "\n"
     "Exit codes: 0 ok, 1 usage, 2 bad input, 3 cannot read or write, 6 out of memory.";
 
-static void add_control(Options *o, const char *arg, struct argp_state *state)
+/* "NAME=FILE" into its parts. */
+static void split(struct argp_state *state, const char *option, const char *arg, char *name, size_t room,
+                  const char **path)
 {
     const char *equals = strchr(arg, '=');
     size_t n = equals ? (size_t)(equals - arg) : 0;
-    if (!n || !equals[1] || n >= sizeof o->control[0].name)
-        argp_error(state, "--control: expected NAME=FILE, found '%s'", arg);
-    else if (o->n_controls == MAX_CONTROLS)
-        argp_error(state, "--control: at most %d", MAX_CONTROLS);
-    else {
-        Control *c = &o->control[o->n_controls++];
-        memcpy(c->name, arg, n);
-        c->name[n] = 0;
-        c->path = equals + 1;
+    if (!n || !equals[1] || n >= room) {
+        argp_error(state, "%s: expected NAME=FILE, found '%s'", option, arg);
+        return;
     }
+    memcpy(name, arg, n);
+    name[n] = 0;
+    *path = equals + 1;
+}
+
+static void add_control(struct argp_state *state, const char *option, const char *arg, Control *list, int *n)
+{
+    Control *c = &list[*n];
+    if (*n == MAX_CONTROLS)
+        argp_error(state, "%s: at most %d", option, MAX_CONTROLS);
+    else
+        split(state, option, arg, c->name, sizeof c->name, &c->path), ++*n;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -75,7 +99,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 't': o->truth = arg; return 0;
     case 'r': o->reports = arg; return 0;
     case 'n': o->train = arg; return 0;
-    case 'c': add_control(o, arg, state); return 0;
+    case 'c': add_control(state, "--control", arg, o->control, &o->n_controls); return 0;
+    case KEY_PAIRS: split(state, "--pairs", arg, o->pairs, sizeof o->pairs, &o->pair_reports); return 0;
+    case KEY_MASKS: o->masks = arg; return 0;
+    case KEY_MASK_CONTROL:
+        add_control(state, "--mask-control", arg, o->mask_control, &o->n_mask_controls);
+        return 0;
     case 'k': o->tokenizer = arg; return 0;
     case KEY_BOOTSTRAP: o->bootstrap = (int)cli_int_option(state, "--bootstrap", arg, 2, 1000000); return 0;
     case KEY_PARTIAL: o->partial = true; return 0;
@@ -84,6 +113,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->truth) argp_error(state, "--truth is missing");
         if (!o->reports) argp_error(state, "--reports is missing");
+        if (o->n_mask_controls && !o->masks) argp_error(state, "--mask-control needs --masks");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -160,38 +190,71 @@ static bool keep_reported(const Options *o, ScoreTruth *t, Error *e)
     return true;
 }
 
-static bool print(const Options *o, const ScoreTruth *t, const ScoreSystem *systems, int n, Error *e)
+/* All that is printed. */
+typedef struct Results {
+    ScoreTruth truth;
+    ScoreSystem system[3 + MAX_CONTROLS];
+    ScoreMasks masks[1 + MAX_CONTROLS];
+    ScorePairs pairs;
+    int n_systems, n_masks;
+} Results;
+
+static bool print_json(const Options *o, const Results *r, Error *e)
+{
+    json_t *j = score_json(&r->truth, r->system, r->n_systems);
+    if (r->n_masks) json_object_set_new(j, "masks", score_masks_json(r->masks, r->n_masks));
+    if (o->pair_reports) json_object_set_new(j, "pairs", score_pairs_json(&r->pairs));
+    if (!j) return error_set(e, ERROR_MEMORY, "no memory for the scores");
+    json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    putchar('\n');
+    json_decref(j);
+    return true;
+}
+
+static bool print(const Options *o, const Results *r, Error *e)
 {
     if (o->json) {
-        json_t *j = score_json(t, systems, n);
-        if (!j) return error_set(e, ERROR_MEMORY, "no memory for the scores");
-        json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-        json_decref(j);
+        if (!print_json(o, r, e)) return false;
     } else {
-        score_print(stdout, t, systems, n);
+        score_print(stdout, &r->truth, r->system, r->n_systems);
+        if (r->n_masks) score_masks_print(stdout, r->masks, r->n_masks);
+        if (o->pair_reports) score_pairs_print(stdout, &r->pairs);
     }
     if (!fflush(stdout) && !ferror(stdout)) return true;
     return error_set(e, ERROR_IO, "standard output: cannot write the scores");
 }
 
+static bool masks(const Options *o, const Ctrg *c, Results *r, Error *e)
+{
+    bool ok = true;
+    for (int i = -1; ok && o->masks && i < o->n_mask_controls; i++) {
+        ScoreMasks *m = &r->masks[r->n_masks++];
+        snprintf(m->name, sizeof m->name, "%s", i < 0 ? "model" : o->mask_control[i].name);
+        ok = score_masks(c, &r->truth, i < 0 ? o->masks : o->mask_control[i].path, o->partial, o->bootstrap,
+                         o->common.seed, m, e);
+    }
+    return ok;
+}
+
 static bool run(const Options *o, Error *e)
 {
-    ScoreTruth truth = {0};
-    ScoreSystem systems[3 + MAX_CONTROLS] = {0};
-    int n = 0;
+    static Results r;
     Bpe *b = o->tokenizer ? bpe_open(o->tokenizer, e) : NULL;
     if (o->tokenizer && !b) return false;
     Ctrg *c = score_open_annotations(o->truth, e);
-    bool ok = c && score_truth(c, &truth, e);
-    ctrg_free(c);
-    ok = ok && (!o->partial || keep_reported(o, &truth, e)) &&
-         file_system(o, &truth, o->reports, b, next_system(systems, &n, "model", ""), e) &&
-         (!o->train || training_controls(o, &truth, b, systems, &n, e));
+    bool ok = c && score_truth(c, &r.truth, e);
+    ok = ok && (!o->partial || keep_reported(o, &r.truth, e)) &&
+         file_system(o, &r.truth, o->reports, b, next_system(r.system, &r.n_systems, "model", ""), e) &&
+         (!o->train || training_controls(o, &r.truth, b, r.system, &r.n_systems, e));
     for (int i = 0; ok && i < o->n_controls; i++)
-        ok = file_system(o, &truth, o->control[i].path, b, control_system(systems, &n, &o->control[i]), e);
-    if (ok) ok = print(o, &truth, systems, n, e);
-    score_truth_free(&truth);
+        ok = file_system(o, &r.truth, o->control[i].path, b,
+                         control_system(r.system, &r.n_systems, &o->control[i]), e);
+    ok = ok && masks(o, c, &r, e);
+    ok = ok && (!o->pair_reports ||
+                score_pairs(o->pairs, o->pair_reports, o->bootstrap, o->common.seed, &r.pairs, e));
+    if (ok) ok = print(o, &r, e);
+    ctrg_free(c);
+    score_truth_free(&r.truth);
     bpe_close(b);
     return ok;
 }

@@ -120,10 +120,10 @@ static bool variant(const Options *o, uint64_t seed, int64_t j, PhantomOptions *
     if (j == 0) return true;
     if (!o->counterfactual || j > 1) {
         v->noise = (uint64_t)(j - o->counterfactual);
-        *id += 2000000000 * (int64_t)v->noise;
+        *id += PHANTOM_TWIN_ID * (int64_t)v->noise;
         return true;
     }
-    *id += 1000000000;
+    *id += PHANTOM_COUNTERFACTUAL_ID;
     if (!phantom_text_only(seed, v, &p, &e)) return false;
     for (PhantomEdit edit = PHANTOM_FLIP; edit <= PHANTOM_REMOVE; edit++)
         for (int k = 0; k < p.n_truth; k++)

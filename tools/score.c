@@ -230,7 +230,7 @@ static bool score_text(const ScoreTruth *t, char *const *reports, const Bpe *b, 
     return ok;
 }
 
-static TupleTable finding_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT])
+TupleTable score_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT])
 {
     for (int f = 0; f < FINDING_COUNT; f++) {
         sided[f] = finding_kind(f)->sided;
@@ -243,7 +243,7 @@ bool score_system(const ScoreTruth *t, char *const *reports, const Bpe *tokenize
                   ScoreSystem *out, Error *e)
 {
     uint8_t sided[FINDING_COUNT], focal[FINDING_COUNT];
-    TupleTable table = finding_table(sided, focal);
+    TupleTable table = score_table(sided, focal);
     FindingSet *said = calloc((size_t)t->n + 1, sizeof *said);
     TupleStudy *studies = calloc((size_t)t->n + 1, sizeof *studies);
     bool ok = (said && studies) || no_memory(e, t->n);

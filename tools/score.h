@@ -43,6 +43,9 @@ typedef struct ScoreSystem {
     bool has_tokens;
 } ScoreSystem;
 
+/* The findings for losses/tuples; it borrows both arrays. */
+TupleTable score_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT]);
+
 /* Fills everything but name and how. With a tokenizer (NULL allowed) texts are also compared token by token:
  * each id decoded alone, so that fragments of characters are equal, joined by spaces. repeats: of the
  * bootstrap. */

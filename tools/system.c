@@ -84,11 +84,22 @@ bool system_check_size(const System *s, int width, int height, Error *e)
 
 int64_t system_token_count(const System *s) { return hv_slots(s->visual.mode) * s->visual.dim; }
 
-void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv)
+bool system_check_segmentation(const System *s, Error *e)
+{
+    return s->visual.up.weight ||
+           error_set(e, ERROR_INPUT, "%s: no segmentation head (local_seg) in it", s->head_part.file->path);
+}
+
+void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv, float *prob)
 {
     Tensor *grid, *pooled;
     study_features(&s->tape, &s->resnet, pixel, width, height, &grid, &pooled);
-    tensor_download(visual_forward(&s->tape, &s->visual, grid, pooled, false), hv); /* (1,slots,D) */
+    VisualTokens v = visual_tokens(&s->tape, &s->visual, grid, pooled, false, false);
+    tensor_download(v.hv, hv); /* (1,slots,D) */
+    if (prob) {
+        Tensor *logit = visual_segment(&s->tape, &s->visual, v.V); /* (24,14,14,1) */
+        tensor_download(op_sigmoid(&s->tape, logit), prob);
+    }
     tape_reset(&s->tape);
 }
 

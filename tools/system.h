@@ -26,8 +26,12 @@ void system_close(System *s);
 /* False and an Error naming both sizes unless the model takes slices of that size. */
 bool system_check_size(const System *s, int width, int height, Error *e);
 
-/* H_v of one study's 24 slices u8[24][height][width] to host memory: slots * D floats. */
-void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv);
+/* False and an Error naming the head's file unless it has a segmentation head. */
+bool system_check_segmentation(const System *s, Error *e);
+
+/* H_v of one study's 24 slices u8[24][height][width] to host memory: slots * D floats. prob, NULL allowed, gets
+ * the segmentation head's probabilities [24][14][14]; there must be one. */
+void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv, float *prob);
 int64_t system_token_count(const System *s); /* slots * D */
 
 /* Reports for B studies' visual tokens [B][slots*D]; text[b] malloc'ed UTF-8, the caller's. */

@@ -107,6 +107,97 @@ START_TEST(bootstrap)
 }
 END_TEST
 
+/* Pairs of patients 0..4, each with its truths: two mirrored, one removed, and twins of 0 and of 3. */
+enum { PAIRS = 5 };
+static const uint8_t first[PAIRS][5] = {
+    {L, 0, MID, 0, 0}, {0, R, 0, BOTH, 0}, {L, R, 0, 0, MID}, {L, 0, MID, 0, 0}, {0, 0, 0, R, 0}};
+static const uint8_t second[PAIRS][5] = {
+    {R, 0, MID, 0, 0}, {0, L, 0, BOTH, 0}, {L, 0, 0, 0, MID}, {L, 0, MID, 0, 0}, {0, 0, 0, R, 0}};
+static const double radius[PAIRS][5] = {{5, 0, 20, 0, 0}, {0, 7, 0, 30, 0}, {5, 14, 0, 0, 0}};
+
+static TuplePairScores pair_scores(const uint8_t (*a)[5], const uint8_t (*b)[5], int other)
+{
+    TuplePair p[PAIRS];
+    TuplePairScores s;
+    Error e = {0};
+    for (int i = 0; i < PAIRS; i++)
+        p[i] = (TuplePair){{first[i], a[i], radius[i], 0, 0},
+                           {second[i], b[i], NULL, 0, i == 0 ? other : 0},
+                           i < 3 ? i : i - 3};
+    ck_assert(tuples_pairs(&table, p, PAIRS, 100, 1, &s, &e));
+    return s;
+}
+
+START_TEST(pairs_of_perfect_reports)
+{
+    TuplePairScores s = pair_scores(first, second, 0);
+    ck_assert(s.changed.n == 3 && s.mirrored.n == 2 && s.removed.n == 1 && s.same.n == 2);
+    CLOSE(s.changed.follow_share, 1, 0);
+    CLOSE(s.changed.still_share, 0, 0);
+    CLOSE(s.changed.follow_sd, 0, 0);
+    CLOSE(s.mirrored.follow_share, 1, 0);
+    CLOSE(s.removed.follow_share, 1, 0);
+    CLOSE(s.same.still_share, 1, 0); /* no twin changed */
+    /* the changed lesion's radius, not the largest: 5, 7, 14 */
+    static const int64_t in_bin[] = {1, 1, 0, 1};
+    for (int b = 0; b < TUPLES_SIZE_BINS; b++) ck_assert_int_eq(s.size[b].n, in_bin[b]);
+    ck_assert(isnan(s.size[2].follow_share));
+    s = pair_scores(first, second, 1); /* a tuple outside the table, of one report only */
+    ck_assert_int_eq(s.changed.follow, 2);
+}
+END_TEST
+
+START_TEST(pairs_that_ignore_the_change)
+{
+    TuplePairScores s = pair_scores(first, first, 0); /* right for the original, and then the same again */
+    CLOSE(s.changed.follow_share, 0, 0);
+    CLOSE(s.changed.still_share, 1, 0);
+    CLOSE(s.same.still_share, 1, 0);
+    static const uint8_t constant[PAIRS][5] = {
+        {L, R, 0, 0, 0}, {L, R, 0, 0, 0}, {L, R, 0, 0, 0}, {L, R, 0, 0, 0}, {L, R, 0, 0, 0}};
+    s = pair_scores(constant, constant, 0);
+    CLOSE(s.changed.follow_share, 0, 0);
+    CLOSE(s.changed.still_share, 1, 0);
+    CLOSE(s.same.still_share, 1, 0);
+}
+END_TEST
+
+START_TEST(pairs_of_flawed_reports)
+{
+    /* 0: follows, though a false alarm stands in both; 1: the changed finding is right, another one moves;
+     * 2: the lesion goes, but its first side was wrong; twin of 0: a finding is lost. */
+    static const uint8_t a[PAIRS][5] = {
+        {L, R, MID, 0, 0}, {0, R, 0, BOTH, 0}, {L, L, 0, 0, MID}, {L, 0, MID, 0, 0}, {0, 0, 0, L, 0}};
+    static const uint8_t b[PAIRS][5] = {
+        {R, R, MID, 0, 0}, {0, L, 0, L, 0}, {L, 0, 0, 0, MID}, {L, 0, 0, 0, 0}, {0, 0, 0, L, 0}};
+    TuplePairScores s = pair_scores(a, b, 0);
+    ck_assert(s.changed.follow == 1 && s.mirrored.follow == 1 && s.removed.follow == 0 && s.changed.still == 0);
+    ck_assert(s.size[0].follow == 1 && s.size[1].follow == 0 && s.size[3].follow == 0);
+    CLOSE(s.same.still_share, 0.5, 0);
+    ck_assert(s.changed.follow_sd > 0.1 && s.same.still_sd > 0.1);
+    TuplePairScores none;
+    Error e = {0};
+    ck_assert(tuples_pairs(&table, NULL, 0, 10, 1, &none, &e));
+    ck_assert(none.changed.n == 0 && isnan(none.changed.follow_share) && isnan(none.same.still_share));
+}
+END_TEST
+
+/* Twins of one patient are drawn together: 100 patients with 3 twins each, all three or none of them the same
+ * as the original. */
+START_TEST(patients_are_resampled)
+{
+    static const uint8_t left[5] = {L}, right[5] = {R};
+    TuplePair p[300];
+    TuplePairScores s;
+    Error e = {0};
+    for (int i = 0; i < 300; i++)
+        p[i] = (TuplePair){{left, left, NULL, 0, 0}, {left, i / 3 % 2 ? left : right, NULL, 0, 0}, i / 3};
+    ck_assert(tuples_pairs(&table, p, 300, 2000, 1, &s, &e));
+    CLOSE(s.same.still_share, 0.5, 0);
+    CLOSE(s.same.still_sd, 0.05, 0.004);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tuples");
@@ -114,6 +205,10 @@ int main(void)
     tcase_add_test(t, worked_example);
     tcase_add_test(t, degenerate);
     tcase_add_test(t, bootstrap);
+    tcase_add_test(t, pairs_of_perfect_reports);
+    tcase_add_test(t, pairs_that_ignore_the_change);
+    tcase_add_test(t, pairs_of_flawed_reports);
+    tcase_add_test(t, patients_are_resampled);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -3,6 +3,7 @@
 #include "data/file.h"
 #include "tools/page.h"
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,9 +78,10 @@ START_TEST(self_contained)
     uint8_t *pixel = malloc(PIXELS);
     int16_t *hu = malloc(PIXELS * sizeof *hu);
     for (int i = 0; i < PIXELS; i++) pixel[i] = (uint8_t)(i % 251), hu[i] = (int16_t)(i % 3000 - 1024);
+    static float segment[24 * GRID * GRID] = {0.5f, NAN, -1, 2};
     PageStudy s[2] = {
         {.name = "</script><script>alert(1)</script>", .size = SIZE, .pixel = pixel, .report = "<!-- ]]>"},
-        {.name = "二", .size = SIZE, .pixel_mm = 1.5, .pixel = pixel, .hu = hu}};
+        {.name = "二", .size = SIZE, .pixel_mm = 1.5, .pixel = pixel, .hu = hu, .segment = segment}};
     json_t *scores = json_pack("{s:i, s:[{s:s, s:s, s:{s:f}}]}", "studies", 3, "systems", "name", "model",
                                "how", "", "all", "f1", 0.5);
     char *page = write_and_read(s, 2, scores);
@@ -91,7 +93,7 @@ START_TEST(self_contained)
     ck_assert_int_eq(count(page, "@import"), 0);
     ck_assert_int_ge(count(page, "仅供研究使用，非医疗器械"), 1);
     ck_assert_int_ge(count(page, "Research use only, not a medical device"), 1);
-    ck_assert_int_eq(count(page, "data:image/png;base64,iVBORw0KGgo"), 2);
+    ck_assert_int_eq(count(page, "data:image/png;base64,iVBORw0KGgo"), 3);
 
     const char *data = strstr(page, "id=\"data\">") + 10;
     json_error_t error;
@@ -101,6 +103,8 @@ START_TEST(self_contained)
     json_t *studies = json_object_get(o, "studies");
     ck_assert_str_eq(json_string_value(json_object_get(json_array_get(studies, 0), "name")), s[0].name);
     ck_assert(json_is_true(json_object_get(json_array_get(studies, 1), "packed")));
+    ck_assert(!json_object_get(json_array_get(studies, 0), "segment"));
+    ck_assert(json_object_get(json_array_get(studies, 1), "segment"));
     json_t *rows = json_object_get(json_object_get(o, "scores"), "rows");
     json_t *values = json_object_get(json_array_get(rows, 0), "values");
     ck_assert(json_real_value(json_array_get(json_array_get(values, 0), 0)) == 0.5);

@@ -1,7 +1,7 @@
 /* pcrl-score: reading reports, choosing the constant control, and the program from end to end, bad input
  * included. */
 #include "data/file.h"
-#include "tools/score.h"
+#include "tools/score_pairs.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -32,15 +32,15 @@ static void write_text(const char *name, const char *text)
     ck_assert_msg(file_write(in_folder(name), text, strlen(text), &e), "%s", e.msg);
 }
 
-/* Study i has id 10 + i and report text[i]. */
-static void write_annotations(const char *name, const char *const *text, int n)
+/* Study i has id ids[i], or 10 + i where ids is NULL, and report text[i]. */
+static void write_set(const char *name, const int64_t *ids, const char *const *text, int n)
 {
     Error e = {0};
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
         json_t *images = json_array();
-        char id[16];
-        snprintf(id, sizeof id, "%d", 10 + i);
+        char id[24];
+        snprintf(id, sizeof id, "%lld", ids ? (long long)ids[i] : 10 + i);
         for (int k = 0; k < 24; k++) json_array_append_new(images, json_sprintf("%d/%02d.png", i, k));
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "id", id, "findings", text[i],
                                               "impression", "", "images", images));
@@ -49,15 +49,25 @@ static void write_annotations(const char *name, const char *const *text, int n)
     json_decref(list);
 }
 
+static void write_annotations(const char *name, const char *const *text, int n)
+{
+    write_set(name, NULL, text, n);
+}
+
 /* One line a report; a NULL text leaves the line out. */
-static void write_reports(const char *name, const char *const *text, int n)
+static void write_lines(const char *name, const int64_t *ids, const char *const *text, int n)
 {
     char all[4000] = "";
     for (int i = 0; i < n; i++)
         if (text[i])
-            sprintf(all + strlen(all), "{\"id\": \"%d\", \"report\": \"%s\", \"more\": 1}\n\n", 10 + i,
-                    text[i]);
+            sprintf(all + strlen(all), "{\"id\": \"%lld\", \"report\": \"%s\", \"more\": 1}\n\n",
+                    ids ? (long long)ids[i] : 10 + i, text[i]);
     write_text(name, all);
+}
+
+static void write_reports(const char *name, const char *const *text, int n)
+{
+    write_lines(name, NULL, text, n);
 }
 
 /* Runs the program; its standard output and error go to files. Returns the exit code. */
@@ -182,6 +192,96 @@ START_TEST(program)
 }
 END_TEST
 
+/* Two patients: of 7 a lesion is mirrored, of 8 it is removed; each has a twin. Not in the order of ids. */
+enum { PAIRED = 6 };
+static const int64_t paired_id[PAIRED] = {1000000008, 7, 8, 1000000007, 2000000007, 2000000008};
+static const char *const paired[PAIRED] = {"中线结构居中。",
+                                           "左侧丘脑见小片状低密度影，脑沟增宽。",
+                                           "右侧额叶见片状高密度影，中线结构居中。",
+                                           "右侧丘脑见小片状低密度影，脑沟增宽。",
+                                           "左侧丘脑见小片状低密度影，脑沟增宽。",
+                                           "右侧额叶见片状高密度影，中线结构居中。"};
+
+static ScorePairs pair_scores(const char *const said[PAIRED])
+{
+    ScorePairs p;
+    Error e = {0};
+    write_set("pairs.json", paired_id, paired, PAIRED);
+    write_lines("pairs.jsonl", paired_id, said, PAIRED);
+    ck_assert_msg(score_pairs(in_folder("pairs.json"), in_folder("pairs.jsonl"), 50, 1, &p, &e), "%s", e.msg);
+    ck_assert(p.model.changed.n == 2 && p.model.mirrored.n == 1 && p.model.removed.n == 1 &&
+              p.model.same.n == 2);
+    return p;
+}
+
+START_TEST(pairs)
+{
+    ScorePairs p = pair_scores(paired);
+    ck_assert(p.model.changed.follow_share == 1 && p.model.changed.still_share == 0);
+    ck_assert(p.model.same.still_share == 1 && p.shuffled.changed.follow_share == 0);
+    const char *constant[PAIRED], *ignores[PAIRED];
+    for (int i = 0; i < PAIRED; i++) {
+        constant[i] = paired[1];
+        ignores[i] = paired[paired_id[i] % 10 == 7 ? 1 : 2];
+    }
+    p = pair_scores(constant);
+    ck_assert(p.model.changed.follow_share == 0 && p.model.changed.still_share == 1);
+    ck_assert(p.model.same.still_share == 1);
+    p = pair_scores(ignores);
+    ck_assert(p.model.changed.follow_share == 0 && p.model.changed.still_share == 1);
+    ck_assert(p.model.same.still_share == 1);
+    /* the mirrored lesion is followed, but a claim outside the table comes with it; a twin loses its lesion */
+    const char *flawed[PAIRED] = {paired[0],    paired[1],
+                                  paired[2],    "右侧丘脑见小片状低密度影，脑沟增宽，脑干扩大。",
+                                  "脑沟增宽。", paired[5]};
+    ck_assert_int_eq(findings_parse(flawed[3]).other, 1);
+    p = pair_scores(flawed);
+    ck_assert(p.model.mirrored.follow == 0 && p.model.removed.follow == 1 && p.model.same.still == 1);
+}
+END_TEST
+
+START_TEST(pairs_program)
+{
+    char arguments[1000];
+    write_reports("r.jsonl", REPORT, N);
+    pair_scores(paired);
+    snprintf(arguments, sizeof arguments, "--truth %s --reports %s --bootstrap 20 --pairs %s=%s", folder,
+             in_folder("r.jsonl"), in_folder("pairs.json"), in_folder("pairs.jsonl"));
+    ck_assert_int_eq(run(arguments), 0);
+    char *out = slurp("out");
+    ck_assert(strstr(out, "mirrored                1   1.000") && strstr(out, "in 0.000 +-"));
+    free(out);
+    strcat(arguments, " --json");
+    ck_assert_int_eq(run(arguments), 0);
+    out = slurp("out");
+    Error e = {0};
+    json_t *j = json_parse(out, strlen(out), "out", &e), *o = json_object_get(j, "pairs");
+    json_t *all = json_object_get(json_object_get(o, "counterfactual"), "all");
+    ck_assert(json_real_value(json_object_get(all, "follow_share")) == 1);
+    ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(o, "twins"), "pairs")), 2);
+    json_decref(j);
+    free(out);
+    static const struct {
+        int64_t id[2];
+        const char *text[2], *message;
+    } bad[] = {
+        {{7, 8}, {REPORT[0], REPORT[1]}, "no counterfactual and no twin"},
+        {{8, 1000000007}, {REPORT[0], REPORT[1]}, "study 1000000007: its original, study 7, is missing"},
+        {{7, 1000000007}, {REPORT[0], REPORT[0]}, "study 1000000007 is a counterfactual of study 7, but"},
+        {{7, 2000000007}, {REPORT[0], REPORT[1]}, "study 2000000007 is a twin of study 7, but"},
+        {{7, 3000000007}, {REPORT[0], REPORT[1]}, "study 3000000007 is neither"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_set("pairs.json", bad[i].id, bad[i].text, 2);
+        write_lines("pairs.jsonl", bad[i].id, bad[i].text, 2);
+        ck_assert_int_eq(run(arguments), ERROR_INPUT);
+        char *err = slurp("err");
+        ck_assert_msg(strstr(err, bad[i].message) && strstr(err, "pairs.json"), "case %zu: %s", i, err);
+        free(err);
+    }
+}
+END_TEST
+
 START_TEST(bad_reports)
 {
     static const struct {
@@ -237,6 +337,8 @@ int main(void)
     tcase_add_test(t, system_scores);
     tcase_add_test(t, constant_control);
     tcase_add_test(t, program);
+    tcase_add_test(t, pairs);
+    tcase_add_test(t, pairs_program);
     tcase_add_test(t, bad_reports);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
@@ -244,8 +346,9 @@ int main(void)
     srunner_run_all(sr, CK_NORMAL);
     int failed = srunner_ntests_failed(sr);
     srunner_free(sr);
-    static const char *const names[] = {"annotations.json", "train.json", "r.jsonl", "blank.jsonl",
-                                        "some.jsonl",       "bad.jsonl",  "out",     "err"};
+    static const char *const names[] = {
+        "annotations.json", "train.json", "r.jsonl",     "blank.jsonl", "some.jsonl",
+        "bad.jsonl",        "pairs.json", "pairs.jsonl", "out",         "err"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(in_folder(names[i]));
     rmdir(folder);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

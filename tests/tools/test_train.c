@@ -242,6 +242,65 @@ START_TEST(numeric_failure)
 }
 END_TEST
 
+/* The head without its segmentation head, as files of an earlier kind are. */
+static void strip_segmentation(const char *path)
+{
+    SafeTensors *s = safetensors_open(path, NULL);
+    ck_assert(s != NULL);
+    StWriter *w = st_writer_new();
+    void *bytes[256] = {NULL};
+    ck_assert_int_lt(s->n, 256);
+    for (int i = 0; i < s->n; i++) {
+        const StEntry *t = &s->entry[i];
+        if (strstr(t->name, "local_seg")) continue;
+        bytes[i] = malloc(t->size + 1);
+        ck_assert(safetensors_read(s, t, bytes[i], NULL));
+        st_writer_add(w, t->name, t->dtype, t->ndim, t->dim, bytes[i]);
+    }
+    safetensors_close(s);
+    ck_assert(st_writer_save(w, path, NULL));
+    st_writer_free(w);
+    for (int i = 0; i < 256; i++) free(bytes[i]);
+}
+
+START_TEST(segmentation)
+{
+    Run r;
+    TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", at("set"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    char *plain = strdup(r.out);
+    TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", "--batch", "3",
+         "--masks", at("masks"), "--evidence", at("evidence"), at("set"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert_msg(!strcmp(plain, r.out), "reports depend on --masks");
+    free(plain);
+    TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", "--control", "shuffle",
+         "--masks", at("shuffled"), at("set"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    SafeTensors *s = safetensors_open(at("masks"), NULL), *other = safetensors_open(at("shuffled"), NULL);
+    ck_assert(s && s->n == 8 && other && other->n == 8);
+    static float own[24 * 14 * 14], moved[24 * 14 * 14];
+    const int64_t dim[] = {24, 14, 14};
+    ck_assert(safetensors_load_f32(s, "7", 3, dim, own, NULL));
+    for (int i = 0; i < 24 * 14 * 14; i++) ck_assert(own[i] >= 0 && own[i] <= 1);
+    ck_assert(safetensors_load_f32(other, "0", 3, dim, moved, NULL));
+    ck_assert_mem_eq(own, moved, sizeof own); /* study 0 had study 7's images */
+    ck_assert(safetensors_load_f32(s, "0", 3, dim, own, NULL));
+    ck_assert_mem_ne(own, moved, sizeof own);
+    safetensors_close(s);
+    safetensors_close(other);
+    ck_assert(!access(at("evidence/7/23.png"), F_OK) && !access(at("evidence/7.png"), F_OK));
+    strip_segmentation(at("model/pcrl_heads.safetensors"));
+    TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", "--masks", at("none"),
+         at("set"));
+    ck_assert_int_eq(r.code, 2);
+    ck_assert_msg(strstr(r.err, "pcrl_heads.safetensors: no segmentation head"), "%s", r.err);
+    ck_assert(*r.out == 0 && access(at("none"), F_OK));
+    TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", at("set"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+}
+END_TEST
+
 START_TEST(bad_input)
 {
     Run r;
@@ -295,6 +354,7 @@ int main(void)
     tcase_add_test(c, stopped_after_every_update);
     tcase_add_test(c, locked_folder);
     tcase_add_test(c, numeric_failure);
+    tcase_add_test(c, segmentation);
     tcase_add_test(c, bad_input);
     suite_add_tcase(s, c);
     SRunner *runner = srunner_create(s);
