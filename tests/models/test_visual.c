@@ -4,7 +4,7 @@
 #include "tests/models/main.h"
 #include <unistd.h>
 
-enum { C = 16, D = 20, M = 24 };
+enum { C = 32, D = 20, M = 24 };
 
 typedef struct Listener {
     SafeTensors *golden;
@@ -38,7 +38,7 @@ static void golden_step(Rig *r, Weights *w, const Visual *v, Listener *l, bool t
     Tape *t = &r->tape;
     Tensor *grid = golden_fill(tensor_f32(&r->state, M, 14, 14, C), "grid", GOLDEN_INPUTS, 2, true);
     Tensor *pooled = golden_fill(tensor_f32(&r->state, M, C, 0, 0), "pooled", GOLDEN_INPUTS, 2, false);
-    Tensor *dy = golden_fill(tensor_f32(&r->state, 1, 48, D, 0), "dy", GOLDEN_INPUTS, 1, false);
+    Tensor *dy = golden_fill(tensor_f32(&r->state, 1, 48, D, 0), "hv.dy", GOLDEN_INPUTS, 1, false);
     char name[192];
     l->prefix = train ? "train" : "eval";
     l->seen = 0;
