@@ -36,7 +36,7 @@ static void open_head(Rig *r, Weights *w, Visual *v, HvMode mode)
 static void golden_step(Rig *r, Weights *w, const Visual *v, Listener *l, bool train)
 {
     Tape *t = &r->tape;
-    Tensor *grid = golden_fill(tensor_f32(&r->state, M, 14, 14, C), "grid", GOLDEN_INPUTS, 2, true);
+    Tensor *grid = golden_fill(tensor_f32(&r->state, M, 14, 14, C), "grid2", GOLDEN_INPUTS, 2, true);
     Tensor *pooled = golden_fill(tensor_f32(&r->state, M, C, 0, 0), "pooled", GOLDEN_INPUTS, 2, false);
     Tensor *dy = golden_fill(tensor_f32(&r->state, 1, 48, D, 0), "hv.dy", GOLDEN_INPUTS, 1, false);
     char name[192];
@@ -95,7 +95,7 @@ START_TEST(modes_and_file)
     ck_assert_int_eq(from_file.mode, HV_CONCAT48);
     ck_assert_int_eq(from_file.channels, C);
     ck_assert_int_eq(from_file.dim, D);
-    Tensor *grid = golden_fill(tensor_f32(&r.state, M, 14, 14, C), "grid", GOLDEN_INPUTS, 2, true);
+    Tensor *grid = golden_fill(tensor_f32(&r.state, M, 14, 14, C), "grid2", GOLDEN_INPUTS, 2, true);
     Tensor *pooled = golden_fill(tensor_f32(&r.state, M, C, 0, 0), "pooled", GOLDEN_INPUTS, 2, false);
     for (int i = 0; i < 4; i++) {
         HvMode mode;
