@@ -8,13 +8,9 @@
  * backward of 1x1 layers, one core at 116 GFLOP/s, oneDNN 2.6's convolution -> its products: 64 to 16 at 32x32
  * 8.8 -> 5.1 ms, 32 to 128 at 16x16 5.1 -> 3.8, 1024 to 256 at 14x14 80 -> 73, 64 to 128 at stride 2 15.8
  * -> 12. */
-#include "kernels/dnnl.h"
 #include "kernels/gemm.h"
 #include "kernels/ops.h"
-#include "kernels/vec.h"
-#include <string.h>
-
-enum { PATCH_ROWS = 2048 /* patches made at a time, in whole images */ };
+#include "kernels/patches.h"
 
 static ConvShape shape_of(const Node *n)
 {
@@ -61,73 +57,23 @@ void conv2d_shape(Tape *t, Node *n)
 static bool by_products(const ConvShape *s) { return s->kh == 1 && s->kw == 1; }
 static bool pointwise(const ConvShape *s) { return by_products(s) && s->stride == 1 && s->pad == 0; }
 
-/* Images from `image` on, `count` of them -> patches (count*OH*OW, kh*kw*C). */
-static void make_patches(const ConvShape *s, const float *x, int64_t image, int64_t count, float *patches)
-{
-    int64_t K = s->kh * s->kw * s->C, line = s->kw * s->C;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < count * s->OH * s->OW; r++) {
-        int64_t n = image + r / (s->OH * s->OW), h = r / s->OW % s->OH * s->stride - s->pad;
-        int64_t w = r % s->OW * s->stride - s->pad, left = w < 0 ? -w : 0;
-        int64_t right = w + s->kw > s->W ? s->W - w : s->kw; /* columns left..right-1 lie inside */
-        float *out = patches + r * K;
-        for (int64_t i = 0; i < s->kh; i++, out += line) {
-            bool inside = h + i >= 0 && h + i < s->H && left < right;
-            if (!inside || left > 0 || right < s->kw) memset(out, 0, (size_t)line * sizeof *out);
-            if (inside)
-                memcpy(out + left * s->C, x + ((n * s->H + h + i) * s->W + w + left) * s->C,
-                       (size_t)((right - left) * s->C) * sizeof *out);
-        }
-    }
-}
-
-VEC_BODY(add_row, (float *y, const float *x, int64_t n), {
-    int64_t i = 0;
-    for (; i + VEC <= n; i += VEC) VEC_STORE(y + i, VEC_LOAD(y + i) + VEC_LOAD(x + i));
-    for (; i < n; i++) y[i] += x[i];
-})
-VEC_FUNCTION(add_row, (float *y, const float *x, int64_t n), (y, x, n))
-
-/* dx += what each pixel was used for, gathered, so that no two threads write the same place. */
-static void gather_patches(const ConvShape *s, const float *patches, int64_t image, int64_t count, float *dx)
-{
-    int64_t K = s->kh * s->kw * s->C;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < count * s->H; r++) {
-        int64_t n = r / s->H, h = r % s->H;
-        for (int64_t w = 0; w < s->W; w++) {
-            float *out = dx + (((image + n) * s->H + h) * s->W + w) * s->C;
-            for (int64_t ij = 0; ij < s->kh * s->kw; ij++) {
-                int64_t top = h + s->pad - ij / s->kw, left = w + s->pad - ij % s->kw;
-                int64_t oh = top / s->stride, ow = left / s->stride;
-                if (top < 0 || left < 0 || oh * s->stride != top || ow * s->stride != left || oh >= s->OH ||
-                    ow >= s->OW)
-                    continue;
-                const float *from = patches + ((n * s->OH + oh) * s->OW + ow) * K + ij * s->C;
-                add_row(out, from, s->C);
-            }
-        }
-    }
-}
-
 /* One of y, dx, dw is added to (y written with beta 0); the other two are NULL. */
 static void products(Tape *t, const ConvShape *s, const float *x, const float *w, const float *dy, float *y,
                      float beta, float *dx, float *dw)
 {
     int64_t area = s->OH * s->OW, K = s->kh * s->kw * s->C, O = s->O;
-    int64_t step = PATCH_ROWS / area + 1;
-    if (step > s->N || pointwise(s)) step = s->N;
+    int64_t step = pointwise(s) ? s->N : patches_step(s);
     float *room = pointwise(s) ? NULL : tape_scratch(t, (size_t)(step * area * K) * sizeof *room);
     for (int64_t image = 0; image < s->N; image += step) {
         int64_t count = image + step > s->N ? s->N - image : step, rows = count * area, at = image * area * O;
         const float *patches = room ? room : x;
-        if (room && !dx) make_patches(s, x, image, count, room);
+        if (room && !dx) patches_make(s, x, image, count, room);
         if (y) gemm(false, true, rows, O, K, 1, patches, K, w, K, beta, y + at, O);
         if (dw) gemm(true, false, O, K, rows, 1, dy + at, O, patches, K, 1, dw, K);
         if (!dx) continue;
         if (room) {
             gemm(false, false, rows, K, O, 1, dy + at, O, w, K, 0, room, K);
-            gather_patches(s, room, image, count, dx);
+            patches_gather(s, room, image, count, dx);
         } else {
             gemm(false, false, rows, K, O, 1, dy, O, w, K, 1, dx, K);
         }

@@ -42,6 +42,11 @@ typedef struct {
 } Conv2dParams;
 Tensor *op_conv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad);
 
+/* The transposed convolution: y[n, h*stride-pad+i, w*stride-pad+j, o] += x[n,h,w,c] w[c,i,j,o] over all h, w,
+ * i, j, c that land inside (+ bias[o]). x (N,H,W,C), w (C,kh,kw,O), bias (O) or NULL
+ * -> (N,(H-1)s-2p+kh,(W-1)s-2p+kw,O). */
+Tensor *op_deconv2d(Tape *t, Tensor *x, Tensor *w, Tensor *bias, int stride, int pad);
+
 /* ---- normalisation, activation, families ---- */
 
 /* y = x / sqrt(mean(x^2) + eps) * w over the last dim. x (...,C), w (C). saved[0] = 1/rms (rows). */
@@ -123,6 +128,10 @@ typedef struct {
 } AdaptivePoolParams;
 Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width);
 
+/* y[b,d] = max over i of x[b,i,d]. x (B,N,D) -> (B,D). saved[0] = the winner's i (i32, the output's shape),
+ * lowest on ties; it alone gets the gradient. */
+Tensor *op_reduce_max(Tape *t, Tensor *x);
+
 /* ---- attention ---- */
 
 /* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
@@ -164,6 +173,26 @@ typedef struct {
     float k;
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
+
+/* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
+ * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where
+ * S = sum p y. Sums in double. No gradient to y. saved[0] (M,2) is for backward. */
+typedef struct {
+    bool smooth;
+} DiceParams;
+Tensor *op_dice(Tape *t, Tensor *p, Tensor *y, bool smooth);
+
+/* Contrast of pairs (equations 6 and 9): v, w (n,D), s_ij = cos(v_i, w_j) / tau, or with the learnable log
+ * scale (1): cos * exp(min(scale, ln 100)) -> (1): 1/2 [alpha_v sum_i (lse_j s_ij - s_ii) + alpha_w sum_i
+ * (lse_j s_ji - s_ii)], lse over j != i as printed, over all j with include_self (the standard form); mean:
+ * divided by n. same (n) i32 or NULL: rows i != j with equal numbers are left out of each other's lse. A term
+ * whose lse has no j contributes 0 (n = 1, as printed). A vector of length 0 has cosine 0 with all and gradient
+ * 0. Gradients to v, w and scale (0 where it is clamped). saved[0] (n,n), saved[1] (1) are for backward. */
+typedef struct {
+    float alpha_v, alpha_w, tau;
+    bool include_self, mean;
+} InfonceParams;
+Tensor *op_infonce(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *same, InfonceParams p);
 
 /* ---- without gradient ---- */
 

@@ -1,5 +1,6 @@
 /* Pooling over windows of x (N,H,W,C) -> (N,h,w,C).
  * max_pool: maximum, pad counts as -inf; saved[0]: the winner's h*W + w, lowest on ties. dx[winner] += dy.
+ * reduce_max: the same with one window over all N of x (B,N,D) -> (B,D).
  * avg_pool, adaptive_pool: mean over bins of rows times columns; avg_pool's bin i is i*stride .. +kernel,
  * adaptive_pool's floor(i H/h) .. ceil((i+1) H/h). dx += dy / area over each bin that a pixel is in. */
 #include "kernels/ops.h"
@@ -107,16 +108,13 @@ void max_pool_forward_cpu(Tape *t, Node *n)
     }
 }
 
-void max_pool_backward_cpu(Tape *t, Node *n)
+/* dx (N,pixels,C)[winner] += dy (N,cells,C). */
+static void max_backward(const Node *n, int64_t N, int64_t pixels, int64_t cells, int64_t C)
 {
-    (void)t;
-    const Tensor *in = n->in[0];
-    if (!in->grad) return;
-    int64_t N = in->dim[0], pixels = in->dim[1] * in->dim[2], C = in->dim[3];
-    int64_t cells = n->out->dim[1] * n->out->dim[2];
+    if (!n->in[0]->grad) return;
     const float *dy = n->out->grad->data;
     const int32_t *winner = n->saved[0]->data;
-    float *dx = in->grad->data;
+    float *dx = n->in[0]->grad->data;
 #pragma omp parallel for collapse(2) schedule(static) if (N * pixels * C > SMALL)
     for (int64_t i = 0; i < N; i++)
         for (int64_t from = 0; from < C; from += STRIP) {
@@ -125,6 +123,45 @@ void max_pool_backward_cpu(Tape *t, Node *n)
                 for (int64_t c = from; c < to; c++)
                     dx[(i * pixels + winner[o * C + c]) * C + c] += dy[o * C + c];
         }
+}
+
+void max_pool_backward_cpu(Tape *t, Node *n)
+{
+    (void)t;
+    const int64_t *in = n->in[0]->dim, *out = n->out->dim;
+    max_backward(n, in[0], in[1] * in[2], out[1] * out[2], in[3]);
+}
+
+Tensor *op_reduce_max(Tape *t, Tensor *x) { return op_apply(t, &reduce_max_op, 1, &x, NULL, 0); }
+
+void reduce_max_shape(Tape *t, Node *n)
+{
+    const Tensor *x = n->in[0];
+    if (x->dtype != DTYPE_f32 || x->ndim != 3)
+        die("reduce_max: x %s is not f32 with three dims", tensor_text(x));
+    const int64_t dim[2] = {x->dim[0], x->dim[2]};
+    n->out = tape_tensor(t, DTYPE_f32, 2, dim);
+    n->saved[0] = tape_tensor(t, DTYPE_i32, 2, dim);
+}
+
+void reduce_max_forward_cpu(Tape *t, Node *n)
+{
+    (void)t;
+    const Tensor *in = n->in[0];
+    int64_t N = in->dim[1], D = in->dim[2];
+    const int64_t edge[4] = {0, N, 0, 1};
+    const float *x = in->data;
+    float *y = n->out->data;
+    int32_t *winner = n->saved[0]->data;
+#pragma omp parallel for schedule(static) if (tensor_len(in) > SMALL)
+    for (int64_t b = 0; b < in->dim[0]; b++) window_max(x + b * N * D, 1, D, edge, y + b * D, winner + b * D);
+}
+
+void reduce_max_backward_cpu(Tape *t, Node *n)
+{
+    (void)t;
+    const int64_t *in = n->in[0]->dim;
+    max_backward(n, in[0], in[1], 1, in[2]);
 }
 
 /* ---- means ---- */

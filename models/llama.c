@@ -192,15 +192,24 @@ static Tensor *attention(Tape *t, Tensor *const *in, const BlockArg *a)
     return op_add(t, x, y);
 }
 
-static Tensor *block(Tape *t, Tensor *const *in, const void *arg)
+/* in: h. */
+static Tensor *feed_forward(Tape *t, Tensor *const *in, const void *arg)
 {
     const BlockArg *a = arg;
     const LlamaLayer *l = &a->m->layer[a->index];
+    Tensor *n = op_rmsnorm(t, in[0], l->post_norm, a->m->config.norm_eps); /* (B,T,D) */
+    Tensor *gate = op_linear(t, n, l->gate, NULL, NULL);                   /* (B,T,F) */
+    Tensor *up = op_linear(t, n, l->up, NULL, NULL);                       /* (B,T,F) */
+    return op_linear(t, op_swiglu(t, gate, up), l->down, NULL, NULL);
+}
+
+static Tensor *block(Tape *t, Tensor *const *in, const void *arg)
+{
+    const BlockArg *a = arg;
     Tensor *h = attention(t, in, a); /* (B,T,D) */
-    Tensor *n = op_rmsnorm(t, h, l->post_norm, a->m->config.norm_eps);
-    Tensor *gate = op_linear(t, n, l->gate, NULL, NULL); /* (B,T,F) */
-    Tensor *up = op_linear(t, n, l->up, NULL, NULL);     /* (B,T,F) */
-    Tensor *y = op_linear(t, op_swiglu(t, gate, up), l->down, NULL, NULL);
+    Tensor *y = t->recording && a->m->recompute == RECOMPUTE_MEDIUM
+                    ? tape_checkpoint(t, feed_forward, 1, &h, a, sizeof *a)
+                    : feed_forward(t, &h, a);
     return op_add(t, h, y);
 }
 
@@ -210,8 +219,9 @@ static Tensor *blocks(Tape *t, const Llama *m, Tensor *const in[4], LlamaCache *
     Tensor *now[4] = {in[0], in[1], in[2], in[3]};
     for (int i = 0; i < m->config.layers; i++) {
         BlockArg arg = {m, i, cache ? cache->k[i] : NULL, cache ? cache->v[i] : NULL, step};
-        Tensor *y = t->recording && m->recompute ? tape_checkpoint(t, block, 4, now, &arg, sizeof arg)
-                                                 : block(t, now, &arg);
+        Tensor *y = t->recording && m->recompute == RECOMPUTE_FULL
+                        ? tape_checkpoint(t, block, 4, now, &arg, sizeof arg)
+                        : block(t, now, &arg);
         now[0] = tape_keep(t, mark, y);
         tape_tap(t, now[0], "layers.%d", i);
     }

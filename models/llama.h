@@ -25,13 +25,18 @@ typedef struct LlamaLayer {
     Lora q_lora, v_lora;            /* A NULL: none */
 } LlamaLayer;
 
+/* What training keeps of a block: everything; everything but the feed-forward half, which is run again in
+ * backward (its two inner activations are the widest); or the block's input alone. Same gradients, bit for bit.
+ */
+typedef enum { RECOMPUTE_NONE, RECOMPUTE_MEDIUM, RECOMPUTE_FULL } Recompute;
+
 typedef struct Llama {
     LlamaConfig config;
     Tensor *embed; /* (V,D) */
     Tensor *norm;  /* (D) */
     Tensor *head;  /* (V,D); embed itself when tied */
     LlamaLayer *layer;
-    bool recompute; /* keep only each block's input and run it again in backward */
+    Recompute recompute;
 } Llama;
 
 /* Sizes from shapes; "llama.heads", "llama.kv_heads" (or "llama.head_dim"), "llama.norm_eps" (1e-5),

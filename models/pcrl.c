@@ -75,6 +75,37 @@ PcrlRows pcrl_rows(Tape *t, const Llama *m, Tensor *hv, const PcrlPrompt *p, int
     return (PcrlRows){op_select(t, h, rows), labels};
 }
 
+Tensor *pcrl_text(Tape *t, const Llama *m, const PcrlTextPrompt *p, int64_t B, const int32_t *const *text,
+                  const int *n)
+{
+    int64_t frame = p->n_before + p->n_after, T = 0;
+    for (int64_t b = 0; b < B; b++)
+        if (frame + n[b] > T) T = frame + n[b];
+    if (!T) die("pcrl: %lld empty texts in an empty prompt", (long long)B);
+    int32_t *id = arena_push_host(t->step, (size_t)(B * T) * sizeof *id);
+    int32_t *row = arena_push_host(t->step, (size_t)B * sizeof *row);
+    int32_t *length = arena_push_host(t->step, (size_t)B * sizeof *length);
+    for (int64_t b = 0; b < B; b++) {
+        int32_t *at = id + b * T;
+        memcpy(at, p->before, (size_t)p->n_before * sizeof *at);
+        memcpy(at + p->n_before, text[b], (size_t)n[b] * sizeof *at);
+        memcpy(at + p->n_before + n[b], p->after, (size_t)p->n_after * sizeof *at);
+        length[b] = (int32_t)(frame + n[b]);
+        for (int64_t i = length[b]; i < T; i++) at[i] = p->pad;
+        row[b] = (int32_t)(b * T + (p->pool_padded ? T : length[b]) - 1);
+    }
+    Tensor *ids = tape_tensor(t, DTYPE_i32, 2, (const int64_t[]){B, T});
+    Tensor *rows = tape_tensor(t, DTYPE_i32, 1, &B), *lengths = tape_tensor(t, DTYPE_i32, 1, &B);
+    tensor_upload(ids, id);
+    tensor_upload(rows, row);
+    tensor_upload(lengths, length);
+    Tensor *h = llama_forward(t, m, llama_embed(t, m, ids), lengths, NULL, NULL); /* (B,T,D) */
+    h = tensor_reshape(t->step, h, 2, (const int64_t[]){B * T, m->config.dim});
+    Tensor *y = op_select(t, h, rows); /* (B,D) */
+    tape_tap(t, y, "text");
+    return y;
+}
+
 void pcrl_generate(Tape *t, const Llama *m, LlamaCache *cache, Tensor *hv, const PcrlPrompt *p, int64_t B,
                    const SamplerOptions *o, int32_t *out, int *n)
 {

@@ -32,6 +32,20 @@ PcrlRows pcrl_rows(Tape *t, const Llama *m, Tensor *hv, const PcrlPrompt *p, int
 void pcrl_generate(Tape *t, const Llama *m, LlamaCache *cache, Tensor *hv, const PcrlPrompt *p, int64_t B,
                    const SamplerOptions *o, int32_t *out, int *n);
 
+/* The representation instruction around a text: before | text | after, and which hidden state stands for it. */
+typedef struct PcrlTextPrompt {
+    const int32_t *before, *after; /* before begins with BOS */
+    int n_before, n_after;
+    int32_t pad;
+    bool pool_padded; /* the last column of the padded batch, as the authors' code: padding for all but the
+                         longest */
+} PcrlTextPrompt;
+
+/* R of equations 5 and 8 before its Linear: the hidden state after the final norm of the last real token of
+ * each text, with whatever LoRA m carries. text[b]: n[b] ids, b < B -> (B,D). Tap "text". */
+Tensor *pcrl_text(Tape *t, const Llama *m, const PcrlTextPrompt *p, int64_t B, const int32_t *const *text,
+                  const int *n);
+
 /* Positions before the first finding. */
 int64_t pcrl_prefix_length(const PcrlPrompt *p, int64_t slots);
 #endif

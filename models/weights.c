@@ -144,11 +144,14 @@ static int64_t spec_len(const WeightSpec *s)
     return n;
 }
 
+/* Whether the file has [a,b,kh,kw] where memory has (a,kh,kw,b). */
+static bool is_turned(const WeightSpec *s) { return s->kind == WEIGHT_CONV || s->kind == WEIGHT_DECONV; }
+
 /* The shape in a file's layout. */
 static int file_dims(const WeightSpec *s, int64_t dim[TENSOR_DIMS])
 {
     memcpy(dim, s->dim, sizeof s->dim);
-    if (s->kind == WEIGHT_CONV) {
+    if (is_turned(s)) {
         dim[1] = s->dim[3];
         dim[2] = s->dim[1];
         dim[3] = s->dim[2];
@@ -165,7 +168,7 @@ const char *weights_shape_text(int ndim, const int64_t *dim, char *buffer, size_
     return buffer;
 }
 
-/* [o,i,kh,kw] -> (o,kh,kw,i), or back. */
+/* [o,i,kh,kw] -> (o,kh,kw,i), or back; of a transposed conv, [i,o,kh,kw] -> (i,kh,kw,o). */
 static void conv_turn(const WeightSpec *s, const float *from, float *to, bool to_file)
 {
     int64_t O = s->dim[0], P = s->dim[1] * s->dim[2], I = s->dim[3];
@@ -184,7 +187,7 @@ static void conv_turn(const WeightSpec *s, const float *from, float *to, bool to
 
 static void initialise(const Weights *w, const WeightSpec *s, const char *name, float *x)
 {
-    int64_t n = spec_len(s), out = s->dim[0], area = s->kind == WEIGHT_CONV ? s->dim[1] * s->dim[2] : 1;
+    int64_t n = spec_len(s), out = s->dim[0], area = is_turned(s) ? s->dim[1] * s->dim[2] : 1;
     int64_t fan_in = n / out;
     Rng rng = rng_open(w->seed, name);
     double a = s->a;
@@ -193,6 +196,7 @@ static void initialise(const Weights *w, const WeightSpec *s, const char *name, 
     for (int64_t i = 0; i < n; i++) switch (s->init) {
         case INIT_ZEROS: x[i] = 0; break;
         case INIT_ONES: x[i] = 1; break;
+        case INIT_CONSTANT: x[i] = s->a; break;
         case INIT_NORMAL:
         case INIT_KAIMING: x[i] = (float)(a * rng_normal(&rng)); break;
         case INIT_UNIFORM:
@@ -209,6 +213,7 @@ static bool check_shape(Weights *w, const WeightSpec *s, const char *name)
     const StEntry *entry = weights_find(w, name);
     if (!entry && !w->file) return true;
     if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
+    if (entry && !entry->ndim && n == 1 && dim[0] == 1) return true; /* PyTorch's scalar */
     weights_shape_text(n, dim, want, sizeof want);
     if (!entry)
         weights_fail(w, "tensor %s is missing: expected shape %s", name, want);
@@ -246,7 +251,7 @@ static bool read_file_layout(Weights *w, const WeightSpec *s, const char *name, 
 /* The same in memory layout. */
 static bool read_values(Weights *w, const WeightSpec *s, const char *name, float *x)
 {
-    if (s->kind != WEIGHT_CONV) return read_file_layout(w, s, name, x);
+    if (!is_turned(s)) return read_file_layout(w, s, name, x);
     float *file = malloc((size_t)spec_len(s) * sizeof *file);
     if (!file) return error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
     bool ok = read_file_layout(w, s, name, file);
@@ -389,8 +394,8 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
 static float *save_values(const WeightsItem *item)
 {
     size_t bytes = tensor_bytes(item->tensor);
-    float *x = malloc(bytes), *turned = item->spec.kind == WEIGHT_CONV ? malloc(bytes) : NULL;
-    if (!x || (item->spec.kind == WEIGHT_CONV && !turned)) {
+    float *x = malloc(bytes), *turned = is_turned(&item->spec) ? malloc(bytes) : NULL;
+    if (!x || (is_turned(&item->spec) && !turned)) {
         free(x);
         free(turned);
         return NULL;

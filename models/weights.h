@@ -7,8 +7,9 @@
  * `state` beside the trainables.
  *
  * Files always hold the reference's names and layout: conv weights [o,i,kh,kw] are turned to [o,kh,kw,i] on the
- * way in and back on the way out; 4-bit Linears are stored as bitsandbytes does (P.weight U8 [n/2,1],
- * P.weight.absmax, nested planes, P.weight.quant_state.bitsandbytes__nf4 as JSON bytes).
+ * way in and back on the way out, those of transposed convs likewise; 4-bit Linears are stored as bitsandbytes
+ * does (P.weight U8 [n/2,1], P.weight.absmax, nested planes, P.weight.quant_state.bitsandbytes__nf4 as JSON
+ * bytes).
  *
  * Errors stick: after the first one every weights_get returns NULL, and weights_ok says what went wrong. A
  * model's X_open ends with `return weights_ok(w, e)`; no tensor is used before. */
@@ -20,6 +21,7 @@
 typedef enum {
     WEIGHT_PLAIN,
     WEIGHT_CONV,   /* [o,i,kh,kw] in the file, (o,kh,kw,i) in memory */
+    WEIGHT_DECONV, /* [i,o,kh,kw] in the file, (i,kh,kw,o) in memory */
     WEIGHT_LINEAR, /* (out,in); may be 4-bit when frozen */
     WEIGHT_BUFFER, /* updated in place by ops, without gradient */
 } WeightKind;
@@ -27,11 +29,12 @@ typedef enum {
 typedef enum {
     INIT_ZEROS,
     INIT_ONES,
-    INIT_NORMAL,  /* sd a */
-    INIT_UNIFORM, /* [-a, a) */
-    INIT_KAIMING, /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
+    INIT_CONSTANT, /* a */
+    INIT_NORMAL,   /* sd a */
+    INIT_UNIFORM,  /* [-a, a) */
+    INIT_KAIMING,  /* normal, sd sqrt(2 / fan_out): convs before a ReLU (He et al. 2015) */
     INIT_LINEAR, /* [-1/sqrt(f), 1/sqrt(f)), f = a where given (a bias), else the tensor's own fan-in: PyTorch's
-                    default for Linear and Conv */
+                    default for Linear and Conv; of a transposed conv it is kh*kw*o */
 } WeightInit;
 
 typedef struct WeightSpec {

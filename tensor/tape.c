@@ -171,7 +171,7 @@ static void walk(Tape *t)
 
 void tape_backward(Tape *t, Tensor *out)
 {
-    if (!out->grad) {
+    if (out && !out->grad) {
         if (tensor_len(out) != 1)
             die("backward: %s is not one number and has no gradient of its own", tensor_text(out));
         float one = 1;
@@ -181,6 +181,20 @@ void tape_backward(Tape *t, Tensor *out)
     t->recording = false;
     walk(t);
     t->recording = recording;
+}
+
+TapeFork tape_fork(Tape *t)
+{
+    TapeFork fork = {t->last, arena_mark(t->step)};
+    t->last = NULL;
+    return fork;
+}
+
+void tape_join(Tape *t, TapeFork fork, Tensor *loss)
+{
+    if (t->last) tape_backward(t, loss); /* else nothing in the branch wants a gradient */
+    t->last = fork.last;
+    arena_pop(t->step, fork.mark);
 }
 
 void tape_reset(Tape *t)

@@ -65,9 +65,20 @@ void *tape_scratch(Tape *t, size_t bytes);
 Tensor *tape_tensor(Tape *t, DType dtype, int ndim, const int64_t *dim);
 
 /* Walks the tape from the newest node; out is one element and its gradient 1, or out->grad was set by the
- * caller. What the caller wants to know of intermediates it must read before: the stack is popped on the way.
- */
+ * caller; NULL: whatever has a gradient from branches joined before. What the caller wants to know of
+ * intermediates it must read before: the stack is popped on the way. */
 void tape_backward(Tape *t, Tensor *out);
+
+/* Branch by branch: losses that read the same tensors one after the other, so that only one branch's
+ * activations are held at a time. tape_fork hides the nodes so far; tape_join walks those recorded since, from
+ * `loss`, pops them and brings the hidden ones back. What the branches leave in their inputs' gradients adds up
+ * until tape_backward(t, NULL) walks the rest. */
+typedef struct TapeFork {
+    Node *last;
+    ArenaMark mark;
+} TapeFork;
+TapeFork tape_fork(Tape *t);
+void tape_join(Tape *t, TapeFork fork, Tensor *loss);
 /* Forgets all nodes, empties the step arena and its pool. */
 void tape_reset(Tape *t);
 

@@ -133,7 +133,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     int64_t D = j->model.config.dim;
     bool warmed = j->joint && o->warmup_steps;
     if (warmed && !weights_open(&j->head, s->warm, e)) return false;
-    if (!visual_create(&j->visual, &j->head, s->features.channels, D, s->hv, e)) return false;
+    if (!visual_create(&j->visual, &j->head, s->features.channels, D, 512, s->hv, e)) return false;
     if (j->joint) {
         if (!llama_add_lora(&j->model, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha,
                             (float)o->lora_dropout, e))

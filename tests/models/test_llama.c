@@ -83,7 +83,7 @@ static void listen(void *user, const char *name, Tensor *x)
     l->seen++;
 }
 
-static void check_golden(bool lora, bool recompute)
+static void check_golden(bool lora, Recompute recompute)
 {
     Model o;
     int32_t id[B * T], label[B * T];
@@ -145,22 +145,24 @@ static void check_golden(bool lora, bool recompute)
     model_close(&o);
 }
 
-START_TEST(golden_plain) { check_golden(false, false); }
+START_TEST(golden_plain) { check_golden(false, RECOMPUTE_NONE); }
 END_TEST
-START_TEST(golden_plain_recompute) { check_golden(false, true); }
+START_TEST(golden_plain_recompute) { check_golden(false, RECOMPUTE_FULL); }
 END_TEST
-START_TEST(golden_lora) { check_golden(true, false); }
+START_TEST(golden_lora_medium) { check_golden(true, RECOMPUTE_MEDIUM); }
+END_TEST
+START_TEST(golden_lora) { check_golden(true, RECOMPUTE_NONE); }
 END_TEST
 
 /* Recompute changes no bit of any gradient, dropout included. */
 START_TEST(recompute_same_bits)
 {
-    float *grad[2];
+    float *grad[3];
     int64_t len = 0;
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 3; pass++) {
         Model o;
         model_open(&o, &backend_cpu, small, false, true, 0.3f);
-        o.m.recompute = pass;
+        o.m.recompute = (Recompute)pass;
         Tape *t = &o.rig.tape;
         t->recording = true;
         Tensor *x = golden_fill(tensor_f32(&o.rig.step, 2, 9, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
@@ -172,8 +174,8 @@ START_TEST(recompute_same_bits)
         model_close(&o);
     }
     ck_assert_mem_eq(grad[0], grad[1], (size_t)len * sizeof(float));
-    free(grad[0]);
-    free(grad[1]);
+    ck_assert_mem_eq(grad[0], grad[2], (size_t)len * sizeof(float));
+    for (int pass = 0; pass < 3; pass++) free(grad[pass]);
 }
 END_TEST
 
@@ -295,7 +297,7 @@ END_TEST
 
 /* ---- memory ---- */
 
-static size_t training_peak(const Backend *backend, bool recompute)
+static size_t training_peak(const Backend *backend, Recompute recompute)
 {
     Model o;
     LlamaConfig c = {97, 24, 5, 3, 1, 8, 40, 1e-5f, 10000, true};
@@ -322,10 +324,14 @@ static size_t training_peak(const Backend *backend, bool recompute)
 
 START_TEST(plan_is_exact)
 {
-    size_t full = training_peak(&backend_cpu, false), less = training_peak(&backend_cpu, true);
-    ck_assert_uint_eq(training_peak(&backend_plan, false), full);
-    ck_assert_uint_eq(training_peak(&backend_plan, true), less);
-    ck_assert_uint_lt(less, full / 2);
+    size_t peak[3];
+    for (int i = 0; i < 3; i++) {
+        peak[i] = training_peak(&backend_cpu, (Recompute)i);
+        ck_assert_uint_eq(training_peak(&backend_plan, (Recompute)i), peak[i]);
+    }
+    ck_assert_uint_lt(peak[RECOMPUTE_MEDIUM], peak[RECOMPUTE_NONE] * 3 / 4);
+    ck_assert_uint_lt(peak[RECOMPUTE_FULL], peak[RECOMPUTE_MEDIUM]);
+    ck_assert_uint_lt(peak[RECOMPUTE_FULL], peak[RECOMPUTE_NONE] / 2);
 }
 END_TEST
 
@@ -452,6 +458,7 @@ int main(void)
 {
     const TTest *const tests[] = {golden_plain,
                                   golden_plain_recompute,
+                                  golden_lora_medium,
                                   golden_lora,
                                   recompute_same_bits,
                                   cache,

@@ -110,6 +110,48 @@ static void expect(const char *message, WeightSpec spec)
     rig_close(&r);
 }
 
+/* A transposed conv: [i,o,kh,kw] in the file, (i,kh,kw,o) in memory, initialised within 1/sqrt(kh*kw*o). */
+START_TEST(transposed)
+{
+    enum { I = 3, KH = 2, KW = 5, O = 4, N = I * KH * KW * O };
+    const WeightSpec deconv = {{I, KH, KW, O}, WEIGHT_DECONV, INIT_LINEAR, 0};
+    const int64_t dim[4] = {I, O, KH, KW};
+    Rig r;
+    Weights w;
+    Error e = {0};
+    float x[N], back[N], bound = (float)(1 / sqrt(KH * KW * O)), most = 0;
+    Rng rng = rng_open(7, "w");
+    for (int i = 0; i < N; i++) x[i] = (float)rng_range(&rng, -1 / sqrt(KH * KW * O), 1 / sqrt(KH * KW * O));
+    for (int i = 0; i < N; i++) most = fmaxf(most, fabsf(x[i]));
+    ck_assert(most <= bound && most > 0.95f * bound);
+    for (int from_file = 0; from_file < 2; from_file++) {
+        if (from_file)
+            for (int i = 0; i < N; i++) x[i] = (float)i;
+        write_file("w", ST_F32, 4, dim, x);
+        open_rig(&r, &w, true);
+        ck_assert(!from_file || weights_open(&w, test_path(), &e));
+        Tensor *y = weights_get(&w, deconv, "w");
+        params_alloc(&r.params);
+        ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        for (int i = 0; i < I; i++)
+            for (int o = 0; o < O; o++)
+                for (int p = 0; p < KH * KW; p++)
+                    ck_assert_float_eq(((float *)y->data)[(i * KH * KW + p) * O + o],
+                                       x[(i * O + o) * KH * KW + p]);
+        ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
+        SafeTensors *file = safetensors_open(test_path(), &e);
+        ck_assert_msg(safetensors_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
+        ck_assert_mem_eq(back, x, sizeof x);
+        safetensors_close(file);
+        weights_close(&w);
+        rig_close(&r);
+    }
+    expect("tensor w: expected shape [3,2,4,5], found [3,4,2,5]",
+           (WeightSpec){{I, 4, 5, 2}, WEIGHT_DECONV, INIT_ZEROS, 0});
+    unlink(test_path());
+}
+END_TEST
+
 START_TEST(faults)
 {
     float x[72] = {0};
@@ -212,6 +254,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, faults, four_bit_faults, metadata};
+    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed,
+                                  faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }
