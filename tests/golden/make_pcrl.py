@@ -158,7 +158,7 @@ def main():
             loss = losses(net, o, tap if step == 0 else lambda name, x: None)
             total = sum(loss.values())
             total.backward()
-            for name, x in (*loss.items(), ("loss", total)):
+            for name, x in (*(("loss." + k, x) for k, x in loss.items()), ("loss", total)):
                 tap(name if step == 0 else "%s.step%d" % (name, step), x)
             for name, p in params.items() if step == 0 else ():
                 tap("d." + name, p.grad)

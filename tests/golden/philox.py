@@ -58,6 +58,7 @@ class Golden:
         self.meta = {k: str(v) for k, v in meta.items()}
 
     def put(self, name, x):
+        assert name not in self.tensors, name
         self.tensors[name] = np.ascontiguousarray(x)
 
     def tap(self, name, x):
