@@ -55,6 +55,10 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
+/* y = x / |x| over the last dim; a row of zeros gives zeros and no gradient. x (...,C). saved[0] = |x| (rows).
+ */
+Tensor *op_l2norm(Tape *t, Tensor *x);
+
 /* y = (x - mean) / sqrt(var + eps) * gamma + beta per channel (last dim) over all rows. train: statistics of
  * the batch (biased variance), running = (1-momentum) running + momentum * batch (unbiased variance), in place;
  * else the running statistics. x (...,C), gamma, beta, running_mean, running_var (C). saved: mean (C), 1/sd
@@ -131,6 +135,16 @@ Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width);
 /* y[b,d] = max over i of x[b,i,d]. x (B,N,D) -> (B,D). saved[0] = the winner's i (i32, the output's shape),
  * lowest on ties; it alone gets the gradient. */
 Tensor *op_reduce_max(Tape *t, Tensor *x);
+
+/* x (N,H,W,C) -> (N,height,width,C), each side for itself, by PyTorch's rules (align_corners false, no
+ * antialias). Nearest: output i takes input min(floor(i in/out), in-1), in f32. Bilinear: it lies at max(0,
+ * (i+0.5) in/out - 0.5) between two inputs. Area is op_adaptive_pool. */
+typedef enum { RESIZE_NEAREST, RESIZE_BILINEAR, RESIZE_AREA } ResizeMode;
+typedef struct {
+    int height, width;
+    ResizeMode mode;
+} ResizeParams;
+Tensor *op_resize(Tape *t, Tensor *x, int height, int width, ResizeMode mode);
 
 /* ---- attention ---- */
 

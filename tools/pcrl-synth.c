@@ -1,4 +1,5 @@
 /* pcrl-synth: a data set of synthetic head CT studies with reports and exact masks, in CTRG's schema. */
+#include "data/clues.h"
 #include "data/file.h"
 #include "data/image.h"
 #include "data/json.h"
@@ -236,6 +237,18 @@ static bool write_annotations(const Options *o, Error *e)
     return true;
 }
 
+/* clues.json from the exact masks, in the form that mask retrieval writes. */
+static bool write_clues(const Options *o, Error *e)
+{
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/clues.json", o->out) >= (int)sizeof path)
+        return error_set(e, ERROR_INPUT, "%.100s...: path too long", o->out);
+    Ctrg *c = ctrg_open(o->out, NULL, NULL, e);
+    bool ok = c && clues_from_truth(c, path, e);
+    ctrg_free(c);
+    return ok;
+}
+
 /* ---- looks ---- */
 
 enum { MONTAGE_ROWS = 8, MONTAGE_COLUMNS = 8 };
@@ -283,6 +296,6 @@ int main(int argc, char **argv)
     cli_parse(&argp, argc, argv, &o);
     if (o.reports && !print_reports(&o, &e)) cli_fail(&e);
     if (o.montage && !write_montage(&o, &e)) cli_fail(&e);
-    if (o.out && !(make_studies(&o, &e) && write_annotations(&o, &e))) cli_fail(&e);
+    if (o.out && !(make_studies(&o, &e) && write_annotations(&o, &e) && write_clues(&o, &e))) cli_fail(&e);
     return 0;
 }

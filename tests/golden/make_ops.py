@@ -1,4 +1,4 @@
-"""ops.safetensors and linear4.safetensors: single ops against torch in double (parity rows 1, 8, 13, 14, 25, 26)."""
+"""ops.safetensors and linear4.safetensors: single ops against torch in double (parity rows 1, 3, 8, 13, 14, 25, 26)."""
 import json
 
 import numpy as np
@@ -30,6 +30,11 @@ for name, c, o, side, k, s, p in (("conv7", 8, 16, 33, 7, 2, 3), ("conv3", 16, 8
     x, w, b = tensor(name + ".x", (2, c, side, side)), tensor(name + ".w", (o, c, k, k), 0.3), tensor(name + ".b", (o,))
     backward(name, F.conv2d(x, w, b, s, p), x=x, w=w, b=b)
 
+for name, c, o, side, k, s, p in (("deconv7", 8, 16, 7, 2, 2, 0), ("deconv14", 64, 8, 14, 2, 2, 0), ("deconv15", 16, 64, 15, 2, 2, 0),
+                                  ("deconv33", 32, 16, 33, 2, 2, 0), ("deconv4", 8, 8, 15, 4, 2, 1)):
+    x, w, b = tensor(name + ".x", (2, c, side, side)), tensor(name + ".w", (c, o, k, k), 0.3), tensor(name + ".b", (o,))
+    backward(name, F.conv_transpose2d(x, w, b, s, p), x=x, w=w, b=b)
+
 bn = torch.nn.BatchNorm2d(16)
 bn.weight.data, bn.bias.data = tensor("bn.w", (16,)).data + 1.5, tensor("bn.b", (16,)).data
 for step in range(3):
@@ -49,6 +54,26 @@ for name, side, pad, ceil in (("max33", 33, 1, False), ("max14", 14, 0, True), (
 for name, side, out in (("adaptive16", 16, 14), ("adaptive17", 17, 14), ("adaptive14", 14, 14), ("global7", 7, 1)):
     x = tensor(name + ".x", (2, 8, side, side))
     backward(name, F.adaptive_avg_pool2d(x, out), x=x)
+
+# row 3: resizing; nearest whole, in f32, to be met bit by bit
+x = tensor("resize.mask", (1, 1, 512, 512))
+for out in (14, 28, 7):
+    g.put("nearest%d" % out, F.interpolate(x.float(), out, mode="nearest").detach().numpy().reshape(out, out))
+y = F.interpolate(x, 14, mode="area")
+assert torch.equal(y, F.adaptive_avg_pool2d(x, 14))
+g.tap("area14", y)
+x = tensor("bilinear.x", (1, 1, 256, 256))
+up = F.interpolate(x, 1024, mode="bilinear", align_corners=False)
+g.tap("bilinear.up", up)
+backward("bilinear", F.interpolate(up, 512, mode="bilinear", align_corners=False), x=x)
+x = tensor("ragged.x", (2, 3, 33, 15))
+backward("ragged", F.interpolate(x, (14, 70), mode="bilinear", align_corners=False), x=x)
+
+# maximum over slices, with ties; unit length
+x = (tensor("reduce_max.x", (2, 12, 10)).detach() * 4).floor().requires_grad_()
+backward("reduce_max", x.max(dim=1).values, x=x)
+x = tensor("l2norm.x", (37, 64), 2.0)
+backward("l2norm", F.normalize(x, dim=-1), x=x)
 
 # row 8: which tokens stay, and the renormalised probabilities of the first row that differs per setting
 logits = fill((1000, 50), INPUTS, "logits", 4.0).astype(np.float64)

@@ -1,5 +1,6 @@
-/* Single ops against torch in double: convolution, BatchNorm, pools, nucleus sampling, 4-bit and low-rank
- * Linears, cross-entropy at LLaMA 3's vocabulary, AdamW under a step schedule; and the shared generator itself.
+/* Single ops against torch in double: convolution and its transpose, BatchNorm, pools, resizing, nucleus
+ * sampling, 4-bit and low-rank Linears, cross-entropy at LLaMA 3's vocabulary, AdamW under a step schedule; and
+ * the shared generator itself.
  */
 #include "kernels/ops.h"
 #include "kernels/quant.h"
@@ -84,6 +85,38 @@ START_TEST(conv2d)
 }
 END_TEST
 
+START_TEST(deconv2d)
+{
+    static const struct {
+        const char *name;
+        int64_t c, o, side, k;
+        int pad;
+    } cases[] = {{"deconv7", 8, 16, 7, 2, 0},
+                 {"deconv14", 64, 8, 14, 2, 0},
+                 {"deconv15", 16, 64, 15, 2, 0},
+                 {"deconv33", 32, 16, 33, 2, 0},
+                 {"deconv4", 8, 8, 15, 4, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Rig r;
+        char name[32];
+        rig_open(&r, &backend_cpu);
+        r.tape.recording = true;
+        int64_t c = cases[i].c, o = cases[i].o, side = cases[i].side, k = cases[i].k;
+        snprintf(name, sizeof name, "%s.x", cases[i].name);
+        Tensor *x = leaf(&r, name, 2, side, side, c, GOLDEN_INPUTS, 1);
+        snprintf(name, sizeof name, "%s.w", cases[i].name);
+        Tensor *w = leaf(&r, name, c, k, k, o, GOLDEN_INPUTS, 0.3f);
+        snprintf(name, sizeof name, "%s.b", cases[i].name);
+        Tensor *b = leaf(&r, name, o, 0, 0, 0, GOLDEN_INPUTS, 1);
+        backward(&r, cases[i].name, op_deconv2d(&r.tape, x, w, b, 2, cases[i].pad), GOLDEN_MAX, 1e-5);
+        gradient(cases[i].name, "x", x, 1e-5);
+        gradient(cases[i].name, "w", w, 1e-5);
+        gradient(cases[i].name, "b", b, 1e-5);
+        rig_close(&r);
+    }
+}
+END_TEST
+
 START_TEST(batchnorm)
 {
     Rig r;
@@ -140,6 +173,67 @@ START_TEST(pools)
         gradient(cases[i].name, "x", x, 1e-5);
         rig_close(&r);
     }
+}
+END_TEST
+
+/* Nearest bit by bit; area is adaptive pooling. */
+START_TEST(resize)
+{
+    static const int sides[] = {14, 28, 7};
+    Rig r;
+    Error e = {0};
+    float want[28 * 28];
+    rig_open(&r, &backend_cpu);
+    r.tape.recording = true;
+    Tensor *mask = leaf(&r, "resize.mask", 1, 512, 512, 1, GOLDEN_INPUTS, 1);
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        int side = sides[i];
+        snprintf(name, sizeof name, "nearest%d", side);
+        ck_assert_msg(safetensors_load_f32(g, name, 2, (int64_t[]){side, side}, want, &e), "%s", e.msg);
+        Tensor *y = op_resize(&r.tape, mask, side, side, RESIZE_NEAREST);
+        ck_assert_mem_eq(y->data, want, (size_t)(side * side) * sizeof *want);
+    }
+    golden_compare(g, "area14", op_resize(&r.tape, mask, 14, 14, RESIZE_AREA), true, GOLDEN_MAX, 1e-6);
+    tape_reset(&r.tape);
+    Tensor *x = leaf(&r, "bilinear.x", 1, 256, 256, 1, GOLDEN_INPUTS, 1);
+    Tensor *up = op_resize(&r.tape, x, 1024, 1024, RESIZE_BILINEAR);
+    golden_compare(g, "bilinear.up", up, true, GOLDEN_MAX, 1e-6);
+    backward(&r, "bilinear", op_resize(&r.tape, up, 512, 512, RESIZE_BILINEAR), GOLDEN_MAX, 1e-6);
+    gradient("bilinear", "x", x, 1e-6);
+    x = leaf(&r, "ragged.x", 2, 33, 15, 3, GOLDEN_INPUTS, 1);
+    backward(&r, "ragged", op_resize(&r.tape, x, 14, 70, RESIZE_BILINEAR), GOLDEN_MAX, 1e-6);
+    gradient("ragged", "x", x, 1e-6);
+    x = leaf(&r, "adaptive17.x", 2, 17, 17, 8, GOLDEN_INPUTS, 1);
+    backward(&r, "adaptive17", op_resize(&r.tape, x, 14, 14, RESIZE_AREA), GOLDEN_MAX, 1e-6);
+    gradient("adaptive17", "x", x, 1e-6);
+    rig_close(&r);
+}
+END_TEST
+
+/* Eight values in rows of twelve: the gradient says which of equal maxima won. */
+START_TEST(maximum_with_ties)
+{
+    Rig r;
+    rig_open(&r, &backend_cpu);
+    r.tape.recording = true;
+    Tensor *x = leaf(&r, "reduce_max.x", 2, 12, 10, 0, GOLDEN_INPUTS, 1);
+    for (int i = 0; i < 240; i++) ((float *)x->data)[i] = floorf(4 * ((float *)x->data)[i]);
+    backward(&r, "reduce_max", op_reduce_max(&r.tape, x), GOLDEN_MAX, 1e-6);
+    gradient("reduce_max", "x", x, 1e-6);
+    rig_close(&r);
+}
+END_TEST
+
+START_TEST(unit_length)
+{
+    Rig r;
+    rig_open(&r, &backend_cpu);
+    r.tape.recording = true;
+    Tensor *x = leaf(&r, "l2norm.x", 37, 64, 0, 0, GOLDEN_INPUTS, 2);
+    backward(&r, "l2norm", op_l2norm(&r.tape, x), GOLDEN_MAX, 1e-6);
+    gradient("l2norm", "x", x, 1e-6);
+    rig_close(&r);
 }
 END_TEST
 
@@ -287,8 +381,9 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {shared_generator, conv2d,        batchnorm, pools, top_p, lora,
-                                  four_bit_linear,  cross_entropy, adamw};
+    const TTest *const tests[] = {
+        shared_generator, conv2d, deconv2d, batchnorm,       pools,         resize, maximum_with_ties,
+        unit_length,      top_p,  lora,     four_bit_linear, cross_entropy, adamw};
     Error e = {0};
     g = safetensors_open("tests/golden/ops.safetensors", &e);
     if (!g) {
