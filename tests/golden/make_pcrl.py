@@ -59,14 +59,15 @@ def text_features(texts, o):
     return h[:, -1] if o["pool"] == "padded" else h[torch.arange(len(rows)), length - 1]
 
 
-def report_loss(hv):
+def report_losses(hv):
+    """Of every predicted token."""
     rows = []
     for b in range(B):
         x = torch.cat((W["embed"][before], hv[b], W["embed"][after], W["embed"][findings[b]]))[None]
         h = forward(x, torch.tensor([x.shape[1]]), True)[0, len(before) + len(hv[b]) + len(after) - 1 :]
         target = torch.cat((findings[b], torch.tensor([eos])))
         rows.append(torch.nn.functional.cross_entropy(h @ W["head"].T, target, reduction="none"))
-    return torch.cat(rows).mean()
+    return torch.cat(rows)
 
 
 def losses(net, o, tap):
@@ -82,15 +83,18 @@ def losses(net, o, tap):
     entity_words = net.local_text_embed(entity_text)
     theme_visual = net.global_visual_embed(glob.max(1).values)
     theme_words = net.global_text_embed(theme_text)
-    for name, x in {"hv": hv, "segment": segment, "entity_text": entity_text, "entity_visual": entity_visual,
-                    "entity_words": entity_words, "theme_text": theme_text, "theme_visual": theme_visual,
-                    "theme_words": theme_words}.items():
+    for name, x in {"hv": hv, "segment": segment, "entity.text": entity_text, "entity.R_v": entity_visual,
+                    "entity.R_w": entity_words, "theme.text": theme_text, "theme.R_v": theme_visual,
+                    "theme.R_w": theme_words}.items():
         tap(name, x)
     local_scale, same = scale(net.local_alignment), torch.tensor([0, 1, 2, 3, 4, 1, 6, 7, 8])
-    tap("entity_masked", contrast(entity_visual, entity_words, local_scale, same))
-    return {"report": report_loss(hv), "segment": dice(segment.sigmoid(), masks[:, None], o["smooth"]),
-            "entity": contrast(entity_visual, entity_words, local_scale),
-            "theme": contrast(theme_visual, theme_words, scale(net.global_alignment))}
+    pair, rows = (entity_visual, entity_words, local_scale), report_losses(hv)
+    tap("loss.report.sum", rows.sum())
+    tap("loss.entity.masked", contrast(*pair, same))
+    own = [torch.tensor(slices) // N == b for b in range(B)]
+    tap("loss.entity.sample", sum(contrast(entity_visual[i], entity_words[i], local_scale) for i in own) / B)
+    return {"report": rows.mean(), "segment": dice(segment.sigmoid(), masks[:, None], o["smooth"]),
+            "entity": contrast(*pair), "theme": contrast(theme_visual, theme_words, scale(net.global_alignment))}
 
 
 def parameters(net):
