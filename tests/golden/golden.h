@@ -57,6 +57,8 @@ static inline void golden_weight(void *user, const char *name, int ndim, const i
     float a = 0.1f, add = 0;
     if (strstr(name, "lora_"))
         a = 0.1f;
+    else if (strstr(name, "logit_scale"))
+        a = 0, add = 2.6592f;
     else if (len > 11 && !strcmp(name + len - 11, "running_var"))
         a = 0.5f, add = 1;
     else if (norm && strstr(name, "bn3.weight"))

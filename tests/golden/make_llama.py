@@ -94,41 +94,46 @@ def clear():
         p.grad = None
 
 
-g = Golden(what="LLaMA from its equations, double", vocab=V, dim=D, layers=L, heads=H, kv_heads=G, ffn=F, **meta)
-id, length = ids("ids", 2, 33), torch.tensor([33, 21])
-label = torch.full((2, 33), -100)
-for b in range(2):
-    label[b, : length[b] - 1] = id[b, 1 : length[b]]
-for name in ("plain", "lora"):
-    clear()
-    x = W["embed"][id].detach().requires_grad_()
-    h = forward(x, length, name == "lora", lambda n, t: g.tap(name + "." + n, t))
-    logits = h @ W["head"].T
-    loss = torch.nn.functional.cross_entropy(logits.reshape(-1, V), label.reshape(-1), ignore_index=-100)
-    loss.backward()
-    g.tap(name + ".logits", logits[1, 20])
-    g.tap(name + ".loss", loss)
-    g.tap(name + ".dx", x.grad)
-    want = ["0.q.A", "0.q.B", "1.v.A", "1.v.B"] if name == "lora" else ["0.self_attn.q_proj", "1.self_attn.v_proj",
-            "1.mlp.down_proj", "0.input_layernorm", "norm", "head"]
-    for n in want:
-        g.tap(name + ".d." + n, W[n].grad)
+def main():
+    g = Golden(what="LLaMA from its equations, double", vocab=V, dim=D, layers=L, heads=H, kv_heads=G, ffn=F, **meta)
+    id, length = ids("ids", 2, 33), torch.tensor([33, 21])
+    label = torch.full((2, 33), -100)
+    for b in range(2):
+        label[b, : length[b] - 1] = id[b, 1 : length[b]]
+    for name in ("plain", "lora"):
+        clear()
+        x = W["embed"][id].detach().requires_grad_()
+        h = forward(x, length, name == "lora", lambda n, t: g.tap(name + "." + n, t))
+        logits = h @ W["head"].T
+        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, V), label.reshape(-1), ignore_index=-100)
+        loss.backward()
+        g.tap(name + ".logits", logits[1, 20])
+        g.tap(name + ".loss", loss)
+        g.tap(name + ".dx", x.grad)
+        want = ["0.q.A", "0.q.B", "1.v.A", "1.v.B"] if name == "lora" else ["0.self_attn.q_proj", "1.self_attn.v_proj",
+                "1.mlp.down_proj", "0.input_layernorm", "norm", "head"]
+        for n in want:
+            g.tap(name + ".d." + n, W[n].grad)
 
-clear()
-before, after, eos, counts = [1, 5, 7], [9, 11, 12, 13], 2, [6, 9, 0]
-findings = ids("findings", 3, 9)
-hv = torch.from_numpy(fill((3, 24, D), INPUTS, "hv", 0.5)).double().requires_grad_()
-P = len(before) + 24 + len(after)
-rows = []
-for b in range(3):
-    text = findings[b, : counts[b]]
-    x = torch.cat((W["embed"][before], hv[b], W["embed"][after], W["embed"][text]))[None]
-    h = forward(x, torch.tensor([x.shape[1]]), False)
-    target = torch.cat((text, torch.tensor([eos])))
-    rows.append(torch.nn.functional.cross_entropy(h[0, P - 1 :] @ W["head"].T, target, reduction="none"))
-loss = torch.cat(rows).mean()
-loss.backward()
-g.tap("pcrl.loss", loss)
-g.tap("pcrl.dhv", hv.grad)
-g.tap("pcrl.d.embed", W["embed"].grad)
-g.save("llama.safetensors")
+    clear()
+    before, after, eos, counts = [1, 5, 7], [9, 11, 12, 13], 2, [6, 9, 0]
+    findings = ids("findings", 3, 9)
+    hv = torch.from_numpy(fill((3, 24, D), INPUTS, "hv", 0.5)).double().requires_grad_()
+    P = len(before) + 24 + len(after)
+    rows = []
+    for b in range(3):
+        text = findings[b, : counts[b]]
+        x = torch.cat((W["embed"][before], hv[b], W["embed"][after], W["embed"][text]))[None]
+        h = forward(x, torch.tensor([x.shape[1]]), False)
+        target = torch.cat((text, torch.tensor([eos])))
+        rows.append(torch.nn.functional.cross_entropy(h[0, P - 1 :] @ W["head"].T, target, reduction="none"))
+    loss = torch.cat(rows).mean()
+    loss.backward()
+    g.tap("pcrl.loss", loss)
+    g.tap("pcrl.dhv", hv.grad)
+    g.tap("pcrl.d.embed", W["embed"].grad)
+    g.save("llama.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,6 +58,7 @@ class Golden:
         self.meta = {k: str(v) for k, v in meta.items()}
 
     def put(self, name, x):
+        assert name not in self.tensors, name
         self.tensors[name] = np.ascontiguousarray(x)
 
     def tap(self, name, x):
@@ -100,9 +101,12 @@ WEIGHTS, INPUTS = 1234, 5678
 
 def weight(name, shape):
     """The rule by which tests make weights from names: norms near 1, variances in [0.5, 1.5), the last norm of a
-    residual branch near 0.3, other vectors small, matrices and convs with the variance of He et al."""
+    residual branch near 0.3, logit scales 2.6592, other vectors small, matrices and convs with the variance of He et
+    al."""
     shape = tuple(shape)
     one = np.float32(1)
+    if "logit_scale" in name:
+        return np.full(shape, 2.6592, dtype=np.float32)
     if name.endswith("running_var"):
         return fill(shape, WEIGHTS, name, 0.5) + one
     if name.endswith("bn3.weight"):

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { C = 16, D = 20, M = 24 };
+enum { C = 32, D = 20, E = 12, M = 24, MASKS = 6 };
 
 typedef struct Listener {
     SafeTensors *golden;
@@ -29,43 +29,87 @@ static void open_head(Rig *r, Weights *w, Visual *v, HvMode mode)
     weights_init(w, &r->weights, &r->state, &r->params, 1);
     w->trainable = true;
     w->generator = golden_weight;
-    ck_assert_msg(visual_create(v, w, C, D, 12, mode, &e), "%s", e.msg);
+    ck_assert_msg(visual_create(v, w, C, D, E, mode, &e), "%s", e.msg);
     params_alloc(&r->params);
     ck_assert_msg(weights_fill(w, &e), "%s", e.msg);
 }
 
-static void golden_step(Rig *r, Weights *w, const Visual *v, Listener *l, bool train)
+/* Gradients of everything that "joint" or the slots alone reach, and running statistics. */
+static void compare_weights(const Listener *l, const Weights *w)
+{
+    bool joint = !strcmp(l->prefix, "joint"), eval = !strcmp(l->prefix, "eval");
+    for (int i = 0; i < w->n; i++) {
+        const WeightsItem *item = &w->item[i];
+        const WeightKind kind = item->spec.kind;
+        bool buffer = kind == WEIGHT_BUFFER;
+        bool in_hv = strstr(item->name, "local_res.") || strstr(item->name, "_projector.");
+        char name[192];
+        if ((buffer && eval) || (!joint && !in_hv) || strstr(item->name, "logit_scale_global")) continue;
+        snprintf(name, sizeof name, "%s.%s.%s", l->prefix, buffer ? "after" : "d", item->name);
+        golden_compare(l->golden, name, buffer ? item->tensor : item->tensor->grad,
+                       kind == WEIGHT_CONV || kind == WEIGHT_DECONV, buffer ? GOLDEN_MAX : GOLDEN_L2, 1e-5);
+    }
+}
+
+/* sum of x * NAME.dy; x is a tap. */
+static Tensor *weighted(Rig *r, Listener *l, const char *name, Tensor *x)
+{
+    char full[64];
+    if (strcmp(name, "hv") && strcmp(name, "segment")) listen(l, name, x);
+    snprintf(full, sizeof full, "%s.dy", name);
+    Tensor *dy = tensor_f32(&r->state, x->dim[0], x->dim[1], x->dim[2], x->dim[3]);
+    golden_fill(dy, full, GOLDEN_INPUTS, 1, x->ndim == 4);
+    return op_sum(&r->tape, op_mul(&r->tape, x, dy), 1);
+}
+
+/* The segmentation head on six slices, the alignments' Linears, a contrast at the learnable scale. */
+static Tensor *heads(Rig *r, Listener *l, const Visual *v, const VisualTokens *y)
+{
+    static const int32_t slice[MASKS] = {0, 3, 4, 11, 17, 23};
+    Tape *t = &r->tape;
+    Tensor *row = tensor_new(&r->state, DTYPE_i32, 1, (int64_t[]){MASKS});
+    Tensor *local = golden_fill(tensor_f32(&r->state, MASKS, D, 0, 0), "local_text", GOLDEN_INPUTS, 2, false);
+    Tensor *global = golden_fill(tensor_f32(&r->state, 1, D, 0, 0), "global_text", GOLDEN_INPUTS, 2, false);
+    tensor_upload(row, slice);
+    Tensor *most = op_reduce_max(t, tensor_reshape(t->step, y->global, 3, (int64_t[]){1, M, D})); /* (1,D) */
+    Tensor *R_v = visual_linear(t, &v->local_visual, op_select(t, y->local, row)),
+           *R_w = visual_linear(t, &v->local_text, local); /* (6,E) */
+    Tensor *sum = weighted(r, l, "segment", visual_segment(t, v, op_select(t, y->V, row)));
+    sum = op_add(t, sum, weighted(r, l, "local_visual", R_v));
+    sum = op_add(t, sum, weighted(r, l, "local_text", R_w));
+    sum = op_add(t, sum, weighted(r, l, "global_visual", visual_linear(t, &v->global_visual, most)));
+    sum = op_add(t, sum, weighted(r, l, "global_text", visual_linear(t, &v->global_text, global)));
+    Tensor *contrast = op_infonce(t, R_v, R_w, v->local_scale, NULL, (InfonceParams){1, 1, 0, true, true});
+    listen(l, "contrast", contrast);
+    return op_add(t, sum, contrast);
+}
+
+static void golden_step(Rig *r, Weights *w, const Visual *v, Listener *l, const char *mode)
 {
     Tape *t = &r->tape;
-    Tensor *grid = golden_fill(tensor_f32(&r->state, M, 14, 14, C), "grid", GOLDEN_INPUTS, 2, true);
+    Tensor *grid = golden_fill(tensor_f32(&r->state, M, 14, 14, C), "grid2", GOLDEN_INPUTS, 2, true);
     Tensor *pooled = golden_fill(tensor_f32(&r->state, M, C, 0, 0), "pooled", GOLDEN_INPUTS, 2, false);
-    Tensor *dy = golden_fill(tensor_f32(&r->state, 1, 48, D, 0), "dy", GOLDEN_INPUTS, 1, false);
-    char name[192];
-    l->prefix = train ? "train" : "eval";
+    char name[64];
+    bool joint = !strcmp(mode, "joint");
+    l->prefix = mode;
     l->seen = 0;
     params_zero_grad(&r->params);
     grid->needs_grad = true;
     grid->grad = tensor_zeros(&r->state, DTYPE_f32, 4, grid->dim);
     t->recording = true;
-    Tensor *hv = visual_forward(t, v, grid, pooled, train); /* (1,48,D) */
-    ck_assert_int_eq(l->seen, 3);
-    tape_backward(t, op_sum(t, op_mul(t, hv, dy), 1));
+    VisualTokens y = visual_tokens(t, v, grid, pooled, true, strcmp(mode, "eval"));
+    Tensor *sum = weighted(r, l, "hv", y.hv); /* hv (1,48,D) */
+    if (joint) sum = op_add(t, sum, heads(r, l, v, &y));
+    ck_assert_int_eq(l->seen, joint ? 9 : 3);
+    tape_backward(t, sum);
     tape_reset(t);
     snprintf(name, sizeof name, "%s.dgrid", l->prefix);
     golden_compare(l->golden, name, grid->grad, true, GOLDEN_L2, 1e-5);
-    for (int i = 0; i < w->n; i++) {
-        const WeightsItem *item = &w->item[i];
-        bool buffer = item->spec.kind == WEIGHT_BUFFER;
-        bool in_hv = strstr(item->name, "local_res.") || strstr(item->name, "_projector.");
-        if ((buffer && !train) || !in_hv) continue;
-        snprintf(name, sizeof name, "%s.%s.%s", l->prefix, buffer ? "after" : "d", item->name);
-        golden_compare(l->golden, name, buffer ? item->tensor : item->tensor->grad,
-                       item->spec.kind == WEIGHT_CONV, buffer ? GOLDEN_MAX : GOLDEN_L2, 1e-5);
-    }
+    compare_weights(l, w);
 }
 
-/* In this order: the reference's eval pass follows its training pass. */
-START_TEST(golden)
+/* Modes in turn on one head: the reference's eval pass follows its training pass. */
+static void check_golden(const char *const *mode, int n)
 {
     Rig r;
     Weights w;
@@ -74,12 +118,15 @@ START_TEST(golden)
     open_head(&r, &w, &v, HV_CONCAT48);
     r.tape.tap = listen;
     r.tape.tap_user = &l;
-    golden_step(&r, &w, &v, &l, true);
-    golden_step(&r, &w, &v, &l, false);
+    for (int i = 0; i < n; i++) golden_step(&r, &w, &v, &l, mode[i]);
     safetensors_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }
+
+START_TEST(golden) { check_golden((const char *const[]){"train", "eval"}, 2); }
+END_TEST
+START_TEST(golden_joint) { check_golden((const char *const[]){"joint"}, 1); }
 END_TEST
 
 /* local24 and global24 are the halves of concat48, sum24 their sum; names and statistics survive a file. */
@@ -97,7 +144,7 @@ START_TEST(modes_and_file)
     ck_assert_int_eq(from_file.mode, HV_CONCAT48);
     ck_assert_int_eq(from_file.channels, C);
     ck_assert_int_eq(from_file.dim, D);
-    Tensor *grid = golden_fill(tensor_f32(&r.state, M, 14, 14, C), "grid", GOLDEN_INPUTS, 2, true);
+    Tensor *grid = golden_fill(tensor_f32(&r.state, M, 14, 14, C), "grid2", GOLDEN_INPUTS, 2, true);
     Tensor *pooled = golden_fill(tensor_f32(&r.state, M, C, 0, 0), "pooled", GOLDEN_INPUTS, 2, false);
     for (int i = 0; i < 4; i++) {
         HvMode mode;
@@ -137,6 +184,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {golden, modes_and_file, public_size};
+    const TTest *const tests[] = {golden, golden_joint, modes_and_file, public_size};
     return run_tests("visual", tests, sizeof tests / sizeof *tests);
 }
