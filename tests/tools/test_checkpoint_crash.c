@@ -200,6 +200,19 @@ static void one_of(const char *which, int a, int b, const char *fault)
                   e.msg);
 }
 
+/* No checkpoint is half written or half removed, and what was the latest is still there. */
+static void all_whole(const char *fault)
+{
+    DIR *d = opendir(run);
+    Error e = {0};
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *x; (x = readdir(d));)
+        if (!strncmp(x->d_name, "step_", 5) && !strstr(x->d_name, ".tmp-"))
+            ck_assert_msg(contents(in(run, x->d_name), &e) > 0, "%s: %s", fault, e.msg);
+    closedir(d);
+    ck_assert_msg(contents(in(run, "step_00000003"), &e) == OLD, "%s: %s", fault, e.msg);
+}
+
 static void no_temporaries(const char *fault)
 {
     int n = count(run, "", ".tmp-");
@@ -235,6 +248,7 @@ START_TEST(killed)
         ck_assert_msg(code == 128 + SIGKILL, "%s: exit status %d", fault, code);
         one_of("latest", OLD, NEW, fault);
         one_of("best", OLD_BEST, NEW, fault);
+        all_whole(fault);
         old += found(run, "latest", &e) == OLD;
         /* and training goes on */
         ck_assert_msg(save(run, NEXT, NEXT, false, &e), "%s: then: %s", fault, e.msg);
@@ -262,7 +276,6 @@ static bool can_fail(const Call *c)
 /* Success with a verified new checkpoint, or exit code 3 with the path and the old one; nothing half-made. */
 static bool check_outcome(int code, const char *fault)
 {
-    Error e = {0};
     char *log = text_of(trace), *said = text_of(errors);
     ck_assert_msg(strstr(log, "INJECTED"), "%s: the fault did not come: %s", fault, log);
     ck_assert_msg(code == 0 || code == ERROR_IO, "%s: exit status %d: %s", fault, code, said);
@@ -273,8 +286,8 @@ static bool check_outcome(int code, const char *fault)
         ck_assert_msg(strstr(said, run), "%s: no path: %s", fault, said);
         one_of("latest", OLD, NEW, fault);
         one_of("best", OLD_BEST, NEW, fault);
-        ck_assert_msg(contents(in(run, "step_00000003"), &e) == OLD, "%s: %s", fault, e.msg);
     }
+    all_whole(fault);
     if (code && strstr(fault, "write:error=ENOSPC"))
         ck_assert_msg(strstr(said, "(the checkpoint needs ") && strstr(said, " free)"), "%s: %s", fault, said);
     no_temporaries(fault);
@@ -349,7 +362,10 @@ START_TEST(synced_in_order)
     }
     ck_assert_msg(renames == 6 && strstr(line, "/latest\")"), "rename %d of 6: %s", renames,
                   line ? line : "none");
-    ck_assert_msg(strstr(rest, "fsync(") && strstr(rest, "fsync(") < strstr(rest, "rename"), "%s", rest);
+    while ((line = strsep(&rest, "\n")) && strncmp(line, "fsync(", 6))
+        ck_assert_msg(strncmp(line, "rename", 6) && strncmp(line, "unlink", 6), "before latest is safe: %s",
+                      line);
+    ck_assert_ptr_nonnull(line);
     free(text);
 }
 END_TEST
