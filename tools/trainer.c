@@ -30,7 +30,8 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
                          o->stage);
     const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
     if (!backend) return false;
-    size_t capacity = common->memory ? common->memory : machine_memory();
+    static const size_t plan = (size_t)1 << 42; /* reserved, never touched */
+    size_t capacity = o->dry_run ? plan : common->memory ? common->memory : machine_memory();
     if ((!o->dry_run && !file_make_folder(o->folder, e)) ||
         !arena_open(&t->weights, "weights", backend, capacity, e) ||
         !arena_open(&t->state, "state", backend, capacity, e) ||
