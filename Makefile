@@ -13,7 +13,9 @@ MODEL ?= data/mini
 DEMO ?= build/demo
 # The mini model's recipe. Seeds are fixed: validation is what choices are made on, test is only scored.
 MINI ?= build/mini
-MINI_SETTINGS = SIZE=128 TRAIN=3000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
+MINI_SETTINGS = SIZE=128 TRAIN=4000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
+# Of the training on top: SEEDS="1 2 3" trains each of the three ways three times.
+SEEDS ?= 1
 # All cores, unless the caller said how many.
 JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
@@ -158,6 +160,6 @@ bench:
 mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@$(MINI_SETTINGS) tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
+	@$(MINI_SETTINGS) SEEDS='$(SEEDS)' tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
 
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -1,56 +1,136 @@
 #!/bin/sh
-# tools/mini.sh BIN MODEL WORK: trains the mini model from nothing and writes it, its log and its scores to MODEL.
-# Seeds and counts come from the Makefile, fixed before training: choices are made on VALIDATION, TEST is only scored.
-# Every stage can be interrupted and goes on where it stopped when called again.
+# tools/mini.sh BIN MODEL WORK: trains the mini model from nothing and writes it, its logs and its scores to MODEL.
+#
+# A ResNet and a small language model are trained once. On top of them stage pcrl is trained in three ways (ARMS): both
+# presets of the paper's training, and the baseline without its alignment losses; with one seed, or several (SEEDS). The
+# way with the best mean tuple F1 on VALIDATION is taken, and of its seeds the best there. TEST is only scored.
+# Seeds and counts come from the Makefile, fixed before training. Every stage can be interrupted and goes on where it
+# stopped when called again.
 set -eu
 bin=$1 model=$2 work=$3
-: "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
-: "${SIZE:=128}" "${RESNET_STEPS:=2400}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=1000}" "${WARMUP_STEPS:=1000}" "${PCRL_STEPS:=1200}"
+: "${TRAIN:=4000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
+: "${SIZE:=128}" "${RESNET_STEPS:=5000}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=1600}" "${WARMUP_STEPS:=1500}" "${PCRL_STEPS:=1200}"
+: "${ARMS:=paper release baseline}" "${SEEDS:=1}" "${VALIDATE_EVERY:=400}"
+base=$work/base
 say() { printf '\n== %s\n' "$*"; }
-stage() { "$bin/pcrl-train" "$@" --device cpu --model "$model" --data "$work/train"; }
+stage() { "$bin/pcrl-train" "$@" --device cpu --threads 1 --data "$work/train"; }
+report() { folder=$1; shift; "$bin/pcrl-report" --device cpu --model "$folder/model" "$@"; }
 
-mkdir -p "$work" "$model"
+# What differs from the defaults. The alignment losses are weighed so that they do not drown equation 1: as printed they
+# are sums over some 25 pairs; words for a vocabulary of 512 ids; masks by area, which small lesions survive at 14x14.
+common="--batch 8 --embed 128 --instruction 概括： --mask-resize area --mask-identical"
+arm_settings() {
+    case $1 in
+    paper) echo "--preset paper --weight-entity 0.02 --weight-theme 0.02" ;;
+    release) echo "--preset release --weight-entity 0.2 --weight-theme 0.2" ;;
+    baseline) echo "--preset paper --weight-segment 0 --weight-entity 0 --weight-theme 0" ;;
+    *) echo "mini: unknown arm $1" >&2; exit 1 ;;
+    esac
+}
+
+# arm NAME SEED: trains one, and scores it on the validation set. The baseline takes preset paper's warm-up, which is the same.
+arm() {
+    run=$work/$1-$2
+    mkdir -p "$run"
+    [ -d "$run/model" ] || cp -r "$base" "$run/model"
+    if [ "$1" = baseline ] && [ -d "$work/paper-$2/warmup" ] && [ ! -d "$run/warmup" ]; then
+        cp -r "$work/paper-$2/warmup" "$run/warmup"
+    fi
+    # shellcheck disable=SC2046,SC2086
+    stage pcrl $common $(arm_settings "$1") --seed "$2" --model "$run/model" --out "$run" --cache "$work/cache" \
+        --slots "$work/llama/slots.safetensors" --warmup-steps "$WARMUP_STEPS" --steps "$PCRL_STEPS" \
+        --validation "$work/validation" --validate-every "$VALIDATE_EVERY"
+    report "$run" --threads 1 --out "$run/validation.jsonl" "$work/validation"
+    "$bin/pcrl-score" --truth "$work/validation" --reports "$run/validation.jsonl" >"$run/validation.txt"
+}
+if [ $# = 5 ]; then
+    arm "$4" "$5"
+    exit
+fi
+
+# score RUN SET PAIRS OUT: reports of a set and of its pairs, with controls, as OUT.txt and OUT.json.
+score() {
+    run=$1 set=$2 pairs=$3 out=$4
+    report "$run" --out "$run/$set.jsonl" --masks "$run/$set-masks.safetensors" "$work/$set"
+    report "$run" --control shuffle --out "$run/$set-shuffled.jsonl" --masks "$run/$set-shuffled-masks.safetensors" "$work/$set"
+    report "$run" --control blank --out "$run/$set-blank.jsonl" "$work/$set"
+    report "$run" --out "$run/$pairs.jsonl" "$work/$pairs"
+    for form in txt json; do
+        # shellcheck disable=SC2046
+        "$bin/pcrl-score" $(test $form = json && echo --json) --truth "$work/$set" --reports "$run/$set.jsonl" --train "$work/train" \
+            --bootstrap 1000 --pairs "$work/$pairs=$run/$pairs.jsonl" \
+            --masks "$run/$set-masks.safetensors" --mask-control shuffled="$run/$set-shuffled-masks.safetensors" \
+            --control shuffled="$run/$set-shuffled.jsonl" --control blank="$run/$set-blank.jsonl" >"$out.$form"
+    done
+}
+# The F1 of a score's first table.
+f1() { awk '$1 == "model" { print $2; exit }' "$1"; }
+# row FILE: a score's headline numbers: F1, macro, side, exact, focal F1, macro and side, pairs that follow, twins that differ.
+row() {
+    awk '$1 == "model" && n < 2 { n++; if (n == 1) a = $2 " " $6 " " $8 " " $10; else b = $2 " " $6 " " $8 }
+         /^Counterfactual pairs/ { p = 1 } p && $1 == "all" { c = $3; p = 0 }
+         /^Twins/ { for (i = 1; i <= NF; i++) if ($i == "in") t = $(i + 1) }
+         END { print a, b, c, t }' "$1"
+}
+
+mkdir -p "$work" "$model" "$base"
 say "Phantoms: $TRAIN to train on, $VALIDATION to choose by, $TEST held out"
-"$bin/pcrl-synth" --out "$work/train" --n "$TRAIN" --seed-base "$TRAIN_SEED" --size "$SIZE" >/dev/null
-"$bin/pcrl-synth" --out "$work/validation" --n "$VALIDATION" --seed-base "$VALIDATION_SEED" --size "$SIZE" >/dev/null
-"$bin/pcrl-synth" --out "$work/test" --n "$TEST" --seed-base "$TEST_SEED" --size "$SIZE" >/dev/null
+synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" $4 >/dev/null; }
+synth train "$TRAIN" "$TRAIN_SEED" ""
+synth validation "$VALIDATION" "$VALIDATION_SEED" ""
+synth test "$TEST" "$TEST_SEED" ""
+synth validation-pairs "$VALIDATION" "$VALIDATION_SEED" "--counterfactual --twins 1"
+synth test-pairs "$TEST" "$TEST_SEED" "--counterfactual --twins 1"
 
 say "Side by side, a thread each: ResNet on grid cells; language model on report text, then on label slots"
-stage resnet --threads 1 --out "$work/resnet" --steps "$RESNET_STEPS" &
+stage resnet --model "$base" --out "$work/resnet" --steps "$RESNET_STEPS" &
 resnet=$!
-stage llama --threads 1 --out "$work/llama" --steps "$TEXT_STEPS" --slot-steps "$SLOT_STEPS" ||
+stage llama --model "$base" --out "$work/llama" --steps "$TEXT_STEPS" --slot-steps "$SLOT_STEPS" ||
     { kill "$resnet"; wait "$resnet" || true; exit 1; }
 wait "$resnet"
-"$bin/pcrl-convert" --nf4 "$work/llama/llama.safetensors" "$model/llama.safetensors"
-say "Report generation: head warmed up, then head and LoRA"
-stage pcrl --out "$work/pcrl" --slots "$work/llama/slots.safetensors" --cache "$work/cache" --warmup-steps "$WARMUP_STEPS" \
-    --steps "$PCRL_STEPS"
+"$bin/pcrl-convert" --nf4 "$work/llama/llama.safetensors" "$base/llama.safetensors"
 
-report() { "$bin/pcrl-report" --device cpu --model "$model" "$@"; }
-# pairs NAME N SEED: the same patients with one lesion changed, and under other noise, and their reports.
-pairs() {
-    "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" --counterfactual --twins 1 >/dev/null
-    report --out "$work/$1.jsonl" "$work/$1"
-}
-say "Counterfactual pairs and twins"
-pairs pairs "$VALIDATION" "$VALIDATION_SEED"
-pairs test-pairs "$TEST" "$TEST_SEED"
-for set in validation test; do
-    say "Scores on $set"
-    pairs=pairs
-    [ $set = validation ] || pairs=test-pairs
-    report --out "$work/$set.jsonl" --masks "$work/$set-masks.safetensors" "$work/$set"
-    report --control shuffle --out "$work/$set-shuffled.jsonl" --masks "$work/$set-shuffled-masks.safetensors" "$work/$set"
-    report --control blank --out "$work/$set-blank.jsonl" "$work/$set"
-    for form in txt json; do
-        "$bin/pcrl-score" $(test $form = json && echo --json) --truth "$work/$set" --reports "$work/$set.jsonl" --train "$work/train" \
-            --bootstrap 1000 --pairs "$work/$pairs=$work/$pairs.jsonl" \
-            --masks "$work/$set-masks.safetensors" --mask-control shuffled="$work/$set-shuffled-masks.safetensors" \
-            --control shuffled="$work/$set-shuffled.jsonl" --control blank="$work/$set-blank.jsonl" \
-            >"$model/scores-$set.$form"
-    done
-    cat "$model/scores-$set.txt"
+say "Features of all studies, once"
+[ -d "$work/features/model" ] || { mkdir -p "$work/features" && cp -r "$base" "$work/features/model"; }
+# shellcheck disable=SC2086
+"$bin/pcrl-train" pcrl $common --device cpu --data "$work/train" --model "$work/features/model" --out "$work/features" \
+    --cache "$work/cache" --steps 1 --validation "$work/validation" --validate-every 1
+
+say "The paper's training, a thread each: $ARMS; seeds $SEEDS"
+for seed in $SEEDS; do for a in $ARMS; do echo "$a $seed"; done; done >"$work/arms"
+xargs -P "$(nproc)" -L 1 "$0" "$bin" "$model" "$work" <"$work/arms"
+
+# F1 on the validation set: every run's, each arm's mean; the best arm, and its best seed.
+while read -r a seed; do echo "$a $seed $(f1 "$work/$a-$seed/validation.txt")"; done <"$work/arms" >"$work/choice"
+best=$(awk '{ sum[$1] += $3; n[$1]++ } END { for (a in sum) if (best == "" || sum[a] / n[a] > top) { top = sum[a] / n[a]; best = a } print best }' "$work/choice")
+chosen=$(awk -v a="$best" '$1 == a && (seed == "" || $3 > top) { top = $3; seed = $2 } END { print seed }' "$work/choice")
+say "Best on the validation set: $best, seed $chosen"
+cp "$work/$best-$chosen/model/"* "$model/"
+
+for seed in $SEEDS; do
+    score "$work/$best-$seed" test test-pairs "$work/$best-$seed/scores-test"
 done
-cat "$work/resnet/log.jsonl" "$work/llama/llama/log.jsonl" "$work/llama/slots/log.jsonl" "$work/pcrl/warmup/log.jsonl" \
-    "$work/pcrl/pcrl/log.jsonl" >"$model/log.jsonl"
+score "$work/$best-$chosen" validation validation-pairs "$model/scores-validation"
+cp "$work/$best-$chosen/scores-test.txt" "$work/$best-$chosen/scores-test.json" "$model/"
+{
+    echo "Tuple F1 on the validation set ($VALIDATION studies), by arm and seed"
+    awk '{ printf "%-12s seed %s  %.3f\n", $1, $2, $3 }' "$work/choice"
+    awk '{ s[$1] += $3; n[$1]++; if (!($1 in lo) || $3 < lo[$1]) lo[$1] = $3; if ($3 > hi[$1]) hi[$1] = $3 }
+         END { for (a in s) printf "%-12s mean %.3f  range %.3f to %.3f\n", a, s[a] / n[a], lo[a], hi[a] }' "$work/choice" | sort
+    echo
+    echo "Shipped: $best, seed $chosen. That arm on the test set ($TEST studies, their pairs and twins), by seed"
+    columns="F1 macro side exact focal focal-macro focal-side pairs-follow twins-differ"
+    # shellcheck disable=SC2086
+    printf '%-12s' ""; printf ' %12s' $columns; echo
+    for seed in $SEEDS; do printf 'seed %-7s' "$seed"; printf ' %12s' $(row "$work/$best-$seed/scores-test.txt"); echo; done
+    for seed in $SEEDS; do row "$work/$best-$seed/scores-test.txt"; done |
+        awk '{ for (i = 1; i <= NF; i++) { s[i] += $i; if (NR == 1 || $i < lo[i]) lo[i] = $i; if (NR == 1 || $i > hi[i]) hi[i] = $i } n = NF }
+             END { printf "%-12s", "mean"; for (i = 1; i <= n; i++) printf " %12.3f", s[i] / NR
+                   printf "\n%-12s", "range"; for (i = 1; i <= n; i++) printf " %12s", lo[i] "-" hi[i]; print "" }'
+} >"$model/arms.txt"
+cat "$model/scores-test.txt" "$model/arms.txt"
+for log in resnet llama/llama llama/slots "$best-$chosen/warmup"; do cat "$work/$log/log.jsonl"; done >"$model/log.jsonl"
+for a in $ARMS; do
+    sed "s/^{/{\"arm\": \"$a\", /" "$work/$a-$chosen/pcrl/log.jsonl"
+done >>"$model/log.jsonl"
 du -sk "$model"

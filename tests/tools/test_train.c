@@ -68,7 +68,8 @@ static void same_log(const char *a, const char *b)
         if (!more[0]) break;
         for (int i = 0; i < 2; i++) {
             ck_assert_ptr_nonnull(v[i] = json_loads(line[i], 0, NULL));
-            ck_assert(!json_object_del(v[i], "seconds") && !json_object_del(v[i], "rate"));
+            bool timed = !json_object_del(v[i], "seconds") && !json_object_del(v[i], "rate");
+            ck_assert(timed != json_is_true(json_object_get(v[i], "validation")));
         }
         ck_assert_msg(json_equal(v[0], v[1]), "line %d: %s%s", n, line[0], line[1]);
         for (int i = 0; i < 2; i++) json_decref(v[i]);
@@ -143,7 +144,8 @@ END_TEST
 /* Stage pcrl (dropout in the adapters) and stage resnet (BatchNorm), two micro-batches an update. */
 #define PCRL                                                                                                   \
     "pcrl", "--device", "cpu", "--threads", "1", "--data", at("set"), "--cache", at("cache"), "--model",       \
-        at("model"), "--batch", "2", "--accumulate", "2", "--steps", "12", "--log-every", "5"
+        at("model"), "--batch", "2", "--accumulate", "2", "--steps", "12", "--log-every", "5", "--validation", \
+        at("set"), "--validate-every", "4", "--validation-studies", "4"
 
 static void stop_and_go_on(bool pcrl, const char *stop, const char *name)
 {
@@ -185,17 +187,58 @@ START_TEST(stopped_after_every_update)
             const char *straight = pcrl ? "straight/pcrl" : "straight-r";
             snprintf(name[pcrl], sizeof name[0], "stop-%d-%d", pcrl, k);
             stop_and_go_on(pcrl, stop, name[pcrl]);
-            for (int file = 0; file < 2; file++) {
-                const char *which = file ? "log.jsonl" : "step_00000012/tensors.safetensors";
+            static const char *const whiches[] = {"step_00000012/tensors.safetensors", "log.jsonl",
+                                                  "step_00000012/state.json"};
+            for (int file = 0; file < 3; file++) {
+                const char *which = whiches[file];
                 snprintf(path[0], sizeof path[0], "%s/%s", straight, which);
                 snprintf(path[1], sizeof path[1], "%s%s/%s", name[pcrl], pcrl ? "/pcrl" : "", which);
-                if (file)
+                if (file == 1)
                     same_log(at(path[0]), at(path[1]));
                 else
                     ck_assert_msg(same_file(at(path[0]), at(path[1])), "%s", path[1]);
             }
         }
     }
+}
+END_TEST
+
+/* Preset release, and its run file repeating it; what clues must be there; the paper's sizes without any file.
+ */
+START_TEST(presets_and_sizes)
+{
+    Run r;
+    char config[256];
+    TOOL("pcrl-train", "pcrl", "--preset", "release", "--device", "cpu", "--threads", "1", "--data", at("set"),
+         "--cache", at("cache"), "--model", at("model"), "--batch", "4", "--steps", "3", "--out", at("release"),
+         "--text-pool", "last");
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    snprintf(config, sizeof config, "%s", at("release/run.json"));
+    uint8_t *text;
+    size_t n;
+    ck_assert(file_read(config, 1 << 20, &text, &n, NULL));
+    ck_assert(strstr((char *)text, "\"hv\": \"concat48\"") &&
+              strstr((char *)text, "\"contrast\": \"standard\"") &&
+              strstr((char *)text, "\"tau\": \"learn\"") && strstr((char *)text, "\"text_pool\": \"last\""));
+    free(text);
+    copy_file(at("model/pcrl_heads.safetensors"), at("release-heads"));
+    TOOL("pcrl-train", "--config", config, "--out", at("again"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert(same_file(at("model/pcrl_heads.safetensors"), at("release-heads")));
+    same_log(at("release/pcrl/log.jsonl"), at("again/pcrl/log.jsonl"));
+    TOOL("pcrl-train", "--config", config, "--out", at("clueless"), "--clues", at("no-clues.json"));
+    ck_assert_int_eq(r.code, 3);
+    ck_assert_msg(strstr(r.err, "no-clues.json"), "%s", r.err);
+    ck_assert(file_write(at("empty.json"), "{\"version\": 1, \"studies\": []}", 29, NULL));
+    TOOL("pcrl-train", "--config", config, "--out", at("clueless"), "--clues", at("empty.json"));
+    ck_assert_int_eq(r.code, 2);
+    ck_assert_msg(strstr(r.err, "empty.json: no clue"), "%s", r.err);
+    TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper");
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert_msg(strstr(r.out, "trainable 229939203, of which LoRA 3407872") &&
+                      strstr(r.out, "memory weights") && strstr(r.out, "memory state") &&
+                      strstr(r.out, "memory step"),
+                  "%s", r.out);
 }
 END_TEST
 
@@ -352,6 +395,7 @@ int main(void)
     tcase_add_test(c, resume_is_bit_for_bit);
     tcase_add_test(c, whole_pipeline);
     tcase_add_test(c, stopped_after_every_update);
+    tcase_add_test(c, presets_and_sizes);
     tcase_add_test(c, locked_folder);
     tcase_add_test(c, numeric_failure);
     tcase_add_test(c, segmentation);
