@@ -247,15 +247,16 @@ static bool read_settings(const char *path, json_t **settings, Error *e)
 
 bool run_page_write(const char *folder, Error *e)
 {
-    char path[4][4096];
-    static const char *const name[] = {"log.jsonl", "run.json", "curves.svg", "index.html"};
+    enum { FILES = 5 };
+    char path[FILES][4096];
+    static const char *const name[FILES] = {"log.jsonl", "run.json", "curves.svg", "index.html", "../run.json"};
     json_t *settings = NULL;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < FILES; i++)
         if (snprintf(path[i], sizeof path[i], "%s/%s", folder, name[i]) >= (int)sizeof path[i])
             return error_set(e, ERROR_INPUT, "%.60s...: the folder's name is too long", folder);
     RunLog *log = run_log_read(path[0], e);
-    bool ok = log && read_settings(path[1], &settings, e) && curves_write(path[2], log, e) &&
-              write_page(path[3], log, settings, e);
+    bool ok = log && read_settings(path[access(path[1], F_OK) ? 4 : 1], &settings, e) &&
+              curves_write(path[2], log, e) && write_page(path[3], log, settings, e);
     json_decref(settings);
     run_log_free(log);
     return ok;
