@@ -270,7 +270,8 @@ static json_t *truth_study(const CtrgStudy *s, Error *e)
         char *text = clue_description(s->findings, entity);
         json_t *row = NULL;
         ok = !text || truth_row(s, entity, text, plane, &row, e);
-        if (row) json_array_append_new(rows, row);
+        if (row && json_array_append_new(rows, row))
+            ok = error_set(e, ERROR_MEMORY, "study %lld: no memory for its clues", (long long)s->id);
         free(text);
     }
     for (int i = 0; i < 3; i++) free(plane[i]);
@@ -280,7 +281,9 @@ static json_t *truth_study(const CtrgStudy *s, Error *e)
     }
     char id[32];
     snprintf(id, sizeof id, "%lld", (long long)s->id);
-    return json_pack("{s:s, s:[i,i], s:o}", "id", id, "size", s->height, s->width, "clues", rows);
+    json_t *study = json_pack("{s:s, s:[i,i], s:o}", "id", id, "size", s->height, s->width, "clues", rows);
+    if (!study) error_set(e, ERROR_MEMORY, "study %lld: no memory for its clues", (long long)s->id);
+    return study;
 }
 
 bool clues_from_truth(const Ctrg *c, const char *path, Error *e)
@@ -297,8 +300,13 @@ bool clues_from_truth(const Ctrg *c, const char *path, Error *e)
             return false;
         }
         fputs(first ? "\n" : ",\n", w.stream);
-        json_dumpf(item, w.stream, JSON_COMPACT);
+        bool written = !json_dumpf(item, w.stream, JSON_COMPACT);
         json_decref(item);
+        if (!written) {
+            file_abandon(&w);
+            return error_set(e, ERROR_IO, "%s: cannot write the clues of study %lld", path,
+                             (long long)c->study[k].id);
+        }
         first = false;
     }
     fputs("\n]}\n", w.stream);

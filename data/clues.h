@@ -58,7 +58,8 @@ typedef struct ClueUnit {
 } ClueUnit;
 
 /* The units of a study: one for each entity, or, with merge, one for each slice (as the authors' code does).
- * paper24: the list of 24 entities. *units is malloc'ed (clue_units_free). */
+ * paper24: the list of 24 entities (of the two that are read as one, the second joins the first where their
+ * slice is the same). *units is malloc'ed (clue_units_free). */
 bool clue_units(const StudyClues *s, bool merge, bool paper24, ClueUnit **units, int *n, Error *e);
 void clue_units_free(ClueUnit *units, int n);
 #endif

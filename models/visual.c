@@ -131,6 +131,7 @@ static Tensor *basic_block(Tape *t, const VisualConv conv[2], const VisualConv *
 
 Tensor *visual_local(Tape *t, const Visual *v, Tensor *grid, bool train)
 {
+    if (!grid) die("visual: mode %s needs the grid", hv_name(v->mode));
     if (grid->ndim != 4 || grid->dim[3] != v->channels || grid->dim[1] % 2 || grid->dim[2] % 2)
         die("visual: expected a grid (M,h,w,%lld) of even sides, got %s", (long long)v->channels,
             tensor_text(grid));

@@ -71,8 +71,9 @@ void tape_backward(Tape *t, Tensor *out);
 
 /* Branch by branch: losses that read the same tensors one after the other, so that only one branch's
  * activations are held at a time. tape_fork hides the nodes so far; tape_join walks those recorded since, from
- * `loss`, pops them and brings the hidden ones back. What the branches leave in their inputs' gradients adds up
- * until tape_backward(t, NULL) walks the rest. */
+ * `loss` (NULL: nothing to walk), drops everything made since the fork, `loss` included, and brings the hidden
+ * ones back. What the branches leave in their inputs' gradients adds up until tape_backward(t, NULL) walks the
+ * rest. */
 typedef struct TapeFork {
     Node *last;
     ArenaMark mark;

@@ -2,6 +2,7 @@
 #include "losses/joint.h"
 #include "losses/report.h"
 #include "losses/segment.h"
+#include "tools/trainer.h"
 #include <math.h>
 
 const char *const step_term_name[STEP_TERMS] = {"report", "segment", "entity", "theme"};
@@ -99,13 +100,6 @@ static Tensor *theme_branch(Step *s)
                       s->o->mask_identical ? integers(t, b->B, b->same_findings) : NULL, &s->o->align);
 }
 
-static double value(const Tensor *x)
-{
-    float v;
-    tensor_download(x, &v);
-    return (double)v;
-}
-
 void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOptions *o, double term[STEP_TERMS])
 {
     static Tensor *(*const branch[STEP_TERMS])(Step *) = {report_branch, segment_branch, entity_branch,
@@ -120,7 +114,7 @@ void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOption
         TapeFork fork = {0};
         if (!o->joint) fork = tape_fork(t);
         loss[i] = branch[i](&s);
-        term[i] = loss[i] ? value(loss[i]) : 0;
+        term[i] = loss[i] ? tensor_value(loss[i]) : 0;
         any |= loss[i] != NULL;
         if (o->joint) continue;
         Tensor *one[1] = {loss[i]};

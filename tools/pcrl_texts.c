@@ -58,16 +58,28 @@ static float *grid_mask(Tape *t, const uint8_t *mask, int width, int height, Res
 
 typedef struct Reader {
     Tape *t;
+    const TrainData *data;
     const Bpe *bpe;
     const PcrlTextOptions *o;
     const Clues *clues;
     Numbers numbers;
 } Reader;
 
+static bool encode(const Reader *r, const char *text, int32_t **ids, int *n, Error *e)
+{
+    if (!bpe_encode(r->bpe, text, strlen(text), false, ids, n, e)) return false;
+    if (*n > PCRL_MAX_TEXT) *n = PCRL_MAX_TEXT;
+    return true;
+}
+
 static bool read_clues(Reader *r, const StudyClues *s, StudyText *out, Error *e)
 {
     ClueUnit *unit;
     int n;
+    if (s->width != r->data->width || s->height != r->data->height)
+        return error_set(e, ERROR_INPUT, "%s: study %lld: masks of %dx%d, expected %dx%d as its slices",
+                         r->clues->path, (long long)s->id, s->width, s->height, r->data->width,
+                         r->data->height);
     if (!clue_units(s, r->o->merge, r->o->paper24, &unit, &n, e)) return false;
     out->clue = calloc((size_t)n + 1, sizeof *out->clue);
     if (!out->clue) die("out of host memory for %d clues", n);
@@ -75,7 +87,7 @@ static bool read_clues(Reader *r, const StudyClues *s, StudyText *out, Error *e)
     for (int i = 0; ok && i < n; i++) {
         ClueText *c = &out->clue[i];
         c->slice = unit[i].slice;
-        ok = bpe_encode(r->bpe, unit[i].text, strlen(unit[i].text), false, &c->ids, &c->n_ids, e);
+        ok = encode(r, unit[i].text, &c->ids, &c->n_ids, e);
         if (!ok) break;
         out->n_clues++;
         if (unit[i].mask) c->mask = grid_mask(r->t, unit[i].mask, s->width, s->height, r->o->resize);
@@ -88,7 +100,7 @@ static bool read_clues(Reader *r, const StudyClues *s, StudyText *out, Error *e)
 
 static bool read_study(Reader *r, const CtrgStudy *s, StudyText *out, Error *e)
 {
-    if (!bpe_encode(r->bpe, s->findings, strlen(s->findings), false, &out->ids, &out->n_ids, e)) return false;
+    if (!encode(r, s->findings, &out->ids, &out->n_ids, e)) return false;
     char *copy = strdup(s->findings);
     if (!copy) die("out of host memory for a text");
     number_later(&r->numbers, copy, &out->same);
@@ -102,7 +114,7 @@ bool pcrl_texts_open(PcrlTexts *x, Tape *t, const TrainData *d, const Bpe *bpe, 
     Clues *clues = NULL;
     *x = (PcrlTexts){0};
     if (o->clues && !(clues = clues_read(o->clues, e))) return false;
-    Reader r = {t, bpe, o, clues, {0}};
+    Reader r = {t, d, bpe, o, clues, {0}};
     bool ok = true, recording = t->recording;
     t->recording = false;
     x->study = calloc((size_t)d->n, sizeof *x->study);
@@ -110,6 +122,7 @@ bool pcrl_texts_open(PcrlTexts *x, Tape *t, const TrainData *d, const Bpe *bpe, 
     for (x->n = 0; ok && x->n < d->n; x->n++) {
         ok = read_study(&r, &d->ctrg->study[x->n], &x->study[x->n], e);
         x->clues += x->study[x->n].n_clues;
+        for (int i = 0; i < x->study[x->n].n_clues; i++) x->masks += x->study[x->n].clue[i].mask != NULL;
     }
     t->recording = recording;
     number_all(&r.numbers);

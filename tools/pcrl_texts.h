@@ -21,8 +21,8 @@ typedef struct StudyText {
 
 typedef struct PcrlTexts {
     int n;
-    StudyText *study; /* in the data's order */
-    int64_t clues;    /* in all */
+    StudyText *study;     /* in the data's order */
+    int64_t clues, masks; /* in all */
 } PcrlTexts;
 
 typedef struct PcrlTextOptions {
@@ -32,7 +32,11 @@ typedef struct PcrlTextOptions {
     ResizeMode resize; /* of masks to the grid */
 } PcrlTextOptions;
 
-/* t: resizes masks, and is reset. A study without clues in the file has none. */
+/* Texts are cut after so many ids. */
+enum { PCRL_MAX_TEXT = 384 };
+
+/* t: resizes masks, and is reset. A study without clues in the file has none; masks must have the slices' size.
+ */
 bool pcrl_texts_open(PcrlTexts *x, Tape *t, const TrainData *d, const Bpe *bpe, const PcrlTextOptions *o,
                      Error *e);
 void pcrl_texts_close(PcrlTexts *x);

@@ -60,6 +60,9 @@ static bool encode(const Prompt *p, bool bos, const char *text, int32_t **out, i
 bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instruction, bool release,
                       bool pool_padded, Error *e)
 {
+    *p = (TextPrompt){0};
+    if (strlen(instruction) > 512)
+        return error_set(e, ERROR_USAGE, "--instruction: %zu bytes, expected at most 512", strlen(instruction));
     bool chat = release && bpe_special(prompt->bpe, "<|start_header_id|>") >= 0;
     char before[1024], after[1024];
     if (release) {
@@ -69,13 +72,11 @@ bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instructi
                        "<|start_header_id|>user<|end_header_id|>\n\n"
                      : "");
         snprintf(after, sizeof after,
-                 chat ? "\n%.512s<|eot_id|><|start_header_id|>assistant<|end_header_id|>" : "\n%.512s\n",
-                 instruction);
+                 chat ? "\n%s<|eot_id|><|start_header_id|>assistant<|end_header_id|>" : "\n%s\n", instruction);
     } else {
-        snprintf(before, sizeof before, "%.512s\n", instruction);
+        snprintf(before, sizeof before, "%s\n", instruction);
         snprintf(after, sizeof after, "\n");
     }
-    *p = (TextPrompt){0};
     int n_before = 0, n_after = 0;
     bool ok = encode(prompt, true, before, &p->before, &n_before, e) &&
               encode(prompt, false, after, &p->after, &n_after, e);

@@ -73,6 +73,9 @@ static bool check(const Settings *s, int bit, Error *e)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
     if (bit == STAGE_PCRL && !o->cache) return error_set(e, ERROR_USAGE, "stage pcrl: --cache is needed");
+    if (bit == STAGE_PCRL && o->warmup_steps && o->init)
+        return error_set(e, ERROR_USAGE, "--init %s, --warmup-steps %lld: a head begins from one or the other",
+                         o->init, (long long)o->warmup_steps);
     if (bit == STAGE_PCRL && o->warmup_steps && !o->slots)
         return error_set(e, ERROR_USAGE, "stage pcrl: --warmup-steps %lld: --slots is needed",
                          (long long)o->warmup_steps);

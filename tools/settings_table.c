@@ -114,6 +114,8 @@ const Setting settings_table[] = {
     {"backward", CHOICE(backward, "branches|joint"), "branches", NULL, STAGE_PCRL,
      "one backward pass a branch (less memory), or one for all"},
     {"clues", TEXT(clues), NULL, NULL, STAGE_PCRL, "clue file (default: clues.json of the data set)"},
+    {"init", TEXT(init), NULL, NULL, STAGE_PCRL,
+     "model folder whose heads and adapter it begins with, in the place of new ones"},
     {"warmup-steps", INT(warmup_steps, 0, COUNT), "0", NULL, STAGE_PCRL,
      "updates of the head alone, towards --slots, before all else"},
     {"lora-rank", INT(lora_rank, 1, 4096), "8", NULL, STAGE_PCRL, "of the adapters on q and v"},

@@ -62,6 +62,7 @@ typedef struct TrainOptions {
     int recompute, backward;
     const char *instruction; /* around texts that are aligned */
     const char *clues;       /* NULL: DATA/clues.json */
+    const char *init;        /* model folder whose heads and adapter it begins with; NULL: none */
     int64_t warmup_steps;    /* head alone, towards the slot embeddings */
     int64_t lora_rank;
     double lora_alpha, lora_dropout;

@@ -67,14 +67,12 @@ void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *stu
 }
 
 /* "loss" is the weighted sum, then the terms unweighted; a branch that is switched off has no name. */
-static int term_names(const TrainOptions *o, const StepOptions *step, const char *name[TRAINER_TERMS])
+static void term_names(const StepOptions *step, const char *name[TRAINER_TERMS])
 {
     int n = 0;
-    (void)o;
     name[n++] = "loss";
     for (int i = 0; i < STEP_TERMS; i++)
         if (step->weight[i] != 0) name[n++] = step_term_name[i];
-    return n;
 }
 
 static bool loss(Trainer *t, void *context, Error *e)
@@ -161,9 +159,31 @@ static bool open_sets(PcrlJob *j, Trainer *t, Error *e)
     if (need && !s->train.texts.clues)
         return error_set(e, ERROR_INPUT, "%s: no clue of any of the %d training studies", s->clues,
                          s->train.data->n);
+    if (w[TERM_SEGMENT] != 0 && !s->train.texts.masks)
+        return error_set(e, ERROR_INPUT, "%s: %lld clues, but not one mask (--weight-segment 0 trains without)",
+                         s->clues, (long long)s->train.texts.clues);
     if (!s->validation.data) return true;
     train_path(path, s->o->validation, "clues.json");
     return open_texts(s, &s->validation, &t->tape, need ? path : NULL, e);
+}
+
+/* What head and adapter begin with: the warm-up's head, those of --init, or nothing. */
+static bool open_start(PcrlJob *j, Error *e)
+{
+    const PcrlStage *s = j->stage;
+    const TrainOptions *o = s->o;
+    if (o->warmup_steps && !o->dry_run) return weights_open(&j->head, s->warm, e);
+    if (!o->init) return true;
+    char heads[PCRL_PATH];
+    int rank;
+    double alpha, dropout;
+    train_path(heads, o->init, "pcrl_heads.safetensors");
+    if (!weights_open(&j->head, heads, e) || !adapter_open(o->init, &j->adapter, &rank, &alpha, &dropout, e))
+        return false;
+    return (rank == o->lora_rank && alpha == o->lora_alpha && dropout == o->lora_dropout) ||
+           error_set(e, ERROR_INPUT,
+                     "%s/adapter_config.json: rank %d, alpha %g, dropout %g; expected %lld, %g, %g", o->init,
+                     rank, alpha, dropout, (long long)o->lora_rank, o->lora_alpha, o->lora_dropout);
 }
 
 static bool open_job(PcrlJob *j, Trainer *t, Error *e)
@@ -176,8 +196,11 @@ static bool open_job(PcrlJob *j, Trainer *t, Error *e)
     weights_init(&j->adapter, &t->weights, &t->state, &t->params, o->common.seed);
     j->head.trainable = j->adapter.trainable = true;
     if (!open_base(j, paper, e)) return false;
+    if (!paper && bpe_vocab_size(s->prompt.bpe) > j->llama.config.vocab)
+        return error_set(e, ERROR_INPUT, "%s/tokenizer.json: %d ids, but the language model has %lld", o->model,
+                         bpe_vocab_size(s->prompt.bpe), (long long)j->llama.config.vocab);
     j->llama.recompute = (Recompute)o->recompute;
-    if (o->warmup_steps && !o->dry_run && !weights_open(&j->head, s->warm, e)) return false;
+    if (!paper && !open_start(j, e)) return false;
     int64_t C = paper ? 2048 : s->train.features.channels;
     if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? 512 : o->embed, (HvMode)o->hv,
                        e) ||
@@ -217,7 +240,7 @@ static bool joint(PcrlStage *s, Error *e)
     train_path(folder, o->out, "pcrl");
     options.stage = "pcrl";
     options.folder = folder;
-    term_names(o, &j.step, options.term);
+    term_names(&j.step, options.term);
     options.floor = 0.01;
     options.weight_decay = 0.01;
     options.beta2 = 0.999;
@@ -269,15 +292,17 @@ bool train_pcrl(const TrainOptions *o, Error *e)
     PcrlStage *s = calloc(1, sizeof *s);
     if (!s) die("out of host memory");
     s->o = o;
-    train_path(s->resnet, o->model, "resnet.safetensors");
-    train_path(s->llama, o->model, "llama.safetensors");
-    train_path(s->heads, o->model, "pcrl_heads.safetensors");
-    train_path(s->warm, o->out, "warmup.safetensors");
-    if (o->clues)
-        snprintf(s->clues, sizeof s->clues, "%s", o->clues);
-    else
-        train_path(s->clues, o->data, "clues.json");
     bool paper = o->dry_run && o->sizes == SIZES_PAPER;
+    if (!paper) {
+        train_path(s->resnet, o->model, "resnet.safetensors");
+        train_path(s->llama, o->model, "llama.safetensors");
+        train_path(s->heads, o->model, "pcrl_heads.safetensors");
+        train_path(s->warm, o->out, "warmup.safetensors");
+        if (o->clues)
+            snprintf(s->clues, sizeof s->clues, "%s", o->clues);
+        else
+            train_path(s->clues, o->data, "clues.json");
+    }
     bool ok = paper || open_stage(s, e);
     ok = ok && (!o->warmup_steps || o->dry_run || pcrl_warmup(s, e));
     ok = ok && joint(s, e);
