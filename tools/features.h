@@ -14,7 +14,7 @@ typedef struct Features {
 } Features;
 
 /* Opens <folder>/<name>.safetensors if it belongs to `resnet` (a file) and `data`; else computes and writes it
- * first, on `backend`, with a progress line. data must hold pixels then. */
+ * first, on `backend`, with a progress line. */
 bool features_open(Features *f, const char *folder, const char *name, const char *resnet, const TrainData *data,
                    const Backend *backend, Error *e);
 void features_close(Features *f);

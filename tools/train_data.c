@@ -90,7 +90,20 @@ static bool read_pixels(TrainData *d, Error *e)
     return ok;
 }
 
-TrainData *train_data_open(const char *folder, int limit, bool pixels, Error *e)
+/* The size of all slices: of the masks, or of the first study's images. */
+static bool read_size(TrainData *d, bool truth, Error *e)
+{
+    const CtrgStudy *s = &d->ctrg->study[0];
+    d->width = s->width;
+    d->height = s->height;
+    if (truth) return true;
+    uint8_t *pixel;
+    if (!ctrg_read_slices(d->ctrg, s, &pixel, &d->width, &d->height, e)) return false;
+    free(pixel);
+    return true;
+}
+
+TrainData *train_data_open(const char *folder, int limit, bool pixels, bool truth, Error *e)
 {
     TrainData *d = calloc(1, sizeof *d);
     if (!d) die("out of host memory");
@@ -101,8 +114,7 @@ TrainData *train_data_open(const char *folder, int limit, bool pixels, Error *e)
         error_set(e, ERROR_INPUT, "%s: no studies", folder);
         goto fail;
     }
-    d->width = d->ctrg->study[0].width;
-    d->height = d->ctrg->study[0].height;
+    if (!read_size(d, truth, e)) goto fail;
     size_t slices = (size_t)d->n * CTRG_SLICES;
     d->labels = calloc(slices, sizeof *d->labels);
     d->cell_at = calloc(slices + 1, sizeof *d->cell_at);
@@ -111,7 +123,7 @@ TrainData *train_data_open(const char *folder, int limit, bool pixels, Error *e)
     if (!d->labels || !d->cell_at || !d->focal || !mask) die("out of host memory for %zu slices", slices);
     int64_t room = 0;
     bool ok = true;
-    for (int k = 0; ok && k < d->n; k++) {
+    for (int k = 0; truth && ok && k < d->n; k++) {
         const CtrgStudy *s = &d->ctrg->study[k];
         if (!s->has_truth || s->width != d->width || s->height != d->height)
             ok = error_set(e, ERROR_INPUT,

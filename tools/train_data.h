@@ -23,10 +23,10 @@ typedef struct TrainData {
     int64_t n_focal;
 } TrainData;
 
-/* Reads folder's studies, at most `limit` of them (0: all). pixels false leaves `pixel` NULL. A cell is
- * positive if a mask covers at least a fifth of it; the cell a mask covers most always is. A study without
- * truth is an error. */
-TrainData *train_data_open(const char *folder, int limit, bool pixels, Error *e);
+/* Reads folder's studies, at most `limit` of them (0: all). pixels false leaves `pixel` NULL. truth: labels and
+ * cells are read, and a study without a truth block is an error; else there are none of either. A cell is
+ * positive if a mask covers at least a fifth of it; the cell a mask covers most always is. */
+TrainData *train_data_open(const char *folder, int limit, bool pixels, bool truth, Error *e);
 void train_data_close(TrainData *d);                                /* NULL allowed */
 const uint8_t *train_data_slice(const TrainData *d, int64_t slice); /* [height][width] */
 

@@ -298,7 +298,7 @@ bool train_llama(const TrainOptions *o, Error *e)
     bool ok = (o->dry_run || file_make_folder(o->out, e)) &&
               run_part(o, &p, NULL, NULL, o->slot_steps ? text : final, e);
     if (ok && o->slot_steps && !o->dry_run) {
-        TrainData *d = train_data_open(o->data, (int)o->studies, false, e);
+        TrainData *d = train_data_open(o->data, (int)o->studies, false, true, e);
         ok = d && run_part(o, &p, d, text, final, e);
         train_data_close(d);
     }

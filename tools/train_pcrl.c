@@ -255,15 +255,33 @@ static bool joint(PcrlStage *s, Error *e)
     return ok;
 }
 
+/* The width of a ResNet's grid features, from its shapes. */
+static bool resnet_channels(const char *path, int64_t *channels, Error *e)
+{
+    enum { CAPACITY = 1 << 30 };
+    Arena weights, state;
+    Weights part;
+    Resnet net;
+    if (!arena_open(&weights, "weights", &backend_plan, CAPACITY, e)) return false;
+    bool ok = arena_open(&state, "state", &backend_plan, CAPACITY, e);
+    if (ok) {
+        weights_init(&part, &weights, &state, NULL, 0);
+        ok = weights_open(&part, path, e) && resnet_open(&net, &part, e);
+        if (ok) *channels = net.channels;
+        weights_close(&part);
+        arena_close(&state);
+    }
+    arena_close(&weights);
+    return ok;
+}
+
 static bool open_set(PcrlStage *s, PcrlSet *set, const char *folder, const char *name, int limit,
                      const Backend *b, Error *e)
 {
-    set->data = train_data_open(folder, limit, true, e);
-    if (!set->data || !features_open(&set->features, s->o->cache, name, s->resnet, set->data, b, e))
-        return false;
-    free(set->data->pixel); /* the features take their place */
-    set->data->pixel = NULL;
-    return true;
+    set->data = train_data_open(folder, limit, false, s->o->warmup_steps > 0, e);
+    if (!set->data) return false;
+    if (s->o->dry_run) return resnet_channels(s->resnet, &set->features.channels, e);
+    return features_open(&set->features, s->o->cache, name, s->resnet, set->data, b, e);
 }
 
 static void close_set(PcrlSet *set)
@@ -278,7 +296,7 @@ static bool open_stage(PcrlStage *s, Error *e)
 {
     const TrainOptions *o = s->o;
     const Backend *backend = backend_open(o->common.device, e);
-    if (!backend || !file_make_folder(o->out, e) || !prompt_open(&s->prompt, o->model, e) ||
+    if (!backend || (!o->dry_run && !file_make_folder(o->out, e)) || !prompt_open(&s->prompt, o->model, e) ||
         !text_prompt_open(&s->text, &s->prompt, o->instruction, o->text_prompt == PROMPT_RELEASE,
                           o->text_pool == POOL_PADDED, e) ||
         !open_set(s, &s->train, o->data, "train", (int)o->studies, backend, e))

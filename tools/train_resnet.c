@@ -164,7 +164,7 @@ static bool open_job(Job *job, Trainer *t, Weights *net, Weights *head, const Tr
 
 bool train_resnet(const TrainOptions *o, Error *e)
 {
-    TrainData *data = train_data_open(o->data, (int)o->studies, true, e);
+    TrainData *data = train_data_open(o->data, (int)o->studies, true, true, e);
     if (!data) return false;
     TrainerOptions to = train_trainer(o, (int64_t)data->n * CTRG_SLICES);
     to.stage = "resnet";

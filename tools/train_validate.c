@@ -5,6 +5,12 @@
 
 enum { MAX_TOKENS = 256, DECODE_TOGETHER = 50 };
 
+static bool stopped(Error *e)
+{
+    return cli_interrupted() &&
+           !error_set(e, ERROR_INTERRUPTED, "stopped during a validation, which begins anew next time");
+}
+
 /* Mean losses over the studies, batch by batch, weighted by how many each batch has; BatchNorm by running
  * statistics. */
 static bool losses(Trainer *t, PcrlJob *j, double term[STEP_TERMS], Error *e)
@@ -17,7 +23,8 @@ static bool losses(Trainer *t, PcrlJob *j, double term[STEP_TERMS], Error *e)
         double one[STEP_TERMS];
         for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
         pcrl_fill_batch(j, set, count, j->study);
-        if (!pcrl_read_features(set, &t->tape, count, j->study, &j->batch.grid, &j->batch.pooled, e))
+        if (stopped(e) ||
+            !pcrl_read_features(set, &t->tape, count, j->study, &j->batch.grid, &j->batch.pooled, e))
             return false;
         pcrl_step(&t->tape, &j->model, &j->batch, &j->step, one);
         tape_reset(&t->tape);
@@ -68,7 +75,7 @@ bool pcrl_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
     if (!text) die("out of host memory for %lld reports", (long long)n);
     bool ok = true;
     for (int64_t k = 0; ok && k < n; k += DECODE_TOGETHER)
-        ok = reports(t, j, k, n - k < DECODE_TOGETHER ? n - k : DECODE_TOGETHER, text + k, e);
+        ok = !stopped(e) && reports(t, j, k, n - k < DECODE_TOGETHER ? n - k : DECODE_TOGETHER, text + k, e);
     ok = ok && score_system(&truth, text, NULL, 2, 1, &score, e);
     score_reports_free(text, (int)n);
     score_truth_free(&truth);

@@ -53,6 +53,20 @@ static bool loss(Trainer *t, void *context, Error *e)
     return true;
 }
 
+/* The slots must be as wide as the language model that will read the head's tokens. */
+static bool check_width(const PcrlStage *s, int64_t width, Error *e)
+{
+    Weights llama;
+    int64_t dim[2] = {0};
+    weights_init(&llama, NULL, NULL, NULL, 0);
+    bool ok = weights_open(&llama, s->llama, e) &&
+              (weights_shape(&llama, 2, dim, "model.embed_tokens.weight") || weights_ok(&llama, e));
+    weights_close(&llama);
+    if (!ok || dim[1] == width) return ok;
+    return error_set(e, ERROR_INPUT, "%s: slots.weight is %lld wide, expected %lld as %s", s->o->slots,
+                     (long long)width, (long long)dim[1], s->llama);
+}
+
 static bool open_job(Job *j, Trainer *t, Error *e)
 {
     PcrlStage *s = j->stage;
@@ -65,7 +79,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     weights_shape(&j->slots, 2, dim, "slots.weight");
     j->embedding = weights_get(&j->slots, (WeightSpec){{LABEL_COUNT, dim[1]}, WEIGHT_PLAIN, INIT_ZEROS, 0},
                                "slots.weight");
-    if (!weights_ok(&j->slots, e) ||
+    if (!weights_ok(&j->slots, e) || !check_width(s, dim[1], e) ||
         !visual_create(&j->visual, &j->head, s->train.features.channels, dim[1], o->embed, (HvMode)o->hv, e))
         return false;
     params_alloc(&t->params);

@@ -2,6 +2,7 @@
  * update, or by a signal, and resumed gives the same bytes and the same log; bad input gives one line and the
  * right exit code. */
 #include "data/file.h"
+#include "data/json.h"
 #include "data/safetensors.h"
 #include "tests/tools/run.h"
 #include "tools/checkpoint.h"
@@ -242,6 +243,28 @@ START_TEST(presets_and_sizes)
 }
 END_TEST
 
+/* A data set as anybody's: reports and images, no truth; the clues come from elsewhere. */
+START_TEST(without_truth)
+{
+    Run r;
+    json_t *list = json_read(at("set/annotations.json"), NULL), *item;
+    size_t i;
+    json_array_foreach(list, i, item) json_object_del(item, "truth");
+    ck_assert(file_make_folder(at("bare"), NULL) && json_write(at("bare/annotations.json"), list, NULL));
+    json_decref(list);
+    ck_assert_int_eq(symlink("../set/images", at("bare/images")), 0);
+    TOOL("pcrl-train", "pcrl", "--device", "cpu", "--threads", "1", "--data", at("bare"), "--clues",
+         at("set/clues.json"), "--cache", at("bare-cache"), "--model", at("model"), "--batch", "4", "--steps",
+         "2", "--out", at("bare-run"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    TOOL("pcrl-train", "pcrl", "--device", "cpu", "--threads", "1", "--data", at("bare"), "--clues",
+         at("set/clues.json"), "--cache", at("bare-cache"), "--model", at("model"), "--slots",
+         at("llama/slots.safetensors"), "--warmup-steps", "1", "--steps", "2", "--out", at("bare-run"));
+    ck_assert_int_eq(r.code, 2);
+    ck_assert_msg(strstr(r.err, "truth block"), "%s", r.err);
+}
+END_TEST
+
 START_TEST(locked_folder)
 {
     Run r;
@@ -396,6 +419,7 @@ int main(void)
     tcase_add_test(c, whole_pipeline);
     tcase_add_test(c, stopped_after_every_update);
     tcase_add_test(c, presets_and_sizes);
+    tcase_add_test(c, without_truth);
     tcase_add_test(c, locked_folder);
     tcase_add_test(c, numeric_failure);
     tcase_add_test(c, segmentation);
