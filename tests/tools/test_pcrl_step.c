@@ -98,11 +98,11 @@ static void listen(void *user, const char *name, Tensor *x)
     m->seen++;
 }
 
-static void model_open(Model *m, const Preset *p)
+static void model_open_on(Model *m, const Preset *p, const Backend *backend)
 {
     Error e = {0};
     *m = (Model){.preset = p, .golden = golden_open("tests/golden/pcrl.safetensors")};
-    rig_open(&m->rig, &backend_cpu);
+    rig_open(&m->rig, backend);
     Weights *const part[] = {&m->base, &m->head, &m->adapter};
     for (int i = 0; i < 3; i++) {
         weights_init(part[i], &m->rig.weights, &m->rig.state, &m->rig.params, 1);
@@ -120,6 +120,8 @@ static void model_open(Model *m, const Preset *p)
     m->rig.tape.tap_user = m;
     m->rig.tape.recording = true;
 }
+
+static void model_open(Model *m, const Preset *p) { model_open_on(m, p, &backend_cpu); }
 
 static void model_close(Model *m)
 {
@@ -293,9 +295,55 @@ END_TEST
 START_TEST(release_options) { compare_options(&release_preset); }
 END_TEST
 
+/* Peak of the step arena, and the gradient where there is one. */
+static size_t peak(const Backend *backend, Recompute recompute, bool joint, float **gradient)
+{
+    Model m;
+    double term[STEP_TERMS];
+    StepOptions o = paper_preset.options;
+    o.joint = joint;
+    model_open_on(&m, &paper_preset, backend);
+    m.llama.recompute = recompute;
+    for (int k = 0; k < 2; k++) step(&m, &o, term);
+    size_t bytes = m.rig.step.peak;
+    if (gradient) {
+        *gradient = malloc((size_t)m.rig.params.len * sizeof **gradient);
+        tensor_download(m.rig.params.grad, *gradient);
+        ck_assert(norm(*gradient, m.rig.params.len) > 0);
+    }
+    size_t len = (size_t)m.rig.params.len;
+    model_close(&m);
+    return gradient ? len : bytes;
+}
+
+/* Recomputing changes no bit of the gradient; the plan is the peak, byte for byte; each way saves memory. */
+START_TEST(memory)
+{
+    size_t bytes[3][2];
+    for (int joint = 0; joint < 2; joint++) {
+        float *first = NULL, *again;
+        for (int r = 0; r < 3; r++) {
+            size_t len = peak(&backend_cpu, (Recompute)r, joint, &again);
+            if (first) ck_assert_mem_eq(first, again, len * sizeof *first);
+            if (first)
+                free(again);
+            else
+                first = again;
+            bytes[r][joint] = peak(&backend_cpu, (Recompute)r, joint, NULL);
+            ck_assert_uint_eq(peak(&backend_plan, (Recompute)r, joint, NULL), bytes[r][joint]);
+        }
+        free(first);
+        ck_assert_uint_lt(bytes[RECOMPUTE_MEDIUM][joint], bytes[RECOMPUTE_NONE][joint]);
+        ck_assert_uint_lt(bytes[RECOMPUTE_FULL][joint], bytes[RECOMPUTE_MEDIUM][joint]);
+    }
+    for (int r = 0; r < 3; r++) ck_assert_uint_lt(bytes[r][0], bytes[r][1]);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {paper,          paper_joint,      release,       release_joint,
-                                  paper_branches, release_branches, paper_options, release_options};
+    const TTest *const tests[] = {paper,         paper_joint,     release,
+                                  release_joint, paper_branches,  release_branches,
+                                  paper_options, release_options, memory};
     return run_tests("pcrl_step", tests, sizeof tests / sizeof *tests);
 }
