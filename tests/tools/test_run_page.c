@@ -136,6 +136,8 @@ START_TEST(numbers)
     ck_assert_str_eq(markup_duration(686, out), "11 min 26 s");
     ck_assert_str_eq(markup_duration(3599.7, out), "1 h 00 min");
     ck_assert_str_eq(markup_duration(7500, out), "2 h 05 min");
+    ck_assert_str_eq(markup_duration(3.59999999e9, out), "1000000 h 00 min");
+    ck_assert_str_eq(markup_duration(1e100, out), "over 1000000 h");
 }
 END_TEST
 
@@ -404,6 +406,8 @@ START_TEST(program)
     ck_assert_msg(r.code == 0 && !*r.out && !*r.err, "%d %s", r.code, r.err);
     ck_assert(access(svg_path, F_OK) == 0 && access(page_path, F_OK) == 0);
     run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, "--text", NULL});
+    ck_assert_int_eq(r.code, 1);
+    run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, "--masks", "m", NULL});
     ck_assert_int_eq(r.code, 1);
     write_text(log_path, "x\n");
     run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, NULL});
