@@ -7,7 +7,6 @@
 #include "tools/cli.h"
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +28,11 @@ static bool same(const CheckpointName *a, const CheckpointName *b) { return strc
 
 /* ---- removing ---- */
 
-/* "NAME.tmp-PID" with anything behind, NAME one of ours, PID this process or one that is no more. */
+/* "NAME.tmp-" with anything behind, NAME one of ours: whoever wrote it has lost the lock. */
 static bool is_stale(const char *name)
 {
-    const char *mark = strstr(name, ".tmp-");
-    if (!mark || (strncmp(name, "step_", 5) && strncmp(name, "latest.", 7) && strncmp(name, "best.", 5)))
-        return false;
-    long pid = strtol(mark + 5, NULL, 10);
-    return pid > 0 && (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
+    return strstr(name, ".tmp-") &&
+           (!strncmp(name, "step_", 5) || !strncmp(name, "latest.", 7) || !strncmp(name, "best.", 5));
 }
 
 /* A file, or a folder of files. */
