@@ -23,6 +23,9 @@
 bool checkpoint_save(const char *run, int64_t step, StWriter *tensors, const json_t *state, bool best,
                      Error *e);
 
+/* Removes all checkpoints of the run folder, if there is one. */
+bool checkpoint_clear(const char *run, Error *e);
+
 /* The folder that "latest" or "best" names, into path[4096], if its manifest verifies. For "latest" otherwise
  * the newest that does, with a note on stderr of what is damaged. *found is false, without an error, where
  * there is none at all; that none verifies is an error naming the first damaged file. */

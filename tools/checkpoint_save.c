@@ -271,3 +271,23 @@ bool checkpoint_save(const char *run, int64_t step, StWriter *tensors, const jso
     free(s.state);
     return ok || error_set(e, why.code, "%s", why.msg);
 }
+
+/* The pointers go first, so that an end in between leaves none that names nothing. */
+bool checkpoint_clear(const char *run, Error *e)
+{
+    static const char *const pointer[] = {"best", "latest"};
+    char path[CHECKPOINT_PATH];
+    CheckpointName *list;
+    size_t n;
+    sweep(run);
+    if (!checkpoint_list(run, &list, &n, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < 2; i++)
+        ok = checkpoint_join(path, run, pointer[i], e) &&
+             (unlink(path) == 0 || errno == ENOENT || checkpoint_io_error(e, path, "remove"));
+    for (size_t i = 0; ok && i < n; i++) ok = drop(run, &list[i], e);
+    ok = ok && (!n || file_sync_folder(path, e));
+    free(list);
+    sweep(run);
+    return ok;
+}

@@ -54,8 +54,23 @@ static error_t parse_setting(int key, char *arg, struct argp_state *state)
     return settings_parse(state->input, key, arg, state);
 }
 
+/* Removes the checkpoints of all parts of the run. */
+static bool forget(const Settings *s, Error *e)
+{
+    static const struct {
+        const char *stage, *folder;
+    } part[] = {{"resnet", ""}, {"llama", "llama"}, {"llama", "slots"}, {"pcrl", "warmup"}, {"pcrl", "pcrl"}};
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        char path[4096];
+        train_path(path, s->train.out, part[i].folder);
+        if (!strcmp(part[i].stage, s->stage) && !checkpoint_clear(path, e)) return false;
+    }
+    return true;
+}
+
 /* Locks the run folder for the rest of this process and writes run.json; says what is no longer as the run that
- * goes on was begun with. */
+ * goes on was begun with. An earlier run that is not to go on is forgotten before: never would a later call go
+ * on with it as if it were this one. */
 static bool begin(const Settings *s, Error *e)
 {
     char path[4096], changed[1024];
@@ -63,7 +78,7 @@ static bool begin(const Settings *s, Error *e)
     int lock;
     if (!file_make_folder(o->out, e) || !checkpoint_lock(o->out, &lock, e)) return false;
     train_path(path, o->out, "run.json");
-    if (!o->restart) settings_changed(s, path, changed, sizeof changed);
+    if (!settings_changed(s, path, changed, sizeof changed, e) || (o->restart && !forget(s, e))) return false;
     if (!o->restart && *changed) cli_note("%s: going on with other settings: %s", path, changed);
     return settings_write(s, path, e);
 }

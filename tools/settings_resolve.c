@@ -105,19 +105,23 @@ bool settings_resolve(Settings *s, Error *e)
     return true;
 }
 
-void settings_changed(const Settings *s, const char *path, char *text, size_t room)
+bool settings_changed(const Settings *s, const char *path, char *text, size_t room, Error *e)
 {
     Settings was;
-    Error e = {0};
+    Error why = {0};
     size_t at = 0;
     *text = 0;
-    if (access(path, F_OK)) return;
+    if (access(path, F_OK)) return true;
     settings_open(&was);
     char *now = malloc(SETTING_TEXT_ROOM), *then = malloc(SETTING_TEXT_ROOM);
     if (!now || !then) die("settings: out of host memory");
-    bool ok = settings_file(&was, path, &e);
-    if (!ok) snprintf(text, room, "(%s)", e.msg);
-    for (int i = 0; ok && i < settings_count && at < room; i++) {
+    bool readable = settings_file(&was, path, &why), same = !was.stage || !strcmp(was.stage, s->stage);
+    if (!same)
+        error_set(e, ERROR_INPUT, "%s: a run of stage %.40s, expected none or one of stage %s", path, was.stage,
+                  s->stage);
+    else if (!readable)
+        cli_note("settings not compared: %s", why.msg);
+    for (int i = 0; readable && same && i < settings_count && at < room; i++) {
         const Setting *r = &settings_table[i];
         if (was.from[i] == FROM_DEFAULT || !(r->stages & stage_bit(s->stage))) continue;
         setting_text(r, &s->train, now, SETTING_TEXT_ROOM);
@@ -129,6 +133,7 @@ void settings_changed(const Settings *s, const char *path, char *text, size_t ro
     free(now);
     free(then);
     settings_close(&was);
+    return same;
 }
 
 /* ---- argp ---- */

@@ -255,7 +255,7 @@ static bool start(Trainer *t, void *context, Error *e)
     bool found = false;
     t->good = position(t);
     if (t->o.dry_run) return true;
-    if (t->o.resume && !trainer_restore(t, &found, e)) return false;
+    if (!trainer_restore(t, &found, e)) return false;
     if (found)
         cli_note("%s: going on from step %lld of %lld", t->o.stage, (long long)t->step, (long long)t->o.steps);
     t->progress = cli_progress_start(t->o.stage, t->step, t->o.steps);

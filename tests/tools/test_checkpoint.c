@@ -126,6 +126,23 @@ START_TEST(same_step)
 }
 END_TEST
 
+START_TEST(cleared)
+{
+    Error e = {0};
+    ck_assert_msg(checkpoint_clear(in(run, "none"), &e), "%s", e.msg);
+    ck_assert_msg(checkpoint_clear(run, &e), "%s", e.msg);
+    for (int k = 1; k <= 4; k++) must_save(k, k, k == 2);
+    put(in(run, "log.jsonl"), "x", 1);
+    ck_assert_msg(checkpoint_clear(run, &e), "%s", e.msg);
+    expect("latest", 0);
+    expect("best", 0);
+    ck_assert_int_eq(count(run, "", ""), 1); /* the log stays */
+    must_save(1, 5, false);
+    expect("latest", 5);
+    expect("best", 0);
+}
+END_TEST
+
 START_TEST(no_memory)
 {
     Error e = {0};
@@ -441,6 +458,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, one_checkpoint);
     tcase_add_test(t, what_stays);
     tcase_add_test(t, same_step);
+    tcase_add_test(t, cleared);
     tcase_add_test(t, no_memory);
     tcase_add_test(t, stale_files);
     tcase_add_loop_test(t, every_byte, 0, 3);

@@ -331,11 +331,16 @@ START_TEST(round_trip)
         ck_assert_msg(from, "%s", order[i]);
     }
     ck_assert(!strstr((char *)a, "restart") && !strstr((char *)a, "vocab"));
-    settings_changed(&t, path, changed, sizeof changed);
+    ck_assert(settings_changed(&t, path, changed, sizeof changed, &e));
     ck_assert_str_eq(changed, "");
     ck_assert(set(&t, "lr", "0.2", FROM_COMMAND) && set(&t, "tau", "fixed", FROM_COMMAND));
-    settings_changed(&t, path, changed, sizeof changed);
+    ck_assert(settings_changed(&t, path, changed, sizeof changed, &e));
     ck_assert_str_eq(changed, "lr 0.2 (was 0.1), tau \"fixed\" (was \"learn\")");
+    ck_assert(settings_changed(&t, file("{\"lr\": 0.3, \"stepz\": 1}"), changed, sizeof changed, &e));
+    ck_assert_str_eq(changed, "");
+    t.stage = "llama";
+    ck_assert(!settings_changed(&t, path, changed, sizeof changed, &e) && e.code == ERROR_INPUT);
+    ck_assert_msg(strstr(e.msg, "stage pcrl") && strstr(e.msg, "stage llama"), "%s", e.msg);
     free(a);
     free(b);
     settings_close(&s);

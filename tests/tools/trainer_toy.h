@@ -88,8 +88,7 @@ static inline TrainerOptions options(const char *name)
                             .weight_decay = 0.01,
                             .beta2 = 0.999,
                             .save_every = 5,
-                            .log_every = 1,
-                            .resume = true};
+                            .log_every = 1};
 }
 
 /* Opens, runs, and leaves the trainer open. */
