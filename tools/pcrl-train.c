@@ -8,22 +8,27 @@
 
 static const char doc[] =
     "Train one stage of the report system.\v"
-    "Stages, each resumable and each writing its part of the model folder:\n"
+    "Stages, each resumable:\n"
     "  resnet   ResNet on synthetic labels: grid cells and slices (in the place of the paper's CQ500 "
     "fine-tuning)\n"
     "  llama    byte-level BPE vocabulary, language model on report text, then on 24 label slots\n"
-    "  pcrl     features cached, head warmed up, then report generation with LoRA (equation 1)\n"
-    "Between llama and pcrl, pcrl-convert makes the 4-bit base.\n\n"
+    "  pcrl     the paper's training on cached features: report generation with LoRA, segmentation, alignment "
+    "of entities and themes (equations 1-10); the head may be warmed up before\n"
+    "llama leaves its model in RUN, from where pcrl-convert brings it, in 4 bits, into the model folder; the "
+    "other two write to the model folder themselves.\n\n"
     "Every setting can also be given as a variable, PCRL_TRAIN_SLOT_STEPS for --slot-steps, or as a key of the "
     "file named by --config, \"slot_steps\": 800. The command line beats the environment, which beats the "
     "file. "
-    "The run folder's run.json has them all as they were used; --config with it repeats the run.\n\n"
+    "The run folder's run.json has them all as they were used; --config with it repeats the run, "
+    "bit for bit unless it once went on with other settings.\n\n"
     "Examples:\n"
     "  pcrl-train resnet --data sets/train --out runs/resnet --model models/mini\n"
     "  pcrl-train llama --data sets/train --out runs/llama --model models/mini --steps 1000 --slot-steps 800\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
     "  pcrl-train pcrl --data sets/train --out runs/pcrl --slots runs/llama/slots.safetensors --model "
     "models/mini --cache cache --warmup-steps 900\n"
+    "  pcrl-train pcrl --data sets/train --out runs/release --model models/release --cache cache --preset "
+    "release --validation sets/validation --validate-every 200\n"
     "  pcrl-train --config runs/pcrl/run.json --out runs/again --model models/again";
 
 enum { KEY_CONFIG = 256 };

@@ -57,7 +57,10 @@ static bool check_stage(const Settings *s, int bit, Error *e)
 static bool check(const Settings *s, int bit, Error *e)
 {
     const TrainOptions *o = &s->train;
-    if (o->dry_run && o->sizes == SIZES_PAPER) return true; /* needs no files */
+    bool paper = bit == STAGE_PCRL && o->sizes == SIZES_PAPER;
+    if (paper && !o->dry_run)
+        return error_set(e, ERROR_USAGE, "--sizes paper: only a --dry-run can have the paper's sizes");
+    if (paper) return true; /* needs no files */
     if (!o->data || !o->out || !o->model)
         return error_set(e, ERROR_USAGE, "--data, --out and --model are needed");
     if (bit == STAGE_LLAMA && (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads))
@@ -66,10 +69,7 @@ static bool check(const Settings *s, int bit, Error *e)
             "--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, "
             "the heads a multiple of the key/value heads",
             (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
-    if (o->validate_every && bit != STAGE_PCRL)
-        return error_set(e, ERROR_USAGE, "--validate-every %lld: stage %s has no validation, only pcrl has",
-                         (long long)o->validate_every, s->stage);
-    if (o->validate_every && !o->validation)
+    if (bit == STAGE_PCRL && o->validate_every && !o->validation)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
     if (bit == STAGE_PCRL && !o->cache) return error_set(e, ERROR_USAGE, "stage pcrl: --cache is needed");

@@ -25,7 +25,7 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
     memset(t, 0, sizeof *t);
     t->o = *o;
     set_defaults(&t->o);
-    if (o->schedule == SCHEDULE_STEP && o->step_every <= 0)
+    if (o->schedule == SCHEDULE_STEP && o->step_every <= 0 && !o->dry_run)
         return error_set(e, ERROR_USAGE, "stage %s has no epochs: the step schedule needs --step-every",
                          o->stage);
     const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
@@ -70,7 +70,8 @@ int trainer_terms(const Trainer *t)
 double trainer_rate(const TrainerOptions *o, int64_t step)
 {
     double warm = o->warm > 0 ? fmin(1.0, (double)(step + 1) / (double)o->warm) : 1.0;
-    if (o->schedule == SCHEDULE_STEP) return o->lr * warm * pow(o->step_gamma, (double)(step / o->step_every));
+    int64_t falls = o->step_every > 0 ? step / o->step_every : 0;
+    if (o->schedule == SCHEDULE_STEP) return o->lr * warm * pow(o->step_gamma, (double)falls);
     double cosine = 0.5 + 0.5 * cos(3.14159265358979323846 * (double)step / (double)o->steps);
     return o->lr * warm * (o->floor + (1 - o->floor) * cosine);
 }

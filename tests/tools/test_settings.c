@@ -250,7 +250,10 @@ START_TEST(combinations)
     refused("sam", NULL, NULL, "sam");
     refused("resnet", "vocab", "400", "stage llama");
     refused("llama", "heads", "5", "--heads 5");
-    refused("llama", "validate-every", "5", "no validation");
+    refused("llama", "validate-every", "5", "stage pcrl");
+    refused("resnet", "validation", "x", "stage pcrl");
+    refused("llama", "validation-studies", "5", "stage pcrl");
+    refused("pcrl", "sizes", "paper", "--dry-run");
     refused("pcrl", "validate-every", "5", "--validation");
     refused("pcrl", "warmup-steps", "5", "--slots");
     Settings s;
@@ -262,8 +265,13 @@ START_TEST(combinations)
     settings_close(&s);
     /* settings of other stages in a file that serves them all */
     open_stage(&s, "resnet");
-    ck_assert(settings_file(&s, file("{\"vocab\": 400, \"tau\": \"learn\"}"), &e));
+    ck_assert(settings_file(&s, file("{\"vocab\": 400, \"tau\": \"learn\", \"validate_every\": 5}"), &e));
     resolve(&s);
+    settings_close(&s);
+    settings_open(&s);
+    s.stage = "resnet";
+    ck_assert(set(&s, "sizes", "paper", FROM_ENVIRONMENT) && set(&s, "dry-run", NULL, FROM_COMMAND));
+    ck_assert(!settings_resolve(&s, &e) && e.code == ERROR_USAGE && strstr(e.msg, "--data"));
     settings_close(&s);
 }
 END_TEST

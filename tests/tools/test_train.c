@@ -262,7 +262,7 @@ START_TEST(presets_and_sizes)
     TOOL("pcrl-train", "--config", config, "--out", at("clueless"), "--clues", at("empty.json"));
     ck_assert_int_eq(r.code, 2);
     ck_assert_msg(strstr(r.err, "empty.json: no clue"), "%s", r.err);
-    TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper");
+    TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper", "--schedule", "step");
     ck_assert_msg(r.code == 0, "%s", r.err);
     ck_assert_msg(strstr(r.out, "trainable 229939203, of which LoRA 3407872") &&
                       strstr(r.out, "memory weights") && strstr(r.out, "memory state") &&
