@@ -87,7 +87,13 @@ double tensor_value(const Tensor *x)
 
 static TrainerPosition position(const Trainer *t)
 {
-    return (TrainerPosition){t->step, t->skipped, t->rng.counter, t->tape.calls};
+    return (TrainerPosition){.step = t->step,
+                             .skipped = t->skipped,
+                             .validated = t->validated,
+                             .best_step = t->best_step,
+                             .random = t->rng.counter,
+                             .calls = t->tape.calls,
+                             .best = t->best};
 }
 
 static void copy_extras(Trainer *t, bool back)
@@ -167,6 +173,9 @@ static bool give_up(Trainer *t, const char *bad, Error *e)
     t->skipped = t->good.skipped;
     t->rng.counter = t->good.random;
     t->tape.calls = t->good.calls;
+    t->validated = t->good.validated;
+    t->best = t->good.best;
+    t->best_step = t->good.best_step;
     t->bad = 0;
     Error why = {0};
     bool saved = trainer_save(t, false, &why);
@@ -221,9 +230,11 @@ static bool validate(Trainer *t, void *context, Error *e)
     if (!ok) return false;
     t->validated = t->step;
     trainer_log_validation(t, &v);
-    if (!isfinite(v.score) || (t->best_step && v.score <= t->best)) return true;
-    t->best = v.score;
-    t->best_step = t->step;
+    if (isfinite(v.score) && (!t->best_step || v.score > t->best)) {
+        t->best = v.score;
+        t->best_step = t->step;
+    }
+    if (!t->bad) t->good = position(t);
     return true;
 }
 

@@ -54,8 +54,9 @@ typedef struct TrainerExtra {
 
 /* A point of the run that it can go back to as long as weights and extras have not changed since. */
 typedef struct TrainerPosition {
-    int64_t step, skipped;
+    int64_t step, skipped, validated, best_step;
     uint64_t random, calls;
+    double best;
 } TrainerPosition;
 
 struct Trainer {

@@ -61,6 +61,8 @@ static const StateNumber state_number[] = {
     {"good_skipped", offsetof(Trainer, good.skipped)},
     {"good_rng_counter", offsetof(Trainer, good.random)},
     {"good_dropout_calls", offsetof(Trainer, good.calls)},
+    {"good_best_step", offsetof(Trainer, good.best_step)},
+    {"good_validated", offsetof(Trainer, good.validated)},
     {"best_step", offsetof(Trainer, best_step)},
     {"validated", offsetof(Trainer, validated)},
 };
@@ -68,7 +70,8 @@ enum { STATE_NUMBERS = sizeof state_number / sizeof *state_number };
 
 static json_t *state_make(const Trainer *t)
 {
-    json_t *state = json_pack("{s:s, s:f}", "stage", t->o.stage, "best", t->best);
+    json_t *state =
+        json_pack("{s:s, s:f, s:f}", "stage", t->o.stage, "best", t->best, "good_best", t->good.best);
     bool ok = state;
     for (int i = 0; ok && i < STATE_NUMBERS; i++) {
         int64_t v;
@@ -83,8 +86,9 @@ static bool state_read(Trainer *t, const json_t *state, const char *path, Error 
 {
     const char *stage;
     int64_t v[STATE_NUMBERS];
-    double best;
-    if (!json_get_string(state, "stage", path, &stage, e) || !json_get_number(state, "best", path, &best, e))
+    double best, good_best;
+    if (!json_get_string(state, "stage", path, &stage, e) || !json_get_number(state, "best", path, &best, e) ||
+        !json_get_number(state, "good_best", path, &good_best, e))
         return false;
     if (strcmp(stage, t->o.stage))
         return error_set(e, ERROR_INPUT, "%s: a checkpoint of stage %s, expected %s", path, stage, t->o.stage);
@@ -96,6 +100,7 @@ static bool state_read(Trainer *t, const json_t *state, const char *path, Error 
                              v[i]);
     }
     t->best = best;
+    t->good.best = good_best;
     for (int i = 0; i < STATE_NUMBERS; i++) memcpy((char *)t + state_number[i].offset, &v[i], sizeof v[i]);
     return true;
 }

@@ -75,6 +75,29 @@ static void same_log(const TrainerOptions *a, const TrainerOptions *b)
     fclose(f[1]);
 }
 
+/* A validation in the streak is one of the step that is gone back from: it is done again. */
+START_TEST(validation_in_a_bad_streak)
+{
+    TrainerOptions o = options("streak"), whole = options("no-streak");
+    o.validate = whole.validate = toy_validate;
+    o.validate_every = whole.validate_every = 4;
+    Toy toy = {.noise = 0.1f, .bad = 8, .many = 100, .peak = 2}, again = {.noise = 0.1f, .peak = 2},
+        straight = {.noise = 0.1f, .peak = 2};
+    Error e = {0};
+    ck_assert(!toy_run(&toy, &o, &e) && e.code == ERROR_NUMERIC);
+    ck_assert_int_eq(toy.validations, 2);
+    ck_assert(toy.t.step == 7 && toy.t.validated == 4 && toy.t.best_step == 4 && toy.t.best == -1);
+    run_all(&again, &o);
+    run_all(&straight, &whole);
+    ck_assert_int_eq(again.validations, 2);
+    ck_assert(again.t.best_step == 8 && again.t.best == 0);
+    same_log(&o, &whole);
+    trainer_close(&toy.t);
+    trainer_close(&again.t);
+    trainer_close(&straight.t);
+}
+END_TEST
+
 /* Stopped after every k updates, with validation and a bad streak in it. */
 START_TEST(resume_at_every_step)
 {
@@ -173,7 +196,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const test[] = {five_bad_updates_end_training, resume_at_every_step,
-                                 validation_disturbs_nothing, checkpoint_of_another_stage};
+    const TTest *const test[] = {five_bad_updates_end_training, validation_in_a_bad_streak,
+                                 resume_at_every_step, validation_disturbs_nothing,
+                                 checkpoint_of_another_stage};
     return run_tests("trainer_resume", test, sizeof test / sizeof *test);
 }
