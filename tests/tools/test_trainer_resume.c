@@ -179,6 +179,19 @@ START_TEST(validation_disturbs_nothing)
 }
 END_TEST
 
+/* A full disk that soon has room again: the run ends rather than go on with a gap in its log. */
+START_TEST(lost_line)
+{
+    TrainerOptions o = options("lost");
+    Toy toy = {.full = 3};
+    Error e = {0};
+    ck_assert(!toy_run(&toy, &o, &e) && e.code == ERROR_IO);
+    ck_assert_msg(strstr(e.msg, "lost/log.jsonl: cannot write"), "%s", e.msg);
+    ck_assert_int_eq(toy.calls, 5);
+    trainer_close(&toy.t);
+}
+END_TEST
+
 START_TEST(checkpoint_of_another_stage)
 {
     TrainerOptions o = options("other");
@@ -196,8 +209,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const test[] = {five_bad_updates_end_training, validation_in_a_bad_streak,
-                                 resume_at_every_step, validation_disturbs_nothing,
+    const TTest *const test[] = {five_bad_updates_end_training,
+                                 validation_in_a_bad_streak,
+                                 resume_at_every_step,
+                                 validation_disturbs_nothing,
+                                 lost_line,
                                  checkpoint_of_another_stage};
     return run_tests("trainer_resume", test, sizeof test / sizeof *test);
 }
