@@ -172,7 +172,10 @@ bool file_make_folder(const char *path, Error *e)
         memcpy(part, path, i);
         part[i] = 0;
         struct stat st;
-        if (mkdir(part, 0777) == 0) continue;
+        if (mkdir(part, 0777) == 0) {
+            if (!file_sync_folder(part, e)) return false;
+            continue;
+        }
         int number = errno;
         if (stat(part, &st) == 0 && S_ISDIR(st.st_mode)) continue;
         return io_error(e, part, "make the folder", number);

@@ -28,6 +28,6 @@ bool file_write(const char *path, const void *bytes, size_t n, Error *e);
 /* fsync of the folder that holds path: makes a rename in it survive a crash. */
 bool file_sync_folder(const char *path, Error *e);
 
-/* mkdir -p. */
+/* mkdir -p; what is new survives a crash. */
 bool file_make_folder(const char *path, Error *e);
 #endif

@@ -17,11 +17,14 @@
  * (and `best` before it, if asked for) names it; then all others go but the one `best` names and the previous
  * one. run exists; state is an object; step >= 0. On error the folder's checkpoints are those of before (or the
  * new one is complete and named) and nothing half-written is left; ERROR_IO where there is no room, saying how
- * many bytes are needed and how many free. Temporary files of this process and of dead ones are removed: one
- * saver a folder (checkpoint_lock). Data is hashed three times over (before writing, after it, and the previous
+ * many bytes are needed and how many free. Temporary files of earlier savers are removed: the caller holds
+ * checkpoint_lock. Data is hashed three times over (before writing, after it, and the previous
  * checkpoint). */
 bool checkpoint_save(const char *run, int64_t step, StWriter *tensors, const json_t *state, bool best,
                      Error *e);
+
+/* Removes all checkpoints of the run folder, if there is one. */
+bool checkpoint_clear(const char *run, Error *e);
 
 /* The folder that "latest" or "best" names, into path[4096], if its manifest verifies. For "latest" otherwise
  * the newest that does, with a note on stderr of what is damaged. *found is false, without an error, where

@@ -7,7 +7,6 @@
 #include "tools/cli.h"
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +28,11 @@ static bool same(const CheckpointName *a, const CheckpointName *b) { return strc
 
 /* ---- removing ---- */
 
-/* "NAME.tmp-PID" with anything behind, NAME one of ours, PID this process or one that is no more. */
+/* "NAME.tmp-" with anything behind, NAME one of ours: whoever wrote it has lost the lock. */
 static bool is_stale(const char *name)
 {
-    const char *mark = strstr(name, ".tmp-");
-    if (!mark || (strncmp(name, "step_", 5) && strncmp(name, "latest.", 7) && strncmp(name, "best.", 5)))
-        return false;
-    long pid = strtol(mark + 5, NULL, 10);
-    return pid > 0 && (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
+    return strstr(name, ".tmp-") &&
+           (!strncmp(name, "step_", 5) || !strncmp(name, "latest.", 7) || !strncmp(name, "best.", 5));
 }
 
 /* A file, or a folder of files. */
@@ -274,4 +270,24 @@ bool checkpoint_save(const char *run, int64_t step, StWriter *tensors, const jso
         give_up(&s, &why);
     free(s.state);
     return ok || error_set(e, why.code, "%s", why.msg);
+}
+
+/* The pointers go first, so that an end in between leaves none that names nothing. */
+bool checkpoint_clear(const char *run, Error *e)
+{
+    static const char *const pointer[] = {"best", "latest"};
+    char path[CHECKPOINT_PATH];
+    CheckpointName *list;
+    size_t n;
+    sweep(run);
+    if (!checkpoint_list(run, &list, &n, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < 2; i++)
+        ok = checkpoint_join(path, run, pointer[i], e) &&
+             (unlink(path) == 0 || errno == ENOENT || checkpoint_io_error(e, path, "remove"));
+    for (size_t i = 0; ok && i < n; i++) ok = drop(run, &list[i], e);
+    ok = ok && (!n || file_sync_folder(path, e));
+    free(list);
+    sweep(run);
+    return ok;
 }

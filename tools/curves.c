@@ -284,7 +284,7 @@ static int draw_stage(FILE *f, const RunStage *s, int y)
     fputs("</tspan><tspan class=\"soft\" dx=\"10\">", f);
     curves_progress(f, s);
     fputs("</tspan>", f);
-    if (run_best(s).curve >= 0)
+    if (run_next_row(s, &(RunRow){0}))
         fputs("<tspan class=\"t\" dx=\"18\">training</tspan><tspan class=\"v\" dx=\"10\">validation</tspan>",
               f);
     fputs("</text>\n", f);

@@ -1,4 +1,5 @@
 #include "tools/markup.h"
+#include <math.h>
 #include <string.h>
 
 /* Bytes of a character at p that XML 1.0 does not allow (controls, U+FFFE, U+FFFF); 0 if it does. */
@@ -50,8 +51,10 @@ const char *markup_duration(double seconds, char out[MARKUP_ROOM])
     } else if (seconds < 3599.5) {
         int s = (int)(seconds + 0.5);
         snprintf(out, MARKUP_ROOM, "%d min %02d s", s / 60, s % 60);
+    } else if (seconds >= 3.6e9) {
+        snprintf(out, MARKUP_ROOM, "over 1000000 h");
     } else {
-        double minutes = seconds / 60 + 0.5, hours = (double)(long long)(minutes / 60);
+        double minutes = seconds / 60 + 0.5, hours = floor(minutes / 60);
         snprintf(out, MARKUP_ROOM, "%.0f h %02d min", hours, (int)(minutes - hours * 60));
     }
     return out;

@@ -13,6 +13,6 @@ void markup_text(FILE *f, const char *text, size_t most);
 /* At most `digits` significant digits, at the shortest: 0.0706, 1200, 2e-5, 3.1e12. Returns out. */
 const char *markup_number(double value, int digits, char out[MARKUP_ROOM]);
 
-/* 8.2 s, 11 min 26 s, 2 h 05 min. Returns out. */
+/* 8.2 s, 11 min 26 s, 2 h 05 min, over 1000000 h. Returns out. */
 const char *markup_duration(double seconds, char out[MARKUP_ROOM]);
 #endif

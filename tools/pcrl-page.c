@@ -79,7 +79,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (o->run) {
-            if (o->n_args || o->out || o->text || o->scores) argp_error(state, "--run stands alone");
+            if (o->n_args || o->out || o->text || o->scores || o->n_masks)
+                argp_error(state, "--run stands alone");
             return 0;
         }
         if (!o->out == !o->text) argp_error(state, "expected --out FILE or --text");

@@ -8,22 +8,27 @@
 
 static const char doc[] =
     "Train one stage of the report system.\v"
-    "Stages, each resumable and each writing its part of the model folder:\n"
+    "Stages, each resumable:\n"
     "  resnet   ResNet on synthetic labels: grid cells and slices (in the place of the paper's CQ500 "
     "fine-tuning)\n"
     "  llama    byte-level BPE vocabulary, language model on report text, then on 24 label slots\n"
-    "  pcrl     features cached, head warmed up, then report generation with LoRA (equation 1)\n"
-    "Between llama and pcrl, pcrl-convert makes the 4-bit base.\n\n"
+    "  pcrl     the paper's training on cached features: report generation with LoRA, segmentation, alignment "
+    "of entities and themes (equations 1-10); the head may be warmed up before\n"
+    "llama leaves its model in RUN, from where pcrl-convert brings it, in 4 bits, into the model folder; the "
+    "other two write to the model folder themselves.\n\n"
     "Every setting can also be given as a variable, PCRL_TRAIN_SLOT_STEPS for --slot-steps, or as a key of the "
     "file named by --config, \"slot_steps\": 800. The command line beats the environment, which beats the "
     "file. "
-    "The run folder's run.json has them all as they were used; --config with it repeats the run.\n\n"
+    "The run folder's run.json has them all as they were used; --config with it repeats the run, "
+    "bit for bit unless it once went on with other settings.\n\n"
     "Examples:\n"
     "  pcrl-train resnet --data sets/train --out runs/resnet --model models/mini\n"
     "  pcrl-train llama --data sets/train --out runs/llama --model models/mini --steps 1000 --slot-steps 800\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
     "  pcrl-train pcrl --data sets/train --out runs/pcrl --slots runs/llama/slots.safetensors --model "
     "models/mini --cache cache --warmup-steps 900\n"
+    "  pcrl-train pcrl --data sets/train --out runs/release --model models/release --cache cache --preset "
+    "release --validation sets/validation --validate-every 200\n"
     "  pcrl-train --config runs/pcrl/run.json --out runs/again --model models/again";
 
 enum { KEY_CONFIG = 256 };
@@ -54,8 +59,23 @@ static error_t parse_setting(int key, char *arg, struct argp_state *state)
     return settings_parse(state->input, key, arg, state);
 }
 
+/* Removes the checkpoints of all parts of the run. */
+static bool forget(const Settings *s, Error *e)
+{
+    static const struct {
+        const char *stage, *folder;
+    } part[] = {{"resnet", ""}, {"llama", "llama"}, {"llama", "slots"}, {"pcrl", "warmup"}, {"pcrl", "pcrl"}};
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        char path[4096];
+        train_path(path, s->train.out, part[i].folder);
+        if (!strcmp(part[i].stage, s->stage) && !checkpoint_clear(path, e)) return false;
+    }
+    return true;
+}
+
 /* Locks the run folder for the rest of this process and writes run.json; says what is no longer as the run that
- * goes on was begun with. */
+ * goes on was begun with. An earlier run that is not to go on is forgotten before: never would a later call go
+ * on with it as if it were this one. */
 static bool begin(const Settings *s, Error *e)
 {
     char path[4096], changed[1024];
@@ -63,7 +83,7 @@ static bool begin(const Settings *s, Error *e)
     int lock;
     if (!file_make_folder(o->out, e) || !checkpoint_lock(o->out, &lock, e)) return false;
     train_path(path, o->out, "run.json");
-    if (!o->restart) settings_changed(s, path, changed, sizeof changed);
+    if (!settings_changed(s, path, changed, sizeof changed, e) || (o->restart && !forget(s, e))) return false;
     if (!o->restart && *changed) cli_note("%s: going on with other settings: %s", path, changed);
     return settings_write(s, path, e);
 }

@@ -36,22 +36,27 @@ static bool set_point(RunCurve *c, double step, double value, const char *what, 
     return true;
 }
 
-static RunStage *find_stage(RunLog *log, const char *name, const char *what, Error *e)
+static RunStage *find_stage(RunLog *log, const char *arm, const char *of, const char *what, Error *e)
 {
+    char *name;
+    if (asprintf(&name, "%s%s%s", arm, *arm ? " " : "", of) < 0) {
+        no_memory(what, e);
+        return NULL;
+    }
     for (int i = 0; i < log->n; i++)
         if (!strcmp(log->stage[i].name, name)) {
             log->last = i;
+            free(name);
             return &log->stage[i];
         }
     if (log->n == RUN_STAGES) {
         error_set(e, ERROR_INPUT, "%s: stage \"%.40s\" is one more than %d", what, name, RUN_STAGES);
+        free(name);
         return NULL;
     }
     RunStage *s = &log->stage[log->n];
-    if (!(s->name = strdup(name))) {
-        no_memory(what, e);
-        return NULL;
-    }
+    s->name = name;
+    s->score.validation = true;
     log->last = log->n++;
     return s;
 }
@@ -78,8 +83,8 @@ static RunCurve *find_curve(RunStage *s, const char *name, bool validation, cons
  * very step may have been logged just before). */
 static void go_back(RunStage *s, double step)
 {
-    for (int i = 0; i <= s->n; i++) {
-        RunCurve *c = i < s->n ? &s->curve[i] : &s->skipped;
+    for (int i = 0; i < s->n + 2; i++) {
+        RunCurve *c = i < s->n ? &s->curve[i] : i == s->n ? &s->skipped : &s->score;
         while (c->n && c->point[c->n - 1].step >= step + c->validation) c->n--;
     }
 }
@@ -106,7 +111,8 @@ static bool add_members(RunStage *s, const json_t *line, double step, bool valid
             return error_set(e, ERROR_INPUT, "%s: key \"%.40s\": expected a number, found a list or object",
                              what, key);
         if (!curve) continue;
-        RunCurve *c = find_curve(s, key, validation, what, e);
+        bool score = validation && !strcmp(key, "score");
+        RunCurve *c = score ? &s->score : find_curve(s, key, validation, what, e);
         if (!c || !set_point(c, step, json_number_value(value), what, e)) return false;
     }
     return true;
@@ -114,18 +120,20 @@ static bool add_members(RunStage *s, const json_t *line, double step, bool valid
 
 static bool add_line(RunLog *log, const json_t *line, const char *what, Error *e)
 {
-    const char *name;
+    const char *name, *arm = "";
     int64_t step;
     double seconds = -1, skipped = 0;
-    if (!json_get_string(line, "stage", what, &name, e) || !json_get_int(line, "step", what, &step, e) ||
-        !get_number(line, "seconds", what, &seconds, e) || !get_number(line, "skipped", what, &skipped, e))
+    if (!json_get_string(line, "stage", what, &name, e) ||
+        (json_object_get(line, "arm") && !json_get_string(line, "arm", what, &arm, e)) ||
+        !json_get_int(line, "step", what, &step, e) || !get_number(line, "seconds", what, &seconds, e) ||
+        !get_number(line, "skipped", what, &skipped, e))
         return false;
     const json_t *flag = json_object_get(line, "validation");
     if (flag && !json_is_boolean(flag))
         return error_set(e, ERROR_INPUT, "%s: key \"validation\": expected true or false", what);
     if (step < 0 || (double)step > LAST_STEP)
         return error_set(e, ERROR_INPUT, "%s: step %lld, expected 0 or more", what, (long long)step);
-    RunStage *s = find_stage(log, name, what, e);
+    RunStage *s = find_stage(log, arm, name, what, e);
     if (!s) return false;
     bool validation = json_is_true(flag);
     double at = (double)step;
@@ -175,6 +183,7 @@ void run_log_free(RunLog *log)
         RunStage *s = &log->stage[i];
         for (int k = 0; k < s->n; k++) free(s->curve[k].name), free(s->curve[k].point);
         free(s->skipped.point);
+        free(s->score.point);
         free(s->name);
     }
     free(log);
@@ -219,22 +228,10 @@ bool run_next_row(const RunStage *s, RunRow *row)
     return isfinite(row->step);
 }
 
-RunBest run_best(const RunStage *s)
+const RunPoint *run_best(const RunStage *s)
 {
-    RunBest best = {.curve = -1};
-    for (int i = 0; i < s->n && !best.highest; i++) {
-        const RunCurve *c = &s->curve[i];
-        if (!c->validation || !c->n) continue;
-        best.highest = strstr(c->name, "f1");
-        if (best.curve < 0 || best.highest) best.curve = i;
-    }
-    if (best.curve < 0) return best;
-    const RunCurve *c = &s->curve[best.curve];
-    for (size_t i = 0; i < c->n; i++) {
-        double v = c->point[i].value;
-        if (i && (best.highest ? v <= best.value : v >= best.value)) continue;
-        best.step = c->point[i].step;
-        best.value = v;
-    }
+    const RunPoint *best = NULL;
+    for (size_t i = 0; i < s->score.n; i++)
+        if (!best || s->score.point[i].value > best->value) best = &s->score.point[i];
     return best;
 }

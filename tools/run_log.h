@@ -1,10 +1,11 @@
 /* The log of a run folder as curves. log.jsonl holds one JSON object a line:
  *
  *   {"stage": "pcrl", "step": 50, "seconds": 27.6, "loss": 0.251, "lr": 0.000996, "skipped": 1}
- *   {"stage": "pcrl", "step": 50, "validation": true, "loss": 0.27, "tuple_f1": 0.41}
+ *   {"stage": "pcrl", "step": 50, "validation": true, "loss": 0.27, "tuple_f1": 0.41, "score": 0.41}
  *
- * Stages may follow one another. Every number besides step, seconds and skipped is a point of the curve of its
- * name, training and validation apart; null is no point, texts and booleans are not drawn. */
+ * Stages may follow one another. Every number besides step, seconds, skipped and a validation's score is a
+ * point of the curve of its name, training and validation apart; null is no point, texts and booleans are not
+ * drawn. Several runs in one log say which they are, "arm": "paper"; such a line is of stage "paper pcrl". */
 #ifndef TOOLS_RUN_LOG_H
 #define TOOLS_RUN_LOG_H
 #include "tensor/error.h"
@@ -31,6 +32,7 @@ typedef struct RunStage {
     RunCurve curve[RUN_CURVES]; /* in the order of their first points */
     int n;
     RunCurve skipped; /* value: updates skipped in a row, up to that step */
+    RunCurve score;   /* of validations: what the best one goes by */
 } RunStage;
 
 typedef struct RunLog {
@@ -60,12 +62,7 @@ typedef struct RunRow {
 } RunRow;
 bool run_next_row(const RunStage *s, RunRow *row);
 
-/* Which validation is best: the highest value of the first curve whose name has "f1" in it, else the lowest of
- * the first. */
-typedef struct RunBest {
-    int curve; /* -1: no validation */
-    bool highest;
-    double step, value;
-} RunBest;
-RunBest run_best(const RunStage *s);
+/* The validation with the highest score, of several the first, as the trainer has it; NULL if none has a score.
+ */
+const RunPoint *run_best(const RunStage *s);
 #endif

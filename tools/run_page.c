@@ -60,14 +60,13 @@ static void put_facts(FILE *f, const State *s)
 {
     char value[MARKUP_ROOM], note[2 * MARKUP_ROOM] = "", text[MARKUP_ROOM];
     const RunStage *g = s->stage;
-    const RunBest best = run_best(g);
+    const RunPoint *best = run_best(g);
     const double seconds = g->before + g->seconds;
     fputs("<dl class=\"facts\">\n", f);
-    if (best.curve >= 0) {
-        fputs("<div><dt>Best validation</dt><dd>", f);
-        markup_text(f, g->curve[best.curve].name, NAME_MOST);
-        fprintf(f, " %s <small>at step ", markup_number(best.value, 4, text));
-        fprintf(f, "%s</small></dd></div>\n", markup_number(best.step, 15, text));
+    if (best) {
+        snprintf(note, sizeof note, "at step %s", markup_number(best->step, 15, text));
+        put_fact(f, "Best validation", markup_number(best->value, 4, value), note);
+        *note = 0;
     }
     if (seconds > 0) {
         if (s->steps > g->step && g->step > 0)
@@ -113,7 +112,7 @@ static void put_skipped(FILE *f, const RunCurve *c)
 
 static void put_legend(FILE *f, const RunStage *s)
 {
-    bool validated = run_best(s).curve >= 0;
+    bool validated = run_next_row(s, &(RunRow){0});
     if (!validated && !s->skipped.n) return;
     fputs("<p class=\"legend\"><b class=\"key-t\">training</b>", f);
     if (validated) fputs("<b class=\"key-v\">validation</b>", f);
@@ -150,10 +149,9 @@ static void put_cell(FILE *f, const RunCurve *c, double value)
         fprintf(f, "<td>%s</td>", markup_number(value, 4, text));
 }
 
-static void put_row(FILE *f, const RunStage *s, const RunRow *row, const RunBest *best)
+static void put_row(FILE *f, const RunStage *s, const RunRow *row, bool is_best)
 {
     char text[MARKUP_ROOM];
-    bool is_best = row->step == best->step;
     fprintf(f, "<tr%s><td>%s%s</td>", is_best ? " class=\"best\"" : "", markup_number(row->step, 15, text),
             is_best ? "<span class=\"mark\">best</span>" : "");
     for (int i = 0; i < s->n; i++)
@@ -164,15 +162,15 @@ static void put_row(FILE *f, const RunStage *s, const RunRow *row, const RunBest
 /* The newest ROWS_MOST rows, and the best one where it is older. */
 static void put_validations(FILE *f, const RunStage *s)
 {
-    const RunBest best = run_best(s);
+    const RunPoint *best = run_best(s);
     size_t rows = 0, k = 0;
-    if (best.curve < 0) return;
     for (RunRow row = {0}; run_next_row(s, &row);) rows++;
+    if (!rows) return;
     fputs("<h2>Validations of ", f);
     markup_text(f, s->name, NAME_MOST);
-    fprintf(f, "<small>best: %s ", best.highest ? "highest" : "lowest");
-    markup_text(f, s->curve[best.curve].name, NAME_MOST);
-    if (rows > ROWS_MOST) fprintf(f, "; the last %d of %zu, and the best", ROWS_MOST, rows);
+    fprintf(f, "<small>%s", best ? "best: highest score" : "");
+    if (rows > ROWS_MOST)
+        fprintf(f, "%sthe last %d of %zu%s", best ? "; " : "", ROWS_MOST, rows, best ? ", and the best" : "");
     fputs("</small></h2>\n<div class=\"card\"><table>\n<tr><th>step</th>", f);
     for (int i = 0; i < s->n; i++)
         if (s->curve[i].validation && s->curve[i].n) {
@@ -181,8 +179,10 @@ static void put_validations(FILE *f, const RunStage *s)
             fputs("</th>", f);
         }
     fputs("</tr>\n", f);
-    for (RunRow row = {0}; run_next_row(s, &row); k++)
-        if (k + ROWS_MOST >= rows || row.step == best.step) put_row(f, s, &row, &best);
+    for (RunRow row = {0}; run_next_row(s, &row); k++) {
+        bool is_best = best && row.step == best->step;
+        if (k + ROWS_MOST >= rows || is_best) put_row(f, s, &row, is_best);
+    }
     fputs("</table></div>\n", f);
 }
 

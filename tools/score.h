@@ -60,4 +60,6 @@ bool score_best_constant(const ScoreTruth *t, const Ctrg *train, const char **re
 void score_print(FILE *out, const ScoreTruth *t, const ScoreSystem *systems, int n);
 /* The same as one JSON object, a new reference; undefined numbers are null. NULL without memory. */
 json_t *score_json(const ScoreTruth *t, const ScoreSystem *systems, int n);
+/* x, or null where it is undefined. */
+json_t *score_number(double x);
 #endif

@@ -173,19 +173,17 @@ void score_masks_print(FILE *out, const ScoreMasks *m, int n)
     }
 }
 
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
 json_t *score_masks_json(const ScoreMasks *m, int n)
 {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
         const MaskScore *s = &m[i].score;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f}", "name", m[i].name,
-                                        "lesion_slices", (json_int_t)s->slices, "healthy_slices",
-                                        (json_int_t)s->healthy, "dice", number(s->dice), "dice_sd", s->dice_sd,
-                                        "pooled_dice", number(s->pooled), "pooled_dice_sd", s->pooled_sd,
-                                        "false_alarm", number(s->alarm), "false_alarm_sd", s->alarm_sd));
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f}", "name", m[i].name, "lesion_slices",
+                            (json_int_t)s->slices, "healthy_slices", (json_int_t)s->healthy, "dice",
+                            score_number(s->dice), "dice_sd", s->dice_sd, "pooled_dice",
+                            score_number(s->pooled), "pooled_dice_sd", s->pooled_sd, "false_alarm",
+                            score_number(s->alarm), "false_alarm_sd", s->alarm_sd));
     }
     return list;
 }

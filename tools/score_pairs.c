@@ -151,14 +151,12 @@ void score_pairs_print(FILE *out, const ScorePairs *p)
                 (long long)s->same.n, 1 - s->same.still_share, s->same.still_sd);
 }
 
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
 static json_t *shift_json(const TupleShift *s)
 {
     return json_pack("{s:I, s:I, s:o, s:f, s:I, s:o, s:f}", "pairs", (json_int_t)s->n, "follow",
-                     (json_int_t)s->follow, "follow_share", number(s->follow_share), "follow_sd", s->follow_sd,
-                     "still", (json_int_t)s->still, "still_share", number(s->still_share), "still_sd",
-                     s->still_sd);
+                     (json_int_t)s->follow, "follow_share", score_number(s->follow_share), "follow_sd",
+                     s->follow_sd, "still", (json_int_t)s->still, "still_share", score_number(s->still_share),
+                     "still_sd", s->still_sd);
 }
 
 static json_t *changed_json(const TuplePairScores *s)
@@ -167,7 +165,7 @@ static json_t *changed_json(const TuplePairScores *s)
     for (int b = 0; b < TUPLES_SIZE_BINS; b++) {
         json_t *one = shift_json(&s->size[b]);
         json_object_set_new(one, "low_mm", json_real(s->size[b].low_mm));
-        json_object_set_new(one, "high_mm", number(s->size[b].high_mm));
+        json_object_set_new(one, "high_mm", score_number(s->size[b].high_mm));
         json_array_append_new(sizes, one);
     }
     return json_pack("{s:o, s:o, s:o, s:o}", "all", shift_json(&s->changed), "mirrored",
@@ -179,6 +177,6 @@ json_t *score_pairs_json(const ScorePairs *p)
     const TupleShift *twins = &p->model.same;
     return json_pack("{s:o, s:o, s:{s:I, s:I, s:o, s:f}}", "counterfactual", changed_json(&p->model),
                      "shuffled", changed_json(&p->shuffled), "twins", "pairs", (json_int_t)twins->n, "changed",
-                     (json_int_t)(twins->n - twins->still), "changed_share", number(1 - twins->still_share),
-                     "changed_sd", twins->still_sd);
+                     (json_int_t)(twins->n - twins->still), "changed_share",
+                     score_number(1 - twins->still_share), "changed_sd", twins->still_sd);
 }

@@ -128,15 +128,15 @@ void score_print(FILE *out, const ScoreTruth *t, const ScoreSystem *systems, int
     for (int i = 1; i < n; i++) fprintf(out, "%-18s %s\n", systems[i].name, systems[i].how);
 }
 
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static json_t *tuple_json(const TupleScore *s)
 {
     return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:I}", "right", (json_int_t)s->right,
                      "said", (json_int_t)s->said, "truth", (json_int_t)s->truth, "precision",
-                     number(s->precision), "recall", number(s->recall), "f1", number(s->f1), "macro_f1",
-                     number(s->macro), "macro_findings", s->macro_n, "side", number(s->side), "side_n",
-                     (json_int_t)s->side_n);
+                     score_number(s->precision), "recall", score_number(s->recall), "f1", score_number(s->f1),
+                     "macro_f1", score_number(s->macro), "macro_findings", s->macro_n, "side",
+                     score_number(s->side), "side_n", (json_int_t)s->side_n);
 }
 
 static json_t *bins_json(const TupleBin bins[TUPLES_SIZE_BINS])
@@ -145,10 +145,10 @@ static json_t *bins_json(const TupleBin bins[TUPLES_SIZE_BINS])
     for (int b = 0; b < TUPLES_SIZE_BINS; b++)
         json_array_append_new(list,
                               json_pack("{s:f, s:o, s:I, s:I, s:o, s:o, s:o, s:I}", "low_mm", bins[b].low_mm,
-                                        "high_mm", number(bins[b].high_mm), "truth", (json_int_t)bins[b].truth,
-                                        "right", (json_int_t)bins[b].right, "recall", number(bins[b].recall),
-                                        "f1", number(bins[b].f1), "side", number(bins[b].side), "side_n",
-                                        (json_int_t)bins[b].side_n));
+                                        "high_mm", score_number(bins[b].high_mm), "truth",
+                                        (json_int_t)bins[b].truth, "right", (json_int_t)bins[b].right, "recall",
+                                        score_number(bins[b].recall), "f1", score_number(bins[b].f1), "side",
+                                        score_number(bins[b].side), "side_n", (json_int_t)bins[b].side_n));
     return list;
 }
 
@@ -181,7 +181,7 @@ static json_t *system_json(const ScoreSystem *s)
                            d->focal_side, "exact", d->exact);
     json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
                           "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
-                          number(s->tuples.exact), "sd", sd, "by_size", bins_json(s->tuples.size),
+                          score_number(s->tuples.exact), "sd", sd, "by_size", bins_json(s->tuples.size),
                           "focal_by_size", bins_json(s->tuples.focal_size), "characters",
                           text_json(&s->characters), "findings", findings_json(&s->tuples));
     if (s->has_tokens) json_object_set_new(o, "tokens", text_json(&s->tokens));

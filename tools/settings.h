@@ -64,8 +64,9 @@ bool settings_resolve(Settings *s, Error *e);
 /* The resolved form as a run file, one key a line in the table's order. */
 bool settings_write(const Settings *s, const char *path, Error *e);
 /* What differs from the run file of an earlier call, as "lr 0.002 (was 0.001), ..." into text; empty where
- * nothing does, or where there is none that can be read. */
-void settings_changed(const Settings *s, const char *path, char *text, size_t room);
+ * nothing does, or there is no such file, or it cannot be read, which is said. ERROR_INPUT if it is another
+ * stage's. */
+bool settings_changed(const Settings *s, const char *path, char *text, size_t room, Error *e);
 
 /* For argp: the table as options, and the parser of their keys (ARGP_ERR_UNKNOWN for others). */
 const struct argp_option *settings_options(void);

@@ -57,7 +57,10 @@ static bool check_stage(const Settings *s, int bit, Error *e)
 static bool check(const Settings *s, int bit, Error *e)
 {
     const TrainOptions *o = &s->train;
-    if (o->dry_run && o->sizes == SIZES_PAPER) return true; /* needs no files */
+    bool paper = bit == STAGE_PCRL && o->sizes == SIZES_PAPER;
+    if (paper && !o->dry_run)
+        return error_set(e, ERROR_USAGE, "--sizes paper: only a --dry-run can have the paper's sizes");
+    if (paper) return true; /* needs no files */
     if (!o->data || !o->out || !o->model)
         return error_set(e, ERROR_USAGE, "--data, --out and --model are needed");
     if (bit == STAGE_LLAMA && (o->dim % o->heads || o->dim / o->heads % 2 || o->heads % o->kv_heads))
@@ -66,10 +69,7 @@ static bool check(const Settings *s, int bit, Error *e)
             "--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, "
             "the heads a multiple of the key/value heads",
             (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
-    if (o->validate_every && bit != STAGE_PCRL)
-        return error_set(e, ERROR_USAGE, "--validate-every %lld: stage %s has no validation, only pcrl has",
-                         (long long)o->validate_every, s->stage);
-    if (o->validate_every && !o->validation)
+    if (bit == STAGE_PCRL && o->validate_every && !o->validation)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
     if (bit == STAGE_PCRL && !o->cache) return error_set(e, ERROR_USAGE, "stage pcrl: --cache is needed");
@@ -105,19 +105,23 @@ bool settings_resolve(Settings *s, Error *e)
     return true;
 }
 
-void settings_changed(const Settings *s, const char *path, char *text, size_t room)
+bool settings_changed(const Settings *s, const char *path, char *text, size_t room, Error *e)
 {
     Settings was;
-    Error e = {0};
+    Error why = {0};
     size_t at = 0;
     *text = 0;
-    if (access(path, F_OK)) return;
+    if (access(path, F_OK)) return true;
     settings_open(&was);
     char *now = malloc(SETTING_TEXT_ROOM), *then = malloc(SETTING_TEXT_ROOM);
     if (!now || !then) die("settings: out of host memory");
-    bool ok = settings_file(&was, path, &e);
-    if (!ok) snprintf(text, room, "(%s)", e.msg);
-    for (int i = 0; ok && i < settings_count && at < room; i++) {
+    bool readable = settings_file(&was, path, &why), same = !was.stage || !strcmp(was.stage, s->stage);
+    if (!same)
+        error_set(e, ERROR_INPUT, "%s: a run of stage %.40s, expected none or one of stage %s", path, was.stage,
+                  s->stage);
+    else if (!readable)
+        cli_note("settings not compared: %s", why.msg);
+    for (int i = 0; readable && same && i < settings_count && at < room; i++) {
         const Setting *r = &settings_table[i];
         if (was.from[i] == FROM_DEFAULT || !(r->stages & stage_bit(s->stage))) continue;
         setting_text(r, &s->train, now, SETTING_TEXT_ROOM);
@@ -129,6 +133,7 @@ void settings_changed(const Settings *s, const char *path, char *text, size_t ro
     free(now);
     free(then);
     settings_close(&was);
+    return same;
 }
 
 /* ---- argp ---- */

@@ -11,10 +11,11 @@
 #define COUNT                (1 << 30)
 
 /* {name, field, default, preset release where it differs, stages, help}; -1 and 0 as "the stage's own" become
- * its number in settings.c. */
+ * its number in settings_resolve.c. */
 const Setting settings_table[] = {
     {"data", TEXT(data), NULL, NULL, STAGE_ALL, "training data set (as pcrl-synth writes it)"},
-    {"out", TEXT(out), NULL, NULL, STAGE_ALL, "run folder: run.json, log.jsonl, checkpoints"},
+    {"out", TEXT(out), NULL, NULL, STAGE_ALL,
+     "run folder: RUN/run.json; log, page and checkpoints there or in a folder for each part"},
     {"model", TEXT(model), NULL, NULL, STAGE_ALL,
      "model folder: parts of earlier stages in, this stage's part out"},
     {"steps", INT(steps, 0, COUNT), "0", NULL, STAGE_ALL,
@@ -39,13 +40,14 @@ const Setting settings_table[] = {
     {"save-every", INT(save_every, 1, COUNT), "200", NULL, STAGE_ALL,
      "updates between checkpoints; the newest two and the best one stay"},
     {"log-every", INT(log_every, 1, COUNT), "25", NULL, STAGE_ALL, "updates between lines of log.jsonl"},
-    {"validate-every", INT(validate_every, 0, COUNT), "0", NULL, STAGE_ALL,
+    {"validate-every", INT(validate_every, 0, COUNT), "0", NULL, STAGE_PCRL,
      "updates between validations; the best weights are kept; 0: no validation"},
-    {"validation", TEXT(validation), NULL, NULL, STAGE_ALL, "data set to validate on"},
-    {"validation-studies", INT(validation_studies, 1, COUNT), "50", NULL, STAGE_ALL,
+    {"validation", TEXT(validation), NULL, NULL, STAGE_PCRL, "data set to validate on"},
+    {"validation-studies", INT(validation_studies, 1, COUNT), "50", NULL, STAGE_PCRL,
      "how many of its studies are used"},
     {"stop-after", INT(stop_after, 0, COUNT), "0", NULL, STAGE_ALL | STAGE_CALL,
-     "save and stop after N updates of this call (exit code 130): run again to go on; 0: no such limit"},
+     "save and stop after N updates of a part, such as the warm-up (exit code 130): run again to go on; 0: no "
+     "such limit"},
     {"restart", FLAG(restart), "no", NULL, STAGE_ALL | STAGE_CALL,
      "start anew although the run folder has a checkpoint"},
     {"dry-run", FLAG(dry_run), "no", NULL, STAGE_ALL | STAGE_CALL,
@@ -128,7 +130,7 @@ const Setting settings_table[] = {
      "where it computes; auto: cuda if it can be had, else cpu"},
     {"seed", INT(common.seed, 0, 0x1p53), "1", NULL, STAGE_ALL, "seed of every random choice"},
     {"memory", SETTING_SIZE, FIELD(common.memory), 0, 0, NULL, "0", NULL, STAGE_ALL,
-     "memory the tool may take, e.g. 4G; 0: the machine's"},
+     "of each of four arenas at most, e.g. 4G; 0: the machine's"},
     {"threads", INT(common.threads, 0, 1024), "0", NULL, STAGE_ALL, "threads; 0: all cores"},
 };
 const int settings_count = sizeof settings_table / sizeof *settings_table;

@@ -15,7 +15,6 @@ TrainerOptions train_trainer(const TrainOptions *o, int64_t samples)
                             .log_every = o->log_every,
                             .validate_every = o->validate_every,
                             .stop_after = o->stop_after,
-                            .resume = !o->restart,
                             .dry_run = o->dry_run};
 }
 

@@ -41,7 +41,7 @@ typedef struct TrainOptions {
     int64_t validate_every; /* updates; 0: never */
     const char *validation; /* data set, or NULL */
     int64_t validation_studies;
-    int64_t stop_after; /* updates of this call; 0: no such limit */
+    int64_t stop_after; /* updates of a part (warm-up, joint training), in this call; 0: no such limit */
     bool restart, dry_run;
     int sizes; /* of a dry run of stage pcrl */
     /* resnet */

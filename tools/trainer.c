@@ -25,7 +25,7 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
     memset(t, 0, sizeof *t);
     t->o = *o;
     set_defaults(&t->o);
-    if (o->schedule == SCHEDULE_STEP && o->step_every <= 0)
+    if (o->schedule == SCHEDULE_STEP && o->step_every <= 0 && !o->dry_run)
         return error_set(e, ERROR_USAGE, "stage %s has no epochs: the step schedule needs --step-every",
                          o->stage);
     const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
@@ -70,7 +70,8 @@ int trainer_terms(const Trainer *t)
 double trainer_rate(const TrainerOptions *o, int64_t step)
 {
     double warm = o->warm > 0 ? fmin(1.0, (double)(step + 1) / (double)o->warm) : 1.0;
-    if (o->schedule == SCHEDULE_STEP) return o->lr * warm * pow(o->step_gamma, (double)(step / o->step_every));
+    int64_t falls = o->step_every > 0 ? step / o->step_every : 0;
+    if (o->schedule == SCHEDULE_STEP) return o->lr * warm * pow(o->step_gamma, (double)falls);
     double cosine = 0.5 + 0.5 * cos(3.14159265358979323846 * (double)step / (double)o->steps);
     return o->lr * warm * (o->floor + (1 - o->floor) * cosine);
 }
@@ -86,7 +87,13 @@ double tensor_value(const Tensor *x)
 
 static TrainerPosition position(const Trainer *t)
 {
-    return (TrainerPosition){t->step, t->skipped, t->rng.counter, t->tape.calls};
+    return (TrainerPosition){.step = t->step,
+                             .skipped = t->skipped,
+                             .validated = t->validated,
+                             .best_step = t->best_step,
+                             .random = t->rng.counter,
+                             .calls = t->tape.calls,
+                             .best = t->best};
 }
 
 static void copy_extras(Trainer *t, bool back)
@@ -166,6 +173,9 @@ static bool give_up(Trainer *t, const char *bad, Error *e)
     t->skipped = t->good.skipped;
     t->rng.counter = t->good.random;
     t->tape.calls = t->good.calls;
+    t->validated = t->good.validated;
+    t->best = t->good.best;
+    t->best_step = t->good.best_step;
     t->bad = 0;
     Error why = {0};
     bool saved = trainer_save(t, false, &why);
@@ -220,9 +230,11 @@ static bool validate(Trainer *t, void *context, Error *e)
     if (!ok) return false;
     t->validated = t->step;
     trainer_log_validation(t, &v);
-    if (!isfinite(v.score) || (t->best_step && v.score <= t->best)) return true;
-    t->best = v.score;
-    t->best_step = t->step;
+    if (isfinite(v.score) && (!t->best_step || v.score > t->best)) {
+        t->best = v.score;
+        t->best_step = t->step;
+    }
+    if (!t->bad) t->good = position(t);
     return true;
 }
 
@@ -255,7 +267,7 @@ static bool start(Trainer *t, void *context, Error *e)
     bool found = false;
     t->good = position(t);
     if (t->o.dry_run) return true;
-    if (t->o.resume && !trainer_restore(t, &found, e)) return false;
+    if (!trainer_restore(t, &found, e)) return false;
     if (found)
         cli_note("%s: going on from step %lld of %lld", t->o.stage, (long long)t->step, (long long)t->o.steps);
     t->progress = cli_progress_start(t->o.stage, t->step, t->o.steps);

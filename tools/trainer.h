@@ -43,7 +43,6 @@ typedef struct TrainerOptions {
     TrainerValidate *validate;        /* NULL: none; takes the loss's context */
     int64_t validate_every;           /* updates; 0: never */
     int64_t stop_after;               /* updates of this call after which it saves and stops; 0: no limit */
-    bool resume;                      /* go on from folder's checkpoint if there is one */
     bool dry_run; /* backend plan: one update, the tables of trainer_print_*, nothing written */
 } TrainerOptions;
 
@@ -55,8 +54,9 @@ typedef struct TrainerExtra {
 
 /* A point of the run that it can go back to as long as weights and extras have not changed since. */
 typedef struct TrainerPosition {
-    int64_t step, skipped;
+    int64_t step, skipped, validated, best_step;
     uint64_t random, calls;
+    double best;
 } TrainerPosition;
 
 struct Trainer {
@@ -93,7 +93,7 @@ void trainer_extra(Trainer *t, const char *name, Tensor *x);
 /* The learning rate of update `step` (from 0). */
 double trainer_rate(const TrainerOptions *o, int64_t step);
 
-/* After params_alloc and filling: restores the checkpoint if o.resume and there is one, then trains to o.steps.
+/* After params_alloc and filling: restores the folder's checkpoint if there is one, then trains to o.steps.
  * An update is o.accumulate micro-batches, gradient norm, clipping, AdamW, zeroed gradients.
  *
  * An update whose terms or gradient are not finite changes nothing but the step and the random numbers: it is

@@ -23,22 +23,28 @@ static Tensor *tensor_at(const Trainer *t, int i, const char **name)
     return i < BLOCKS ? block[i] : t->extra[i - BLOCKS].tensor;
 }
 
-/* Its data where the host can read it: x's own, or a copy in *copy, which is the caller's. */
-static const void *host_data(const Tensor *x, void **copy)
+static bool no_memory(const Trainer *t, Error *e)
 {
-    *copy = NULL;
+    return error_set(e, ERROR_MEMORY, "%s: out of host memory for a checkpoint", t->o.folder);
+}
+
+/* Its data where the host can read it: x's own, or a copy in *copy, which is the caller's; NULL on error. */
+static const void *host_data(const Trainer *t, const Tensor *x, void **copy, Error *e)
+{
     if (x->backend == &backend_cpu) return x->data;
     *copy = malloc(tensor_bytes(x));
-    if (!*copy) die("trainer: out of host memory for a checkpoint of %zu bytes", tensor_bytes(x));
-    tensor_download(x, *copy);
+    if (*copy)
+        tensor_download(x, *copy);
+    else
+        no_memory(t, e);
     return *copy;
 }
 
-static bool load(const SafeTensors *s, const char *name, Tensor *x, Error *e)
+static bool load(const Trainer *t, const SafeTensors *s, const char *name, Tensor *x, Error *e)
 {
     if (x->backend == &backend_cpu) return safetensors_load_f32(s, name, x->ndim, x->dim, x->data, e);
     float *copy = malloc(tensor_bytes(x));
-    if (!copy) die("trainer: out of host memory for a checkpoint of %zu bytes", tensor_bytes(x));
+    if (!copy) return no_memory(t, e);
     bool ok = safetensors_load_f32(s, name, x->ndim, x->dim, copy, e);
     if (ok) tensor_upload(x, copy);
     free(copy);
@@ -61,30 +67,36 @@ static const StateNumber state_number[] = {
     {"good_skipped", offsetof(Trainer, good.skipped)},
     {"good_rng_counter", offsetof(Trainer, good.random)},
     {"good_dropout_calls", offsetof(Trainer, good.calls)},
+    {"good_best_step", offsetof(Trainer, good.best_step)},
+    {"good_validated", offsetof(Trainer, good.validated)},
     {"best_step", offsetof(Trainer, best_step)},
     {"validated", offsetof(Trainer, validated)},
 };
 enum { STATE_NUMBERS = sizeof state_number / sizeof *state_number };
 
+/* NULL without memory. */
 static json_t *state_make(const Trainer *t)
 {
-    json_t *state = json_pack("{s:s, s:f}", "stage", t->o.stage, "best", t->best);
+    json_t *state =
+        json_pack("{s:s, s:f, s:f}", "stage", t->o.stage, "best", t->best, "good_best", t->good.best);
     bool ok = state;
     for (int i = 0; ok && i < STATE_NUMBERS; i++) {
         int64_t v;
         memcpy(&v, (const char *)t + state_number[i].offset, sizeof v);
         ok = json_object_set_new(state, state_number[i].name, json_integer(v)) == 0;
     }
-    if (!ok) die("trainer: out of host memory for a checkpoint's state");
-    return state;
+    if (ok) return state;
+    json_decref(state);
+    return NULL;
 }
 
 static bool state_read(Trainer *t, const json_t *state, const char *path, Error *e)
 {
     const char *stage;
     int64_t v[STATE_NUMBERS];
-    double best;
-    if (!json_get_string(state, "stage", path, &stage, e) || !json_get_number(state, "best", path, &best, e))
+    double best, good_best;
+    if (!json_get_string(state, "stage", path, &stage, e) || !json_get_number(state, "best", path, &best, e) ||
+        !json_get_number(state, "good_best", path, &good_best, e))
         return false;
     if (strcmp(stage, t->o.stage))
         return error_set(e, ERROR_INPUT, "%s: a checkpoint of stage %s, expected %s", path, stage, t->o.stage);
@@ -96,6 +108,7 @@ static bool state_read(Trainer *t, const json_t *state, const char *path, Error 
                              v[i]);
     }
     t->best = best;
+    t->good.best = good_best;
     for (int i = 0; i < STATE_NUMBERS; i++) memcpy((char *)t + state_number[i].offset, &v[i], sizeof v[i]);
     return true;
 }
@@ -106,16 +119,21 @@ bool trainer_save(Trainer *t, bool best, Error *e)
 {
     void *copy[BLOCKS + TRAINER_EXTRAS] = {0};
     const char *name;
-    /* the log must not be behind the checkpoint */
-    if (t->log && (fflush(t->log) || fdatasync(fileno(t->log))))
-        return error_set(e, ERROR_IO, "%s/log.jsonl: cannot write: %s", t->o.folder, strerror(errno));
+    /* the log must not be behind the checkpoint, nor have lost a line */
+    bool lost = t->log && ferror(t->log);
+    if (lost || (t->log && (fflush(t->log) || fdatasync(fileno(t->log)))))
+        return error_set(e, ERROR_IO, "%s/log.jsonl: cannot write: %s", t->o.folder,
+                         lost ? "a line is lost" : strerror(errno));
     StWriter *w = st_writer_new();
-    for (int i = 0; i < tensor_count(t); i++) {
-        const Tensor *x = tensor_at(t, i, &name);
-        st_writer_add(w, name, ST_F32, x->ndim, x->dim, host_data(x, &copy[i]));
-    }
     json_t *state = state_make(t);
-    bool ok = checkpoint_save(t->o.folder, t->step, w, state, best, e);
+    bool ok = state || no_memory(t, e);
+    for (int i = 0; ok && i < tensor_count(t); i++) {
+        const Tensor *x = tensor_at(t, i, &name);
+        const void *data = host_data(t, x, &copy[i], e);
+        ok = data;
+        if (ok) st_writer_add(w, name, ST_F32, x->ndim, x->dim, data);
+    }
+    ok = ok && checkpoint_save(t->o.folder, t->step, w, state, best, e);
     json_decref(state);
     st_writer_free(w);
     for (int i = 0; i < tensor_count(t); i++) free(copy[i]);
@@ -124,47 +142,41 @@ bool trainer_save(Trainer *t, bool best, Error *e)
     return ok;
 }
 
-bool trainer_restore(Trainer *t, bool *found, Error *e)
+/* Weights and extras; with `all` the moments and the state too. */
+static bool load_checkpoint(Trainer *t, const char *path, bool all, Error *e)
 {
-    char path[4096];
     const char *name;
     SafeTensors *tensors;
     json_t *state;
-    if (!checkpoint_find(t->o.folder, "latest", path, found, e)) return false;
-    if (!*found) return true;
     if (!checkpoint_open(path, &tensors, &state, e)) return false;
     bool ok = true;
     for (int i = 0; ok && i < tensor_count(t); i++) {
         Tensor *x = tensor_at(t, i, &name);
-        ok = load(tensors, name, x, e);
+        if (all || (x != t->params.m && x != t->params.v)) ok = load(t, tensors, name, x, e);
     }
-    ok = ok && state_read(t, state, path, e);
+    ok = ok && (!all || state_read(t, state, path, e));
     safetensors_close(tensors);
     json_decref(state);
     return ok;
 }
 
+bool trainer_restore(Trainer *t, bool *found, Error *e)
+{
+    char path[4096];
+    if (!checkpoint_find(t->o.folder, "latest", path, found, e)) return false;
+    return !*found || load_checkpoint(t, path, true, e);
+}
+
 bool trainer_load_best(Trainer *t, Error *e)
 {
     char path[4096];
-    const char *name;
     bool found;
-    SafeTensors *tensors;
-    json_t *state;
     if (!t->best_step) return true;
     if (!checkpoint_find(t->o.folder, "best", path, &found, e)) return false;
     if (!found)
         return error_set(e, ERROR_INPUT, "%s/best: missing; expected the checkpoint of step %" PRId64,
                          t->o.folder, t->best_step);
-    if (!checkpoint_open(path, &tensors, &state, e)) return false;
-    bool ok = true;
-    for (int i = 0; ok && i < tensor_count(t); i++) {
-        Tensor *x = tensor_at(t, i, &name);
-        if (x != t->params.m && x != t->params.v) ok = load(tensors, name, x, e);
-    }
-    safetensors_close(tensors);
-    json_decref(state);
-    return ok;
+    return load_checkpoint(t, path, false, e);
 }
 
 /* ---- the log ---- */

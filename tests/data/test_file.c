@@ -11,11 +11,20 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <dirent.h>
 
 static char folder[] = "/tmp/test-file-XXXXXX";
 static char path[128];
+
+/* Counted, then done. */
+static int syncs;
+int fsync(int fd)
+{
+    syncs++;
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static int entries(const char *in)
 {
@@ -124,8 +133,11 @@ START_TEST(folders)
     Error e = {0};
     char deep[160];
     snprintf(deep, sizeof deep, "%s/x/y//z/", folder);
+    syncs = 0;
     ck_assert_msg(file_make_folder(deep, &e), "%s", e.msg);
+    ck_assert_int_eq(syncs, 3); /* each new folder's parent */
     ck_assert_msg(file_make_folder(deep, &e), "%s", e.msg);
+    ck_assert_int_eq(syncs, 3);
     snprintf(path, sizeof path, "%s/x/y/z/f", folder);
     ck_assert(file_write(path, "1", 1, &e));
     snprintf(deep, sizeof deep, "%s/g", path);

@@ -126,6 +126,23 @@ START_TEST(same_step)
 }
 END_TEST
 
+START_TEST(cleared)
+{
+    Error e = {0};
+    ck_assert_msg(checkpoint_clear(in(run, "none"), &e), "%s", e.msg);
+    ck_assert_msg(checkpoint_clear(run, &e), "%s", e.msg);
+    for (int k = 1; k <= 4; k++) must_save(k, k, k == 2);
+    put(in(run, "log.jsonl"), "x", 1);
+    ck_assert_msg(checkpoint_clear(run, &e), "%s", e.msg);
+    expect("latest", 0);
+    expect("best", 0);
+    ck_assert_int_eq(count(run, "", ""), 1); /* the log stays */
+    must_save(1, 5, false);
+    expect("latest", 5);
+    expect("best", 0);
+}
+END_TEST
+
 START_TEST(no_memory)
 {
     Error e = {0};
@@ -141,26 +158,18 @@ END_TEST
 START_TEST(stale_files)
 {
     char name[64];
-    pid_t dead;
-    ck_assert_int_eq(
-        posix_spawn(&dead, "/proc/self/exe", NULL, NULL, (char *[]){"x", "--nothing", NULL}, environ), 0);
-    ck_assert_int_eq(waitpid(dead, NULL, 0), dead);
-    snprintf(name, sizeof name, "step_00000009.tmp-%d", (int)dead);
-    ck_assert_int_eq(mkdir(in(run, name), 0700), 0);
-    char inside[128];
-    snprintf(inside, sizeof inside, "%s/tensors.safetensors", name);
-    put(in(run, inside), "x", 1);
-    snprintf(name, sizeof name, "latest.tmp-%d-0", (int)dead);
-    put(in(run, name), "x", 1);
-    snprintf(name, sizeof name, "log.jsonl.tmp-%d-0", (int)dead); /* not ours */
-    put(in(run, name), "x", 1);
-    snprintf(name, sizeof name, "step_00000009.tmp-%d", (int)getppid()); /* may be at work */
-    ck_assert_int_eq(mkdir(in(run, name), 0700), 0);
     Error e = {0};
+    /* in a container the number is soon another process's */
+    snprintf(name, sizeof name, "step_00000009.tmp-%d", (int)getppid());
+    ck_assert_int_eq(mkdir(in(run, name), 0700), 0);
+    strcat(name, "/tensors.safetensors");
+    put(in(run, name), "x", 1);
+    put(in(run, "latest.tmp-1-0"), "x", 1);
+    put(in(run, "best.tmp-1-0"), "x", 1);
+    put(in(run, "log.jsonl.tmp-1-0"), "x", 1); /* not ours */
     ck_assert_msg(save(run, 1, 1, false, &e), "%s", e.msg);
-    ck_assert_int_eq(count(run, "", ".tmp-"), 2);
+    ck_assert_int_eq(count(run, "", ".tmp-"), 1);
     ck_assert_int_eq(count(run, "log.jsonl", ".tmp-"), 1);
-    ck_assert_int_eq(count(run, name, ""), 1);
 }
 END_TEST
 
@@ -442,7 +451,6 @@ END_TEST
 int main(int argc, char **argv)
 {
     if (argc == 3 && !strcmp(argv[1], "--lock")) return hold_lock(argv[2]);
-    if (argc == 2) return 0;
     Suite *s = suite_create("checkpoint");
     TCase *t = tcase_create("checkpoint");
     tcase_add_checked_fixture(t, setup, teardown);
@@ -450,6 +458,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, one_checkpoint);
     tcase_add_test(t, what_stays);
     tcase_add_test(t, same_step);
+    tcase_add_test(t, cleared);
     tcase_add_test(t, no_memory);
     tcase_add_test(t, stale_files);
     tcase_add_loop_test(t, every_byte, 0, 3);

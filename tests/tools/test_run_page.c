@@ -136,6 +136,8 @@ START_TEST(numbers)
     ck_assert_str_eq(markup_duration(686, out), "11 min 26 s");
     ck_assert_str_eq(markup_duration(3599.7, out), "1 h 00 min");
     ck_assert_str_eq(markup_duration(7500, out), "2 h 05 min");
+    ck_assert_str_eq(markup_duration(3.59999999e9, out), "1000000 h 00 min");
+    ck_assert_str_eq(markup_duration(1e100, out), "over 1000000 h");
 }
 END_TEST
 
@@ -223,17 +225,35 @@ START_TEST(going_back)
                             "{\"stage\": \"a\", \"step\": 20, \"seconds\": 9, \"x\": 2, \"skipped\": 1}\n"
                             "{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"x\": 7}\n"
                             "{\"stage\": \"a\", \"step\": 30, \"seconds\": 14, \"x\": 3}\n"
-                            "{\"stage\": \"a\", \"step\": 30, \"validation\": true, \"x\": 9}\n"
+                            "{\"stage\": \"a\", \"step\": 30, \"validation\": true, \"x\": 9, \"score\": 2}\n"
                             "\n"
                             "{\"stage\": \"b\", \"step\": 5, \"seconds\": 1, \"x\": null}\n"
-                            "{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"x\": 8}\n"
+                            "{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"x\": 8, \"score\": 1}\n"
                             "{\"stage\": \"a\", \"step\": 20, \"seconds\": 6, \"x\": 4}\n"
                             "{\"stage\": \"a\", \"step\": 25, \"seco",
                             &page);
     ck_assert(strstr(svg, "a, x, training from 1 to 4, validation from 8 to 8"));
     ck_assert_int_eq(count(svg, "class=\"skip\"") + count(page, "class=\"skipped\""), 0);
     ck_assert_int_eq(count(svg, "class=\"panel\""), 1); /* b has no number to draw */
-    ck_assert(strstr(page, "<h1>Training: a</h1>") && strstr(page, "step 20, 20.0 s"));
+    ck_assert(strstr(page, "<h1>Training: a</h1>") && strstr(page, "step 20, 20.0 s") &&
+              strstr(page, "<dd>1 <small>at step 20<"));
+    free(svg);
+    free(page);
+}
+END_TEST
+
+/* Several runs in one log: none takes another's lines. */
+START_TEST(arms)
+{
+    char *page, *svg = make("{\"stage\": \"a\", \"step\": 9, \"x\": 1}\n"
+                            "{\"arm\": \"one\", \"stage\": \"a\", \"step\": 10, \"x\": 2}\n"
+                            "{\"arm\": \"one\", \"stage\": \"a\", \"step\": 20, \"x\": 3}\n"
+                            "{\"arm\": \"two\", \"stage\": \"a\", \"step\": 10, \"x\": 4}\n",
+                            &page);
+    ck_assert_int_eq(count(svg, "class=\"panel\""), 3);
+    ck_assert(strstr(svg, "a, x, training from 1 to 1") && strstr(svg, "one a, x, training from 2 to 3") &&
+              strstr(svg, "two a, x, training from 4 to 4"));
+    ck_assert(strstr(page, "<h1>Training: two a</h1>"));
     free(svg);
     free(page);
 }
@@ -244,13 +264,15 @@ START_TEST(validations)
     write_text(settings_path, "{\"stage\": \"a\", \"steps\": 80}");
     char *page,
         *svg = make("{\"stage\": \"a\", \"step\": 20, \"seconds\": 10, \"loss\": 2, \"skipped\": 2}\n"
-                    "{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"loss\": 3, \"tuple_f1\": 0.5}\n"
-                    "{\"stage\": \"a\", \"step\": 40, \"validation\": true, \"loss\": 2, \"tuple_f1\": 0.75}\n"
-                    "{\"stage\": \"a\", \"step\": 60, \"validation\": true, \"loss\": 1}\n"
+                    "{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"loss\": 3, \"tuple_f1\": 0.9, "
+                    "\"score\": 5}\n"
+                    "{\"stage\": \"a\", \"step\": 40, \"validation\": true, \"loss\": 2, \"tuple_f1\": 0.75, "
+                    "\"score\": 7.5}\n"
+                    "{\"stage\": \"a\", \"step\": 60, \"validation\": true, \"loss\": 1, \"score\": 7.5}\n"
                     "{\"stage\": \"a\", \"step\": 60, \"seconds\": 30, \"loss\": 1}\n",
                     &page);
     ck_assert_int_eq(count(svg, "class=\"panel\""), 2);
-    ck_assert(strstr(page, "best: highest tuple_f1"));
+    ck_assert(strstr(page, "best: highest score") && strstr(page, "7.5 <small>at step 40<"));
     ck_assert_int_eq(count(page, "class=\"best\""), 1);
     ck_assert(strstr(page, "<tr class=\"best\"><td>40<span class=\"mark\">best</span></td><td>2.0000</td>"
                            "<td>0.7500</td></tr>"));
@@ -262,10 +284,10 @@ START_TEST(validations)
 
     write_text(settings_path, "{\"stage\": \"other\", \"steps\": 80}");
     svg = make("{\"stage\": \"a\", \"step\": 20, \"validation\": true, \"loss\": 3}\n"
-               "{\"stage\": \"a\", \"step\": 40, \"validation\": true, \"loss\": 2}\n"
-               "{\"stage\": \"a\", \"step\": 60, \"validation\": true, \"loss\": 2}\n",
+               "{\"stage\": \"a\", \"step\": 40, \"validation\": true, \"loss\": 2}\n",
                &page);
-    ck_assert(strstr(page, "best: lowest loss") && strstr(page, "<tr class=\"best\"><td>40<"));
+    ck_assert(strstr(page, "Validations of a<small></small>") && !strstr(page, "Best validation"));
+    ck_assert(strstr(page, "<tr><td>40</td><td>2.0000</td></tr>") && strstr(svg, ">validation</tspan>"));
     ck_assert(!strstr(page, " of 80"));
     unlink(settings_path);
     free(svg);
@@ -310,8 +332,8 @@ START_TEST(long_log)
                              : sin(i),
                 i % 100 ? "" : ", \"skipped\": 1");
     for (int i = 1; i <= 2000; i++)
-        fprintf(f, "{\"stage\": \"a\", \"step\": %d, \"validation\": true, \"x\": %d}\n", i * 50,
-                i == 7 ? -5 : 1);
+        fprintf(f, "{\"stage\": \"a\", \"step\": %d, \"validation\": true, \"x\": 1, \"score\": %d}\n", i * 50,
+                i == 7 ? 2 : 1);
     fclose(f);
     Error e = {0};
     ck_assert_msg(run_page_write(folder, &e), "%s", e.msg);
@@ -369,7 +391,8 @@ START_TEST(faults)
                  {"{\"stage\": \"a\", \"step\": -1}", "0 or more"},
                  {"{\"stage\": \"a\", \"step\": 1, \"x\": [1]}", "\"x\": expected a number"},
                  {"{\"stage\": \"a\", \"step\": 1, \"seconds\": \"1\"}", "\"seconds\""},
-                 {"{\"stage\": \"a\", \"step\": 1, \"validation\": 1}", "true or false"}};
+                 {"{\"stage\": \"a\", \"step\": 1, \"validation\": 1}", "true or false"},
+                 {"{\"stage\": \"a\", \"step\": 1, \"arm\": 1}", "\"arm\": expected a string"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(log, sizeof log, "%s%s\n%s", good, cases[i].line, good);
         expect_fault(log, "/log.jsonl: line 2:", cases[i].what);
@@ -405,6 +428,8 @@ START_TEST(program)
     ck_assert(access(svg_path, F_OK) == 0 && access(page_path, F_OK) == 0);
     run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, "--text", NULL});
     ck_assert_int_eq(r.code, 1);
+    run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, "--masks", "m", NULL});
+    ck_assert_int_eq(r.code, 1);
     write_text(log_path, "x\n");
     run_tool(&r, "pcrl-page", (const char *const[]){"--run", folder, NULL});
     ck_assert_msg(r.code == 2 && strstr(r.err, "log.jsonl: line 1:"), "%d %s", r.code, r.err);
@@ -429,6 +454,7 @@ int main(void)
     tcase_add_test(t, places);
     tcase_add_test(t, extremes);
     tcase_add_test(t, going_back);
+    tcase_add_test(t, arms);
     tcase_add_test(t, validations);
     tcase_add_test(t, hostile);
     tcase_add_test(t, long_log);

@@ -250,7 +250,10 @@ START_TEST(combinations)
     refused("sam", NULL, NULL, "sam");
     refused("resnet", "vocab", "400", "stage llama");
     refused("llama", "heads", "5", "--heads 5");
-    refused("llama", "validate-every", "5", "no validation");
+    refused("llama", "validate-every", "5", "stage pcrl");
+    refused("resnet", "validation", "x", "stage pcrl");
+    refused("llama", "validation-studies", "5", "stage pcrl");
+    refused("pcrl", "sizes", "paper", "--dry-run");
     refused("pcrl", "validate-every", "5", "--validation");
     refused("pcrl", "warmup-steps", "5", "--slots");
     Settings s;
@@ -262,8 +265,13 @@ START_TEST(combinations)
     settings_close(&s);
     /* settings of other stages in a file that serves them all */
     open_stage(&s, "resnet");
-    ck_assert(settings_file(&s, file("{\"vocab\": 400, \"tau\": \"learn\"}"), &e));
+    ck_assert(settings_file(&s, file("{\"vocab\": 400, \"tau\": \"learn\", \"validate_every\": 5}"), &e));
     resolve(&s);
+    settings_close(&s);
+    settings_open(&s);
+    s.stage = "resnet";
+    ck_assert(set(&s, "sizes", "paper", FROM_ENVIRONMENT) && set(&s, "dry-run", NULL, FROM_COMMAND));
+    ck_assert(!settings_resolve(&s, &e) && e.code == ERROR_USAGE && strstr(e.msg, "--data"));
     settings_close(&s);
 }
 END_TEST
@@ -331,11 +339,16 @@ START_TEST(round_trip)
         ck_assert_msg(from, "%s", order[i]);
     }
     ck_assert(!strstr((char *)a, "restart") && !strstr((char *)a, "vocab"));
-    settings_changed(&t, path, changed, sizeof changed);
+    ck_assert(settings_changed(&t, path, changed, sizeof changed, &e));
     ck_assert_str_eq(changed, "");
     ck_assert(set(&t, "lr", "0.2", FROM_COMMAND) && set(&t, "tau", "fixed", FROM_COMMAND));
-    settings_changed(&t, path, changed, sizeof changed);
+    ck_assert(settings_changed(&t, path, changed, sizeof changed, &e));
     ck_assert_str_eq(changed, "lr 0.2 (was 0.1), tau \"fixed\" (was \"learn\")");
+    ck_assert(settings_changed(&t, file("{\"lr\": 0.3, \"stepz\": 1}"), changed, sizeof changed, &e));
+    ck_assert_str_eq(changed, "");
+    t.stage = "llama";
+    ck_assert(!settings_changed(&t, path, changed, sizeof changed, &e) && e.code == ERROR_INPUT);
+    ck_assert_msg(strstr(e.msg, "stage pcrl") && strstr(e.msg, "stage llama"), "%s", e.msg);
     free(a);
     free(b);
     settings_close(&s);

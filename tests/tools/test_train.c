@@ -54,6 +54,14 @@ static bool same_file(const char *a, const char *b)
     return same;
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    uint8_t *bytes;
+    size_t n;
+    ck_assert(file_read(from, 1 << 28, &bytes, &n, NULL) && file_write(to, bytes, n, NULL));
+    free(bytes);
+}
+
 /* Equal but for the time it took. */
 static void same_log(const char *a, const char *b)
 {
@@ -142,6 +150,35 @@ START_TEST(whole_pipeline)
 }
 END_TEST
 
+/* --restart: the earlier run is forgotten at once and in all its parts, though the call ends before it saves; a
+ * folder is one stage's. */
+START_TEST(anew_or_refused)
+{
+    Run r;
+    TOOL("pcrl-train", RESNET, "--out", at("anew"), "--model", at("third"), "--seed", "2", "--stop-after", "3");
+    ck_assert_int_eq(r.code, 130);
+    TOOL("pcrl-train", RESNET, "--out", at("anew"), "--model", at("third"), "--restart", "--data", at("none"));
+    ck_assert_int_eq(r.code, 3);
+    TOOL("pcrl-train", RESNET, "--out", at("anew"), "--model", at("third"));
+    ck_assert_msg(r.code == 0 && !strstr(r.err, "going on from"), "%d: %s", r.code, r.err);
+    ck_assert(same_file(at("model/resnet.safetensors"), at("third/resnet.safetensors")));
+    for (int call = 0; call < 2; call++) {
+        TOOL("pcrl-train", "pcrl", "--device", "cpu", "--threads", "1", "--data", at("set"), "--model",
+             at("model"), "--out", at("pcrl"), "--slots", at("llama/slots.safetensors"), "--cache", at("cache"),
+             "--warmup-steps", "3", "--steps", "3", "--batch", "3", "--stop-after", call ? "0" : "1",
+             call ? "--restart=no" : "--restart");
+        ck_assert_msg(r.code == (call ? 0 : 130), "%d: %s", r.code, r.err);
+    }
+    ck_assert_msg(strstr(r.err, "warmup: going on from step 1") && !strstr(r.err, "pcrl: going on"), "%s",
+                  r.err);
+    copy_file(at("pcrl/run.json"), at("pcrl-run.json"));
+    TOOL("pcrl-train", RESNET, "--out", at("pcrl"), "--model", at("third"));
+    ck_assert_int_eq(r.code, 2);
+    ck_assert_msg(strstr(r.err, "run.json: a run of stage pcrl") && strstr(r.err, "stage resnet"), "%s", r.err);
+    ck_assert(same_file(at("pcrl/run.json"), at("pcrl-run.json")));
+}
+END_TEST
+
 /* Stage pcrl (dropout in the adapters) and stage resnet (BatchNorm), two micro-batches an update. */
 #define PCRL                                                                                                   \
     "pcrl", "--device", "cpu", "--threads", "1", "--data", at("set"), "--cache", at("cache"), "--model",       \
@@ -162,14 +199,6 @@ static void stop_and_go_on(bool pcrl, const char *stop, const char *name)
         ck_assert_msg(strstr(r.err, call ? "going on from step" : "stopped at step"), "%s", r.err);
     }
     if (pcrl) ck_assert(same_file(at("model/adapter_model.safetensors"), at("straight-adapter")));
-}
-
-static void copy_file(const char *from, const char *to)
-{
-    uint8_t *bytes;
-    size_t n;
-    ck_assert(file_read(from, 1 << 28, &bytes, &n, NULL) && file_write(to, bytes, n, NULL));
-    free(bytes);
 }
 
 START_TEST(stopped_after_every_update)
@@ -234,7 +263,7 @@ START_TEST(presets_and_sizes)
     TOOL("pcrl-train", "--config", config, "--out", at("clueless"), "--clues", at("empty.json"));
     ck_assert_int_eq(r.code, 2);
     ck_assert_msg(strstr(r.err, "empty.json: no clue"), "%s", r.err);
-    TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper");
+    TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper", "--schedule", "step");
     ck_assert_msg(r.code == 0, "%s", r.err);
     ck_assert_msg(strstr(r.out, "trainable 229939203, of which LoRA 3407872") &&
                       strstr(r.out, "memory weights") && strstr(r.out, "memory state") &&
@@ -417,6 +446,7 @@ int main(void)
     tcase_add_unchecked_fixture(c, make_sets, remove_sets);
     tcase_add_test(c, resume_is_bit_for_bit);
     tcase_add_test(c, whole_pipeline);
+    tcase_add_test(c, anew_or_refused);
     tcase_add_test(c, stopped_after_every_update);
     tcase_add_test(c, presets_and_sizes);
     tcase_add_test(c, without_truth);

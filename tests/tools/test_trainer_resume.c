@@ -75,6 +75,29 @@ static void same_log(const TrainerOptions *a, const TrainerOptions *b)
     fclose(f[1]);
 }
 
+/* A validation in the streak is one of the step that is gone back from: it is done again. */
+START_TEST(validation_in_a_bad_streak)
+{
+    TrainerOptions o = options("streak"), whole = options("no-streak");
+    o.validate = whole.validate = toy_validate;
+    o.validate_every = whole.validate_every = 4;
+    Toy toy = {.noise = 0.1f, .bad = 8, .many = 100, .peak = 2}, again = {.noise = 0.1f, .peak = 2},
+        straight = {.noise = 0.1f, .peak = 2};
+    Error e = {0};
+    ck_assert(!toy_run(&toy, &o, &e) && e.code == ERROR_NUMERIC);
+    ck_assert_int_eq(toy.validations, 2);
+    ck_assert(toy.t.step == 7 && toy.t.validated == 4 && toy.t.best_step == 4 && toy.t.best == -1);
+    run_all(&again, &o);
+    run_all(&straight, &whole);
+    ck_assert_int_eq(again.validations, 2);
+    ck_assert(again.t.best_step == 8 && again.t.best == 0);
+    same_log(&o, &whole);
+    trainer_close(&toy.t);
+    trainer_close(&again.t);
+    trainer_close(&straight.t);
+}
+END_TEST
+
 /* Stopped after every k updates, with validation and a bad streak in it. */
 START_TEST(resume_at_every_step)
 {
@@ -156,6 +179,19 @@ START_TEST(validation_disturbs_nothing)
 }
 END_TEST
 
+/* A full disk that soon has room again: the run ends rather than go on with a gap in its log. */
+START_TEST(lost_line)
+{
+    TrainerOptions o = options("lost");
+    Toy toy = {.full = 3};
+    Error e = {0};
+    ck_assert(!toy_run(&toy, &o, &e) && e.code == ERROR_IO);
+    ck_assert_msg(strstr(e.msg, "lost/log.jsonl: cannot write"), "%s", e.msg);
+    ck_assert_int_eq(toy.calls, 5);
+    trainer_close(&toy.t);
+}
+END_TEST
+
 START_TEST(checkpoint_of_another_stage)
 {
     TrainerOptions o = options("other");
@@ -173,7 +209,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const test[] = {five_bad_updates_end_training, resume_at_every_step,
-                                 validation_disturbs_nothing, checkpoint_of_another_stage};
+    const TTest *const test[] = {five_bad_updates_end_training,
+                                 validation_in_a_bad_streak,
+                                 resume_at_every_step,
+                                 validation_disturbs_nothing,
+                                 lost_line,
+                                 checkpoint_of_another_stage};
     return run_tests("trainer_resume", test, sizeof test / sizeof *test);
 }

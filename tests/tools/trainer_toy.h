@@ -9,7 +9,9 @@
 #include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { N = 4, CALLS = 256 };
@@ -23,9 +25,19 @@ typedef struct Toy {
     float noise;          /* of each sample's input, from t->rng */
     int calls, bad, many; /* call number `bad` (from 1) and the `many` from it make a NaN; 0: none */
     bool bad_term;        /* in the term alone, else in the gradient */
+    int full;             /* no file can grow from call number `full` to the next; 0: none */
     float seen[CALLS][N], seen_statistics[CALLS];
     int validations, peak; /* the score is highest at the `peak`th validation */
 } Toy;
+
+static inline void limit_files(bool on)
+{
+    struct rlimit r;
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert(getrlimit(RLIMIT_FSIZE, &r) == 0);
+    r.rlim_cur = on ? 1 : r.rlim_max;
+    ck_assert(setrlimit(RLIMIT_FSIZE, &r) == 0);
+}
 
 static inline bool toy_loss(Trainer *t, void *context, Error *e)
 {
@@ -38,6 +50,7 @@ static inline bool toy_loss(Trainer *t, void *context, Error *e)
         tensor_download(toy->statistics, &toy->seen_statistics[toy->calls]);
     }
     toy->calls++;
+    if (toy->full) limit_files(toy->calls == toy->full);
     bool bad = toy->bad && toy->calls >= toy->bad && toy->calls < toy->bad + toy->many;
     for (int i = 0; i < N; i++)
         x[i] = target[i] + toy->noise * (float)rng_normal(&t->rng) *
@@ -88,8 +101,7 @@ static inline TrainerOptions options(const char *name)
                             .weight_decay = 0.01,
                             .beta2 = 0.999,
                             .save_every = 5,
-                            .log_every = 1,
-                            .resume = true};
+                            .log_every = 1};
 }
 
 /* Opens, runs, and leaves the trainer open. */
