@@ -1,22 +1,19 @@
 /* The warm-up of stage pcrl: the head alone learns the language its decoder already reads, the squared distance
  * of each visual token from the sum of the slot embeddings (stage llama) of the labels drawn in its slice,
- * three times the weight where there is one. A lesion of one cell has but a 49th of the pooled token's
- * gradient, so every cell of V is also asked for its focal labels, by a 1x1 probe that is thrown away. Ours,
- * for a language model too small to have met prefixes before. */
+ * three times the weight where there is one. Ours, for a language model too small to have met prefixes before.
+ */
 #include "tools/train_pcrl.h"
 #include <stdlib.h>
 #include <string.h>
 
-static const double found_weight = 3, warmup_lr = 2e-3, cell_weight = 0.5;
-static const float cell_bias = -4;
+static const double found_weight = 3, warmup_lr = 2e-3;
 
 typedef struct Job {
     PcrlStage *stage;
-    Weights head, slots, probe;
+    Weights head, slots;
     Visual visual;
-    Tensor *embedding;                 /* (52,D) */
-    Tensor *probe_weight, *probe_bias; /* (52,C) (52) */
-    int64_t *study;                    /* [B] */
+    Tensor *embedding; /* (52,D) */
+    int64_t *study;    /* [B] */
 } Job;
 
 static Tensor *distance(const Job *j, Tape *tape, Tensor *hv)
@@ -42,31 +39,6 @@ static Tensor *distance(const Job *j, Tape *tape, Tensor *hv)
     return op_sum(tape, op_mul(tape, op_mul(tape, d, d), W), (float)(1.0 / (double)rows));
 }
 
-/* Binary cross-entropy of every cell's focal labels, summed and divided by the positive ones. */
-static Tensor *cells(const Job *j, Tape *tape, Tensor *V)
-{
-    const TrainData *d = j->stage->train.data;
-    int64_t M = V->dim[0], side = V->dim[1], rows = M * side * side, fold = GRID / side;
-    float *y = calloc((size_t)(rows * LABEL_COUNT), sizeof *y);
-    if (!y) die("out of host memory for a batch");
-    double positive = 0;
-    for (int64_t m = 0; m < M; m++) {
-        int64_t slice = j->study[m / CTRG_SLICES] * CTRG_SLICES + m % CTRG_SLICES;
-        for (int64_t k = d->cell_at[slice]; k < d->cell_at[slice + 1]; k++) {
-            int64_t cell = d->cell[k].cell / GRID / fold * side + d->cell[k].cell % GRID / fold;
-            float *at = &y[(m * side * side + cell) * LABEL_COUNT + d->cell[k].label];
-            positive += 1 - (double)*at;
-            *at = 1;
-        }
-    }
-    Tensor *Y = tape_tensor(tape, DTYPE_f32, 2, (int64_t[]){rows, LABEL_COUNT});
-    tensor_upload(Y, y);
-    free(y);
-    Tensor *x = op_linear(tape, tensor_reshape(tape->step, V, 2, (int64_t[]){rows, V->dim[3]}), j->probe_weight,
-                          j->probe_bias, NULL);
-    return op_multilabel(tape, x, Y, NULL, (float)(1 / (positive + 1)));
-}
-
 static bool loss(Trainer *t, void *context, Error *e)
 {
     Job *j = context;
@@ -75,11 +47,9 @@ static bool loss(Trainer *t, void *context, Error *e)
     Tensor *grid, *pooled;
     pcrl_draw(&t->rng, set->data->n, B, j->study);
     if (!pcrl_read_features(set, &t->tape, B, j->study, &grid, &pooled, e)) return false;
-    VisualTokens y = visual_tokens(&t->tape, &j->visual, grid, pooled, false, true);
-    Tensor *x = distance(j, &t->tape, y.hv), *c = cells(j, &t->tape, y.V);
+    Tensor *x = distance(j, &t->tape, visual_forward(&t->tape, &j->visual, grid, pooled, true));
     t->term[0] = tensor_value(x);
-    t->term[1] = tensor_value(c);
-    tape_backward(&t->tape, op_add(&t->tape, x, op_scale(&t->tape, c, (float)cell_weight)));
+    tape_backward(&t->tape, x);
     return true;
 }
 
@@ -103,8 +73,7 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     const TrainOptions *o = s->o;
     weights_init(&j->head, &t->weights, &t->state, &t->params, o->common.seed);
     weights_init(&j->slots, &t->weights, &t->state, NULL, 0);
-    weights_init(&j->probe, &t->weights, &t->state, &t->params, o->common.seed);
-    j->head.trainable = j->probe.trainable = true;
+    j->head.trainable = true;
     int64_t dim[2] = {0};
     if (!weights_open(&j->slots, o->slots, e)) return false;
     weights_shape(&j->slots, 2, dim, "slots.weight");
@@ -113,16 +82,11 @@ static bool open_job(Job *j, Trainer *t, Error *e)
     if (!weights_ok(&j->slots, e) || !check_width(s, dim[1], e) ||
         !visual_create(&j->visual, &j->head, s->train.features.channels, dim[1], o->embed, (HvMode)o->hv, e))
         return false;
-    int64_t C = j->visual.channels;
-    WeightSpec linear = {{LABEL_COUNT, C}, WEIGHT_PLAIN, INIT_NORMAL, 0.01f};
-    j->probe_weight = weights_get(&j->probe, linear, "cells.weight");
-    j->probe_bias = weights_get(&j->probe, (WeightSpec){{LABEL_COUNT}, WEIGHT_PLAIN, INIT_CONSTANT, cell_bias},
-                                "cells.bias");
     params_alloc(&t->params);
     train_buffers(t, &j->head);
     j->study = calloc((size_t)o->batch, sizeof *j->study);
     if (!j->study) die("out of host memory");
-    return weights_fill(&j->head, e) && weights_fill(&j->probe, e);
+    return weights_fill(&j->head, e);
 }
 
 bool pcrl_warmup(PcrlStage *s, Error *e)
@@ -134,7 +98,6 @@ bool pcrl_warmup(PcrlStage *s, Error *e)
     options.stage = "warmup";
     options.folder = folder;
     options.term[0] = "loss";
-    options.term[1] = "cells";
     options.steps = o->warmup_steps;
     options.schedule = SCHEDULE_COSINE;
     options.lr = warmup_lr;
@@ -147,7 +110,6 @@ bool pcrl_warmup(PcrlStage *s, Error *e)
     Job j = {.stage = s};
     bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && trainer_run(&t, loss, &j, e);
     ok = ok && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->warm, e);
-    weights_close(&j.probe);
     weights_close(&j.slots);
     weights_close(&j.head);
     free(j.study);
