@@ -94,17 +94,6 @@ static void machine_close(Machine *m)
     arena_close(&m->weights);
 }
 
-static bool read_study(const TrainData *d, int64_t k, uint8_t **pixel, Error *e)
-{
-    int width, height;
-    const CtrgStudy *s = &d->ctrg->study[k];
-    if (!ctrg_read_slices(d->ctrg, s, pixel, &width, &height, e)) return false;
-    if (width == d->width && height == d->height) return true;
-    free(*pixel);
-    return error_set(e, ERROR_INPUT, "%s: study %lld has slices of %dx%d, expected %dx%d as the others",
-                     d->ctrg->folder, (long long)s->id, width, height, d->width, d->height);
-}
-
 static bool compute(const char *path, const char *name, const char *key, const char *resnet, const TrainData *d,
                     const Backend *backend, Error *e)
 {
@@ -125,7 +114,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
     for (int64_t k = 0; ok && k < d->n; k++) {
         Tensor *g, *f;
         uint8_t *pixel;
-        if (!(ok = read_study(d, k, &pixel, e))) break;
+        if (!(ok = train_data_read(d, k, &pixel, e))) break;
         study_features(&m.tape, &m.net, pixel, d->width, d->height, &g, &f);
         free(pixel);
         tensor_download(g, host);

@@ -48,20 +48,24 @@ static bool read_cells(TrainData *d, int k, uint8_t *mask, int64_t *room, Error 
     return true;
 }
 
-static bool read_study(TrainData *d, int k, Error *e)
+bool train_data_read(const TrainData *d, int64_t k, uint8_t **pixel, Error *e)
 {
     const CtrgStudy *s = &d->ctrg->study[k];
-    uint8_t *pixel;
     int width, height;
-    if (!ctrg_read_slices(d->ctrg, s, &pixel, &width, &height, e)) return false;
-    bool same = width == d->width && height == d->height;
+    if (!ctrg_read_slices(d->ctrg, s, pixel, &width, &height, e)) return false;
+    if (width == d->width && height == d->height) return true;
+    free(*pixel);
+    return error_set(e, ERROR_INPUT, "%s: study %lld has slices of %dx%d, expected %dx%d as in the first study",
+                     d->ctrg->folder, (long long)s->id, width, height, d->width, d->height);
+}
+
+static bool read_study(TrainData *d, int k, Error *e)
+{
+    uint8_t *pixel;
+    if (!train_data_read(d, k, &pixel, e)) return false;
     size_t bytes = (size_t)CTRG_SLICES * (size_t)d->width * (size_t)d->height;
-    if (same) memcpy(d->pixel + (size_t)k * bytes, pixel, bytes);
+    memcpy(d->pixel + (size_t)k * bytes, pixel, bytes);
     free(pixel);
-    if (!same)
-        return error_set(e, ERROR_INPUT,
-                         "%s: study %lld has slices of %dx%d, expected %dx%d as in the first study",
-                         d->ctrg->folder, (long long)s->id, width, height, d->width, d->height);
     return true;
 }
 

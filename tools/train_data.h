@@ -27,6 +27,8 @@ typedef struct TrainData {
  * cells are read, and a study without a truth block is an error; else there are none of either. A cell is
  * positive if a mask covers at least a fifth of it; the cell a mask covers most always is. */
 TrainData *train_data_open(const char *folder, int limit, bool pixels, bool truth, Error *e);
+/* The slices of study k from disk, u8[24][height][width]: malloc'ed, the caller's. Another size is an error. */
+bool train_data_read(const TrainData *d, int64_t k, uint8_t **pixel, Error *e);
 void train_data_close(TrainData *d);                                /* NULL allowed */
 const uint8_t *train_data_slice(const TrainData *d, int64_t slice); /* [height][width] */
 
