@@ -64,10 +64,10 @@ template <class... P> struct PtxLauncher {
 
     void operator()(P... p) const
     {
-        const void *arguments[] = {&p..., NULL};
+        emu::Access access;
+        void *arguments[] = {&p..., NULL};
         const size_t sizes[] = {sizeof p..., 0};
-        ptx_launch((const void *)kernel, name, grid, block, dynamic_bytes,
-                   {(int)sizeof...(P), arguments, sizes});
+        ptx_launch((const void *)kernel, name, grid, block, dynamic_bytes, arguments, sizes, (int)sizeof...(P));
     }
 };
 template <class... P>

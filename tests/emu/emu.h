@@ -65,6 +65,12 @@ extern Now now;
 
 /* ---- launches ---- */
 
+/* Device memory can be touched while one of these lives. */
+struct Access {
+    Access();
+    ~Access();
+};
+
 typedef void Body(void *argument);
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t dynamic_bytes, Body *body,
             void *argument, Site site);

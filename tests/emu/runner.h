@@ -140,10 +140,5 @@ void fill_nan(void *p, size_t bytes);
 /* cudart.cpp */
 size_t allowed_dynamic(const void *kernel);
 bool is_device_memory(const void *p);
-/* Device memory can be touched while one of these lives. */
-struct Access {
-    Access();
-    ~Access();
-};
 } // namespace emu
 #endif
