@@ -13,7 +13,7 @@ MODEL ?= data/mini
 DEMO ?= build/demo
 # The mini model's recipe. Seeds are fixed: validation is what choices are made on, test is only scored.
 MINI ?= build/mini
-MINI_SETTINGS = SIZE=128 TRAIN=4000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
+MINI_SETTINGS = SIZE=128 TRAIN=8000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
 # Of the training on top: SEEDS="1 2 3" trains each of the three ways three times.
 SEEDS ?= 1
 # All cores, unless the caller said how many.
@@ -95,6 +95,30 @@ $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image): WRAP := -
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+
+# The CUDA kernels on the host compiler, one fiber per CUDA thread (tests/emu), as the plug-in of device emu.
+CUDA ?= /usr/local/cuda
+CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
+PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
+EMU_SRC := $(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cpp))
+CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
+EMU_CXX = $(CXX) -x c++ -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -Wall -Wno-unknown-pragmas \
+          -Wextra -I. -isystem $(CUDA)/include -MMD -MP -DPCRL_DEVICE='"emu"'
+EMU_OBJ := $(addprefix $(BUILD)/emu/,$(addsuffix .o,$(PLUGIN_SRC) $(EMU_SRC)))
+
+$(BUILD)/emu/%.o: %
+	@mkdir -p $(@D)
+	$(call say,EMU,$<)
+	$(Q)$(EMU_CXX) -c $< -o $@
+
+$(BUILD)/bin/pcrl_emu.so: $(EMU_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $^
+# Beside the tests that take DEVICE.
+$(BUILD)/tests/kernels/pcrl_emu.so: $(BUILD)/bin/pcrl_emu.so
+	@mkdir -p $(@D)
+	@ln -sf ../../bin/pcrl_emu.so $@
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
