@@ -21,6 +21,8 @@ JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
 CONFIG := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 0,$(DNNL)),-loops)
 BUILD ?= build/$(CONFIG)
+CUDA ?= /usr/local/cuda
+NVCC := $(wildcard $(CUDA)/bin/nvcc)
 
 # oneDNN is not built with sanitizers, so their legs run on our own loops.
 ifneq ($(SAN),)
@@ -38,7 +40,7 @@ LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
 TOOL_SRC := $(wildcard tools/pcrl-*.c)
 TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
-TEST_SRC := $(filter-out tests/kernels/%,$(wildcard tests/*/test_*.c))
+TEST_SRC := $(filter-out tests/kernels/% tests/ptx/%,$(wildcard tests/*/test_*.c))
 KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
 TOOL_LIB := $(BUILD)/libtools.a
@@ -47,7 +49,7 @@ TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 KERNEL_CASES = $(call OBJ,$(filter-out tests/kernels/test_kernels.c,$(KERNEL_TEST_SRC)))
 MUTANTS := tests/kernels/mutants
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
-         $(MUTANTS)/test_link.sh
+         $(MUTANTS)/test_link.sh $(if $(NVCC),$(BUILD)/ptx/test_ptx)
 OBJ = $(1:%.c=$(BUILD)/%.o)
 # One short line a file; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -98,12 +100,37 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
+# What nvcc generated, run by an interpreter (tests/ptx). The objects fit into a plug-in too.
+PTX_OBJ := $(patsubst tests/ptx/%.c,$(BUILD)/ptx/%.o,$(wildcard tests/ptx/ptx_*.c))
+PTX_TEST_OBJ := $(patsubst tests/ptx/%,$(BUILD)/ptx/%.o,$(basename $(wildcard tests/ptx/test_*.c tests/ptx/test_*.cpp)))
+PTX_TEXT := $(patsubst tests/ptx/%.cu,$(BUILD)/ptx/%.ptx,$(wildcard tests/ptx/kernels/*.cu))
+
+$(BUILD)/ptx/%.o: tests/ptx/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -c $< -o $@
+
+$(BUILD)/ptx/%.o: tests/ptx/%.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) -std=c++17 -g -O1 -Wall -Wextra -I. -I$(CUDA)/include -MMD -MP $(if $(SAN),-fsanitize=$(SAN)) -fPIC -c $< -o $@
+
+$(BUILD)/ptx/%.ptx: tests/ptx/%.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) -ptx -std=c++17 -O3 -arch=sm_80 -I. -MMD -MP -MF $@.d $< -o $@
+
+$(BUILD)/ptx/test_ptx: $(PTX_OBJ) $(PTX_TEST_OBJ) $(PTX_TEXT)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -lcheck -lsubunit -lrt -ldl -lm
+
 # The packages come first; only then does a second make look for sources and objects.
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) tests
 
 tests: $(TOOLS) $(TESTS)
+	$(if $(NVCC),,@echo '**** NOT RUN: tests/ptx needs nvcc, and $(CUDA)/bin has none ****')
 	@set -e; for t in $(TESTS); do echo "== $$t"; \
 	  BUILD=$(BUILD) LINK='$(CC) $(LDFLAGS)' LIBS='$(LDLIBS)' $$t; done
 
