@@ -103,7 +103,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 # What nvcc generated, run by an interpreter (tests/ptx). The objects fit into a plug-in too.
 PTX_OBJ := $(patsubst tests/ptx/%.c,$(BUILD)/ptx/%.o,$(wildcard tests/ptx/ptx_*.c))
 PTX_TEST_OBJ := $(patsubst tests/ptx/%,$(BUILD)/ptx/%.o,$(basename $(wildcard tests/ptx/test_*.c tests/ptx/test_*.cpp)))
-PTX_TEXT := $(patsubst tests/ptx/%.cu,$(BUILD)/ptx/%.ptx,$(wildcard tests/ptx/kernels/*.cu))
+PTX_TEXT := $(patsubst tests/ptx/%.cu,$(BUILD)/ptx/%.ptx,$(wildcard tests/ptx/kernels/*.cu)) \
+            $(patsubst %,$(BUILD)/ptx/mutants/%/mma.ptx,swapped loose unwaited)
 
 $(BUILD)/ptx/%.o: tests/ptx/%.c
 	@mkdir -p $(@D)
@@ -115,10 +116,20 @@ $(BUILD)/ptx/%.o: tests/ptx/%.cpp
 	$(call say,CXX,$<)
 	$(Q)$(CXX) -std=c++17 -g -O1 -Wall -Wextra -I. -I$(CUDA)/include -MMD -MP $(if $(SAN),-fsanitize=$(SAN)) -fPIC -c $< -o $@
 
+PTX_BUILD = $(NVCC) -ptx -std=c++17 -O3 -arch=sm_80 -I. -MMD -MP -MF $@.d
 $(BUILD)/ptx/%.ptx: tests/ptx/%.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC,$<)
-	$(Q)$(NVCC) -ptx -std=c++17 -O3 -arch=sm_80 -I. -MMD -MP -MF $@.d $< -o $@
+	$(Q)$(PTX_BUILD) $< -o $@
+
+# Mutations that the comparison must see.
+$(BUILD)/ptx/mutants/swapped/mma.ptx: MUTATION := SWAPPED_REGISTERS
+$(BUILD)/ptx/mutants/loose/mma.ptx: MUTATION := LOOSE_WAIT
+$(BUILD)/ptx/mutants/unwaited/mma.ptx: MUTATION := NO_WAIT
+$(BUILD)/ptx/mutants/%/mma.ptx: tests/ptx/kernels/mma.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$< $(MUTATION))
+	$(Q)$(PTX_BUILD) -D$(MUTATION) $< -o $@
 
 $(BUILD)/ptx/test_ptx: $(PTX_OBJ) $(PTX_TEST_OBJ) $(PTX_TEXT)
 	$(call say,LD,$@)

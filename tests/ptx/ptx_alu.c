@@ -101,8 +101,8 @@ typedef unsigned __int128 Wide;
     static void name(Warp *w, const Ins *i, uint32_t mask)                                                     \
     {                                                                                                          \
         LANE_RESULT(T)                                                                                         \
-        LANE_SOURCE(a, 1, T) LANE_SOURCE(b, 2, T)                                                              \
-            LANE_SOURCE(c, 3, T) for (int l = 0; l < LANES; l++) if (mask >> l & 1)                            \
+        LANE_SOURCE(a, 1, T)                                                                                   \
+        LANE_SOURCE(b, 2, T) LANE_SOURCE(c, 3, T) for (int l = 0; l < LANES; l++) if (mask >> l & 1)           \
         {                                                                                                      \
             LANE_VALUE(a, T) LANE_VALUE(b, T) LANE_VALUE(c, T) LANE_CARRY(T, W, x, in, out)                    \
         }                                                                                                      \

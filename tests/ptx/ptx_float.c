@@ -41,23 +41,23 @@ static inline float most(float a, float b)
     HALF_OF(name, f16, y)                                                                                      \
     HALF_OF(name, bf16, y)                                                                                     \
     LANE_RUN1(name##_f16, H, H, half_##name##_f16(a, 0, 0))                                                    \
-        LANE_RUN1(name##_f16x2, U32, U32, HALF_PAIR(half_##name##_f16, a, 0u, 0u))                             \
-            LANE_RUN1(name##_bf16, H, H, half_##name##_bf16(a, 0, 0))                                          \
-                LANE_RUN1(name##_bf16x2, U32, U32, HALF_PAIR(half_##name##_bf16, a, 0u, 0u))
+    LANE_RUN1(name##_f16x2, U32, U32, HALF_PAIR(half_##name##_f16, a, 0u, 0u))                                 \
+    LANE_RUN1(name##_bf16, H, H, half_##name##_bf16(a, 0, 0))                                                  \
+    LANE_RUN1(name##_bf16x2, U32, U32, HALF_PAIR(half_##name##_bf16, a, 0u, 0u))
 #define HALF2(name, h, h2, b16, b162, y)                                                                       \
     HALF_OF(name, f16, y)                                                                                      \
     HALF_OF(name, bf16, y)                                                                                     \
     LANE_RUN2(name##_f16, H, H, H, half_##name##_f16(a, b, 0))                                                 \
-        LANE_RUN2(name##_f16x2, U32, U32, U32, HALF_PAIR(half_##name##_f16, a, b, 0u))                         \
-            LANE_RUN2(name##_bf16, H, H, H, half_##name##_bf16(a, b, 0))                                       \
-                LANE_RUN2(name##_bf16x2, U32, U32, U32, HALF_PAIR(half_##name##_bf16, a, b, 0u))
+    LANE_RUN2(name##_f16x2, U32, U32, U32, HALF_PAIR(half_##name##_f16, a, b, 0u))                             \
+    LANE_RUN2(name##_bf16, H, H, H, half_##name##_bf16(a, b, 0))                                               \
+    LANE_RUN2(name##_bf16x2, U32, U32, U32, HALF_PAIR(half_##name##_bf16, a, b, 0u))
 #define HALF3(name, h, h2, b16, b162, y)                                                                       \
     HALF_OF(name, f16, y)                                                                                      \
     HALF_OF(name, bf16, y)                                                                                     \
     LANE_RUN3(name##_f16, H, H, H, H, half_##name##_f16(a, b, c))                                              \
-        LANE_RUN3(name##_f16x2, U32, U32, U32, U32, HALF_PAIR(half_##name##_f16, a, b, c))                     \
-            LANE_RUN3(name##_bf16, H, H, H, H, half_##name##_bf16(a, b, c))                                    \
-                LANE_RUN3(name##_bf16x2, U32, U32, U32, U32, HALF_PAIR(half_##name##_bf16, a, b, c))
+    LANE_RUN3(name##_f16x2, U32, U32, U32, U32, HALF_PAIR(half_##name##_f16, a, b, c))                         \
+    LANE_RUN3(name##_bf16, H, H, H, H, half_##name##_bf16(a, b, c))                                            \
+    LANE_RUN3(name##_bf16x2, U32, U32, U32, U32, HALF_PAIR(half_##name##_bf16, a, b, c))
 #include "tests/ptx/ptx_float.def"
 #undef OP1
 #undef OP2

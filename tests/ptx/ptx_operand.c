@@ -137,9 +137,9 @@ static Arg value(Parser *p, unsigned bits)
     if (p->token.kind == TOKEN_NUMBER || ptx_is(p, "-")) {
         int float_bits;
         uint64_t v = ptx_number(p, &float_bits);
-        if (bits == 1 || (float_bits && bits && (unsigned)float_bits != bits))
+        if (float_bits && bits && (unsigned)float_bits != bits)
             ptx_refuse(p, "a number of %d bits where %u are expected", float_bits, bits);
-        return constant(p, v, bits ? bits : (unsigned)float_bits);
+        return constant(p, bits == 1 && v ? UINT64_MAX : v, bits ? bits : (unsigned)float_bits);
     }
     const Token t = p->token;
     if (t.kind != TOKEN_WORD) ptx_refuse(p, "expected an operand, found '%.*s'", t.n, t.at);
