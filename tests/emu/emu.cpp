@@ -33,7 +33,9 @@ uint64_t random_bits(void)
 
 void where(char *text, size_t room)
 {
-    const char *k = r.kernel ? r.kernel : "none";
+    const char *k = r.kernel;
+    *text = 0;
+    if (!k) return;
     size_t len = strlen(k);
     bool parentheses = k[0] == '(' && k[len - 1] == ')';
     int n = snprintf(text, room, "kernel %.*s", (int)(parentheses ? len - 2 : len), k + parentheses);
