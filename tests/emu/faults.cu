@@ -109,7 +109,8 @@ __global__ void shared_overrun_kernel(float *y)
 {
     SHARED_ARRAY(float, a, [64]);
     int i = (int)threadIdx.x;
-    a[i + 1] = (float)(i + 1);
+    float *next = a + 1;
+    next[i] = (float)(i + 1);
     if (i == 0) a[0] = 0;
     __syncthreads();
     y[i] = a[i];
