@@ -6,7 +6,7 @@ DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
-TEST_PACKAGES = check libsubunit-dev strace
+TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -46,6 +46,12 @@ TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 # The cases, for whatever links them: the tests, the mutants that the tests must catch, pcrl-bench.
 KERNEL_CASES = $(call OBJ,$(filter-out tests/kernels/test_kernels.c,$(KERNEL_TEST_SRC)))
 MUTANTS := tests/kernels/mutants
+# The runner of CUDA kernels needs CUDA's headers; its test builds the sanitized runners itself, once.
+CUDA ?= /usr/local/cuda
+HAVE_CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
+ifneq ($(and $(HAVE_CUDA_HEADERS),$(if $(SAN),,yes)),yes)
+  TEST_SRC := $(filter-out tests/emu/%,$(TEST_SRC))
+endif
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
          $(MUTANTS)/test_link.sh
 OBJ = $(1:%.c=$(BUILD)/%.o)
@@ -96,29 +102,50 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-# The CUDA kernels on the host compiler, one fiber per CUDA thread (tests/emu), as the plug-in of device emu.
-CUDA ?= /usr/local/cuda
-CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
-PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
-EMU_SRC := $(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cpp))
-CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
-EMU_CXX = $(CXX) -x c++ -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -Wall -Wno-unknown-pragmas \
-          -Wextra -I. -isystem $(CUDA)/include -MMD -MP -DPCRL_DEVICE='"emu"'
-EMU_OBJ := $(addprefix $(BUILD)/emu/,$(addsuffix .o,$(PLUGIN_SRC) $(EMU_SRC)))
+# ---- the CUDA sources built for the host (tests/emu): a plug-in in which each CUDA thread is a fiber. Under TSan the
+# runner itself is not instrumented.
+EMU_OBJ = $(patsubst %,$(BUILD)/emu/%.o,$(1))
+PLUGIN_SRC := $(wildcard kernels/*.cu tensor/*.cu) tensor/backend_abi.c
+EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
+EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
+            -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP \
+            -DPCRL_DEVICE='"emu"'
+EMU_LD = $(CXX) -Wl,-z,defs,--as-needed $(if $(SAN),-fsanitize=$(SAN)) -o $@ $^ -lm
 
-$(BUILD)/emu/%.o: %
+$(BUILD)/emu/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	$(call say,EMU,$<)
-	$(Q)$(EMU_CXX) -c $< -o $@
+	$(call say,CU,$<)
+	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(OPT)) -x c++ -c $< -o $@
 
-$(BUILD)/bin/pcrl_emu.so: $(EMU_OBJ)
+$(BUILD)/emu/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(if $(filter thread,$(SAN)),-DEMU_TSAN,$(OPT))) -c $< -o $@
+
+$(BUILD)/emu/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+
+$(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $^
+	$(Q)$(EMU_LD) -shared
+
 # Beside the tests that take DEVICE.
 $(BUILD)/tests/kernels/pcrl_emu.so: $(BUILD)/bin/pcrl_emu.so
 	@mkdir -p $(@D)
 	@ln -sf ../../bin/pcrl_emu.so $@
+
+$(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
+	$(call say,LD,$@)
+	$(Q)$(EMU_LD)
+
+$(BUILD)/tests/emu/test_emu: | $(BUILD)/emu/cases emu-sanitized
+.PHONY: emu-sanitized
+emu-sanitized:
+	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/emu/asan $(BUILD)/emu/asan/emu/cases
+	@$(MAKE) --no-print-directory SAN=thread BUILD=$(BUILD)/emu/tsan $(BUILD)/emu/tsan/emu/cases
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
@@ -128,6 +155,7 @@ test:
 	@$(MAKE) --no-print-directory $(JOBS) tests
 
 tests: $(TOOLS) $(TESTS)
+	@$(if $(HAVE_CUDA_HEADERS),,echo "SKIPPED: tests/emu, the CUDA kernels: no CUDA headers in $(CUDA)/include (CUDA=...)")
 	@set -e; for t in $(TESTS); do echo "== $$t"; \
 	  BUILD=$(BUILD) LINK='$(CC) $(LDFLAGS)' LIBS='$(LDLIBS)' $$t; done
 

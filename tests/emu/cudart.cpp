@@ -90,7 +90,7 @@ static void on_fault(int, siginfo_t *info, void *)
     else if (r.running)
         fprintf(stderr, "emu: %ssegmentation fault at %p\n", text, info->si_addr);
     else if (is_device_memory(at))
-        fprintf(stderr, "emu: host code touches device memory at %p (last %s)\n", info->si_addr, text);
+        fprintf(stderr, "emu: %shost code touches device memory at %p\n", text, info->si_addr);
     sigaction(SIGSEGV, &device.before, NULL); /* the fault happens again */
 }
 

@@ -33,7 +33,9 @@ uint64_t random_bits(void)
 
 void where(char *text, size_t room)
 {
-    const char *k = r.kernel ? r.kernel : "none";
+    const char *k = r.kernel;
+    *text = 0;
+    if (!k) return;
     size_t len = strlen(k);
     bool parentheses = k[0] == '(' && k[len - 1] == ')';
     int n = snprintf(text, room, "kernel %.*s", (int)(parentheses ? len - 2 : len), k + parentheses);
@@ -259,6 +261,14 @@ static void check_limits(dim3 grid, dim3 block, size_t dynamic_bytes, Site site)
         fail(site, "%zu bytes of dynamic shared memory without ALLOW_DYN_SHARED", dynamic_bytes);
 }
 
+/* Who is launched, for messages: before anything is checked. */
+static void announce(const char *name)
+{
+    const char *seed = getenv("EMU_SEED");
+    r.kernel = name;
+    r.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 0;
+}
+
 static void prepare(dim3 block)
 {
     for (int s = 0; s < SETS; s++) {
@@ -272,8 +282,6 @@ static void prepare(dim3 block)
             f->index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
         }
     }
-    const char *seed = getenv("EMU_SEED");
-    r.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 0;
     r.random = 0x9E3779B97F4A7C15u * (r.seed + 1);
     for (int i = 0; i < 8; i++) random_bits();
     /* how long a warp runs before others may overtake it: short, long and nearly never */
@@ -308,7 +316,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
             void *argument, Site site)
 {
     if (r.running) fail(site, "a launch inside a kernel");
-    r.kernel = name;
+    announce(name);
     r.address = kernel;
     r.body = body;
     r.argument = argument;
@@ -341,7 +349,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 void check_pointer(const char *kernel, const void *p, int parameter, Site site)
 {
     if (!p || is_device_memory(p)) return;
-    r.kernel = kernel;
+    announce(kernel);
     fail(site, "parameter %d is %p, which is not device memory", parameter, p);
 }
 } // namespace emu

@@ -114,7 +114,7 @@ struct Runner {
 };
 extern Runner r;
 
-/* "kernel k, block (..), thread (..), seed n: " of what runs. */
+/* "kernel k, block (..), thread (..), seed n: " of what runs, or of the last launch; "" before the first. */
 void where(char *text, size_t room);
 
 void make_ready(Fiber *f);
