@@ -105,7 +105,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 # ---- the CUDA sources built for the host (tests/emu): a plug-in in which each CUDA thread is a fiber. Under TSan the
 # runner itself is not instrumented.
 EMU_OBJ = $(patsubst %,$(BUILD)/emu/%.o,$(1))
-PLUGIN_SRC := $(wildcard kernels/*.cu tensor/*.cu) tensor/backend_abi.c
+CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
+PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
 EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
 EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
             -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP \
@@ -146,6 +147,36 @@ $(BUILD)/tests/emu/test_emu: | $(BUILD)/emu/cases emu-sanitized
 emu-sanitized:
 	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/emu/asan $(BUILD)/emu/asan/emu/cases
 	@$(MAKE) --no-print-directory SAN=thread BUILD=$(BUILD)/emu/tsan $(BUILD)/emu/tsan/emu/cases
+
+# ---- the CUDA sources built for GPUs: the plug-in of device cuda. What ptxas says of registers, shared memory and spills
+# is kept beside each object, for the gate.
+NVCC := $(wildcard $(CUDA)/bin/nvcc)
+CUDA_CODE = $(foreach a,80 86 89,-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_90,code=[sm_90,compute_90]
+NVCC_FLAGS = -std=c++17 -O3 -I. -Xptxas -v,-warn-spills -MMD -MP -DPCRL_DEVICE='"cuda"' \
+             -Xcompiler -fPIC,-fvisibility=hidden,-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-Wall
+$(BUILD)/cuda/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) $(NVCC_FLAGS) $(CUDA_CODE) -c $< -o $@ >$(@:.o=.log) 2>&1 || { cat $(@:.o=.log); rm -f $@; exit 1; }
+
+$(BUILD)/bin/pcrl_cuda.so: $(CU_SRC:%=$(BUILD)/cuda/%.o) $(BUILD)/emu/tensor/backend_abi.c.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -o $@ $^ -L$(CUDA)/lib64 -lcudart_static -ldl -lpthread -lrt -lm
+$(BUILD)/tests/kernels/pcrl_cuda.so: $(BUILD)/bin/pcrl_cuda.so
+	@mkdir -p $(@D)
+	@ln -sf ../../bin/pcrl_cuda.so $@
+
+# make cuda: that plug-in; make gate: and every kernel within tests/gate/budget.txt (BUDGET=write makes it anew).
+.PHONY: cuda gate
+ifeq ($(NVCC),)
+cuda gate:
+	@echo "SKIPPED $@: no nvcc under $(CUDA) (CUDA=... names another place)"
+else
+cuda: $(BUILD)/bin/pcrl_cuda.so
+gate: $(CU_SRC:%=$(BUILD)/cuda/%.o)
+	@tests/gate/gate.sh $(BUILD)/cuda $(if $(filter write,$(BUDGET)),--write)
+endif
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
