@@ -126,11 +126,11 @@ static unsigned bit_after(unsigned mask, unsigned last)
     return (start + (unsigned)__builtin_ctz(rotated)) & 31;
 }
 
-void make_ready(Fiber *f)
+void make_ready(unsigned warp, unsigned lanes)
 {
-    f->state = READY;
-    r.warps[f->warp].ready |= 1u << f->lane;
-    r.warps_ready |= 1u << f->warp;
+    if (!lanes) return;
+    r.warps[warp].ready |= lanes;
+    r.warps_ready |= 1u << warp;
 }
 
 /* Takes a ready fiber; NULL: there is none. */
@@ -179,12 +179,13 @@ void suspend(State state, Site site)
     f->state = state;
     f->site = site;
     go_on();
+    f->state = READY;
 }
 
 void maybe_yield(void)
 {
     if (!r.seed || random_bits() & 3) return;
-    make_ready(running());
+    make_ready(running()->warp, 1u << running()->lane);
     go_on();
 }
 
@@ -228,22 +229,23 @@ int barrier(Barrier kind, int predicate, Site site)
     if (kind == BARRIER_OR) b.value |= predicate != 0;
     if (kind == BARRIER_AND) b.value &= predicate != 0;
     if (kind == BARRIER_COUNT) b.value += predicate != 0;
-    /* A variable for each of two generations: whoever leaves late must not take order from the next one. */
-    char *order = r.sync + (b.generation & 1);
+    /* A variable and a result for each of two generations: whoever leaves late must not take order from the
+     * next one. */
+    unsigned phase = b.generation & 1;
+    char *order = r.sync + phase;
     __tsan_release(order);
     if (++b.waiting < r.n_threads) {
         suspend(AT_BARRIER, site);
     } else {
         b.waiting = 0;
         b.generation++;
-        for (unsigned i = 0; i < r.n_threads; i++) {
-            r.fibers[i].barrier_result = b.value;
-            if (&r.fibers[i] != f) make_ready(&r.fibers[i]);
-        }
+        b.result[phase] = b.value;
+        for (unsigned w = 0; w < r.n_warps; w++)
+            make_ready(w, lanes_of(w) & ~(w == f->warp ? 1u << f->lane : 0));
         maybe_yield();
     }
     __tsan_acquire(order);
-    return f->barrier_result;
+    return b.result[phase];
 }
 
 /* ---- launches ---- */
@@ -304,8 +306,9 @@ static void run_block(void)
         f->first = f->pending = f->group = 0;
         f->fenced = false;
         f->n_touched = 0;
-        make_ready(f);
+        f->state = READY;
     }
+    for (unsigned w = 0; w < r.n_warps; w++) make_ready(w, lanes_of(w));
     go_on();
     shared_end();
 }

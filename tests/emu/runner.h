@@ -44,7 +44,6 @@ struct Fiber : Thread {
     Context context;
     State state;
     Site site; /* where it waits */
-    int barrier_result;
     /* cp.async, a ring; copies of group `group` are not committed yet */
     AsyncCopy *copies;
     unsigned first, pending, group;
@@ -98,7 +97,7 @@ struct Runner {
     struct {
         unsigned waiting, generation;
         Barrier kind;
-        int value;
+        int value, result[2];
         Site site;
     } barrier;
 
@@ -117,13 +116,19 @@ extern Runner r;
 /* "kernel k, block (..), thread (..), seed n: " of what runs, or of the last launch; "" before the first. */
 void where(char *text, size_t room);
 
-void make_ready(Fiber *f);
+void make_ready(unsigned warp, unsigned lanes);
 /* The running fiber waits in `state` until it is made ready. */
 void suspend(State state, Site site);
 /* Under a seed: others may go first. */
 void maybe_yield(void);
 uint64_t random_bits(void);
 static inline Fiber *running(void) { return static_cast<Fiber *>(now.thread); }
+/* The lanes that a warp has. */
+static inline unsigned lanes_of(unsigned warp)
+{
+    unsigned left = r.n_threads - warp * WARP;
+    return left < WARP ? (1u << left) - 1 : ~0u;
+}
 static inline Fiber *fiber_at(unsigned warp, unsigned lane) { return &r.fibers[warp * WARP + lane]; }
 static inline bool same_site(Site a, Site b)
 {
