@@ -45,11 +45,13 @@ COMPARE_ORDER(U64)
     COMPARE_FLOAT_ONE(eq, T, a == b)                                                                           \
     COMPARE_FLOAT_ONE(ne, T, a<b || a> b)                                                                      \
     COMPARE_FLOAT_ONE(lt, T, a < b)                                                                            \
-    COMPARE_FLOAT_ONE(le, T, a <= b) COMPARE_FLOAT_ONE(gt, T, a > b) COMPARE_FLOAT_ONE(ge, T, a >= b)          \
-        COMPARE_FLOAT_ONE(equ, T, !(a < b || a > b)) COMPARE_FLOAT_ONE(neu, T, a != b)                         \
-            COMPARE_FLOAT_ONE(ltu, T, !(a >= b)) COMPARE_FLOAT_ONE(leu, T, !(a > b))                           \
-                COMPARE_FLOAT_ONE(gtu, T, !(a <= b)) COMPARE_FLOAT_ONE(geu, T, !(a < b))                       \
-                    COMPARE_FLOAT_ONE(num, T, a == a && b == b) COMPARE_FLOAT_ONE(nan, T, a != a || b != b)
+    COMPARE_FLOAT_ONE(le, T, a <= b)                                                                           \
+    COMPARE_FLOAT_ONE(gt, T, a > b)                                                                            \
+    COMPARE_FLOAT_ONE(ge, T, a >= b) COMPARE_FLOAT_ONE(equ, T, !(a < b || a > b))                              \
+        COMPARE_FLOAT_ONE(neu, T, a != b) COMPARE_FLOAT_ONE(ltu, T, !(a >= b))                                 \
+            COMPARE_FLOAT_ONE(leu, T, !(a > b)) COMPARE_FLOAT_ONE(gtu, T, !(a <= b))                           \
+                COMPARE_FLOAT_ONE(geu, T, !(a < b)) COMPARE_FLOAT_ONE(num, T, a == a && b == b)                \
+                    COMPARE_FLOAT_ONE(nan, T, a != a || b != b)
 COMPARE_FLOAT(F32)
 COMPARE_FLOAT(F64)
 COMPARE_FLOAT(H)

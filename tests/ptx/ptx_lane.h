@@ -71,7 +71,7 @@ typedef int64_t __attribute__((may_alias)) LaneL;
         LANE_SOURCE(a, 1, A)                                                                                   \
         LANE_SOURCE(b, 2, B)                                                                                   \
         LANE_SOURCE(c, 3, C)                                                                                   \
-            PTX_LANES(mask, LANE_VALUE(a, A) LANE_VALUE(b, B) LANE_VALUE(c, C) out_[l] = KEPT_##D(y);)         \
+        PTX_LANES(mask, LANE_VALUE(a, A) LANE_VALUE(b, B) LANE_VALUE(c, C) out_[l] = KEPT_##D(y);)             \
     }
 #define LANE_RUN4(name, R, A, B, C, D, y)                                                                      \
     static void name(Warp *w, const Ins *i, uint32_t mask)                                                     \
@@ -79,8 +79,10 @@ typedef int64_t __attribute__((may_alias)) LaneL;
         LANE_RESULT(R)                                                                                         \
         LANE_SOURCE(a, 1, A)                                                                                   \
         LANE_SOURCE(b, 2, B)                                                                                   \
-        LANE_SOURCE(c, 3, C) LANE_SOURCE(d, 4, D) PTX_LANES(                                                   \
-            mask, LANE_VALUE(a, A) LANE_VALUE(b, B) LANE_VALUE(c, C) LANE_VALUE(d, D) out_[l] = KEPT_##R(y);)  \
+        LANE_SOURCE(c, 3, C)                                                                                   \
+        LANE_SOURCE(d, 4, D)                                                                                   \
+        PTX_LANES(mask,                                                                                        \
+                  LANE_VALUE(a, A) LANE_VALUE(b, B) LANE_VALUE(c, C) LANE_VALUE(d, D) out_[l] = KEPT_##R(y);)  \
     }
 
 /* The rows of a .def file. */

@@ -100,6 +100,13 @@ static char *read_text(const char *path)
     return text;
 }
 
+static bool parse_text(Parser *p)
+{
+    if (setjmp(p->fail)) return false;
+    ptx_parse(p);
+    return true;
+}
+
 static bool read_file(const char *folder, const char *name, Error *e)
 {
     const size_t n = strlen(folder) + strlen(name) + 2;
@@ -109,8 +116,7 @@ static bool read_file(const char *folder, const char *name, Error *e)
     if (!text) return refuse(e, ERROR_IO, "%s: cannot be read", path);
     Parser *p = ptx_keep(sizeof *p);
     p->file = path, p->at = text, p->line = 1, p->error = e;
-    const bool ok = setjmp(p->fail) == 0;
-    if (ok) ptx_parse(p);
+    const bool ok = parse_text(p);
     free(p->symbols);
     free(p->labels);
     free(p->fixups);

@@ -88,6 +88,8 @@ static void variable(Parser *p, Space space)
     } else if (space == SPACE_SHARED) {
         s.kind = open ? SYMBOL_DYNAMIC : SYMBOL_SHARED;
         if (open && s.align > p->dynamic_align) p->dynamic_align = s.align;
+        if (!open && p->kernel)
+            s.user = p->kernel, s.value = ptx_place(&p->kernel->shared_bytes, s.bytes, s.align);
     } else {
         uint8_t *memory = ptx_keep(s.bytes);
         s.value = (uintptr_t)memory;

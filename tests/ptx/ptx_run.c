@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint64_t STEP_LIMIT = (uint64_t)1 << 30; /* instructions of a block: a loop without an end */
-static const Warp *running;                           /* for the handler of bad addresses */
+static uint64_t step_limit; /* instructions of a block, warp by warp; more is a loop without an end */
+static const Warp *running; /* for the handler of bad addresses */
 
 void ptx_die(const char *format, ...)
 {
@@ -131,7 +131,7 @@ static void group(Warp *w, uint32_t mask, uint32_t at, uint32_t limit)
         const Ins *i = &code[at];
         const uint32_t active = i->guard.bits ? mask & ptx_predicate(w, &i->guard) : mask;
         w->ins = i;
-        if (++b->steps > STEP_LIMIT) ptx_fault(w, __builtin_ctz(mask), "does not come to an end");
+        if (++b->steps > step_limit) ptx_fault(w, __builtin_ctz(mask), "does not come to an end");
         if (i->flow == FLOW_NEXT ||
             (i->flow == FLOW_COLLECTIVE && !w->parked && active && complete(w, i, active))) {
             if (active) i->run(w, i, active);
@@ -244,6 +244,8 @@ static void warps_open(Block *b, unsigned threads, uint8_t **registers, uint8_t 
 void ptx_run(Kernel *k, const unsigned grid[PTX_DIMS], const unsigned block[PTX_DIMS], size_t dynamic_bytes)
 {
     static uint8_t window[SHARED_WINDOW] __attribute__((aligned(1024)));
+    const char *steps = getenv("PTX_STEPS");
+    step_limit = steps ? strtoull(steps, NULL, 10) : (uint64_t)1 << 30;
     Block b = {.kernel = k, .shared = window, .shared_bytes = k->shared_bytes + dynamic_bytes};
     uint8_t *registers, *local;
     memcpy(b.grid, grid, sizeof b.grid);

@@ -44,6 +44,11 @@ float test_float(unsigned seed, unsigned i);
 
 void test_kernels(TCase *c); /* add their tests */
 void test_exact(TCase *c);
+void test_paths(TCase *c);
+void test_faults(TCase *c);
+
+/* The case of test_faults.c that must not come back. */
+int test_fault_run(const char *name);
 #endif
 
 /* test_names.cpp: launches by the host's names. */
