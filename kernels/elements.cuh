@@ -10,6 +10,8 @@
 static inline float *f32(Tensor *x) { return (float *)x->data; }
 static inline const float *f32(const Tensor *x) { return (const float *)x->data; }
 
+static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
+
 /* V neighbours, moved by one access. */
 template <int V, class T = float> struct alignas(V * sizeof(T)) Pack {
     T v[V];
