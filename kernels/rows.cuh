@@ -19,6 +19,9 @@ enum { ROW_SHORT = 1024, ROW_BLOCK = 512 };
     } while (0)
 
 template <int threads> static constexpr int row_block = threads == 32 ? 256 : threads;
+/* Half the threads a multiprocessor can hold, so that the compiler has 64 registers a thread: it would rather
+ * spill than stay a little above 40. */
+#define ROW_BOUNDS(threads) __launch_bounds__(row_block<threads>, 1024 / row_block<threads>)
 
 /* The thread's row: behind the last one for the last block's spare warps, which have nothing to do. */
 template <int threads> static inline __device__ int64_t row_index()
@@ -42,12 +45,20 @@ template <int threads> static inline __device__ float row_max(float v CALLER)
         return block_max<threads>(v THE_CALLER);
 }
 
+/* The power of two that brings x >= 0 to about 1, and what is at most x into f32's range when squared; finite
+ * and not 0 for any x. */
+static inline __device__ float power_near(float x)
+{
+    int exponent = __float_as_int(x) >> 23;
+    return __int_as_float((254 - min(max(exponent, 1), 253)) << 23);
+}
+
 /* f(i, x[i]...) for the thread's elements i of a row of C. */
 template <int threads, class F, class... X> static inline __device__ void row_read(int C, F f, const X *...x)
 {
     const int lane = (int)threadIdx.x % threads;
     if (C % 4) {
-#pragma unroll 4
+#pragma unroll 1
         for (int i = lane; i < C; i += threads) f(i, x[i]...);
         return;
     }
@@ -68,9 +79,11 @@ static inline __device__ void row_write(float *y, int C, F f, const X *...x)
 {
     const int lane = (int)threadIdx.x % threads;
     if (C % 4) {
+#pragma unroll 1
         for (int i = lane; i < C; i += threads) y[i] = (add ? y[i] : 0) + f(i, x[i]...);
         return;
     }
+#pragma unroll 2
     for (int i = 4 * lane; i < C; i += 4 * threads) {
         float4 out = add ? *(const float4 *)(y + i) : float4{};
         float v[4];

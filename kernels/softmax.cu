@@ -8,7 +8,7 @@
 #include <float.h>
 
 template <int threads>
-__global__ void __launch_bounds__(row_block<threads>)
+__global__ void ROW_BOUNDS(threads)
     softmax_forward_kernel(const float *__restrict__ x, float *__restrict__ y, int64_t rows, int C, float scale)
 {
     int64_t row = row_index<threads>();
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(row_block<threads>)
 }
 
 template <int threads>
-__global__ void __launch_bounds__(row_block<threads>)
+__global__ void ROW_BOUNDS(threads)
     softmax_backward_kernel(const float *__restrict__ y, const float *__restrict__ dy, float *__restrict__ dx,
                             int64_t rows, int C, float scale)
 {
