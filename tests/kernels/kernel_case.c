@@ -1,6 +1,7 @@
 #include "tests/kernels/kernel_case.h"
 #include "kernels/quant.h"
 #include "tensor/rng.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ static double shaped(const KernelInput *in, float u)
     switch (in->fill) {
     case FILL_PROB: return (double)u;
     case FILL_POSITIVE: return (double)(0.5f + u);
+    case FILL_HOLES: return (unsigned)(u * 4096) % 2 ? NAN : (double)(2 * u - 1);
     case FILL_MASK01: return u < 0.5f ? 0 : 1;
     case FILL_IDS: return (double)(int64_t)((double)u * (double)in->n);
     case FILL_LABELS: return (double)(int64_t)((double)u * (double)(in->n + 1)) - 1;
