@@ -292,6 +292,7 @@ static void prepare(dim3 block)
     r.host.tsan = __tsan_get_current_fiber();
 #endif
     r.active = &r.host;
+    shared_reset();
 }
 
 static void run_block(void)

@@ -138,6 +138,7 @@ static inline bool same_site(Site a, Site b)
 /* emu_warp.cpp */
 void check_no_meeting(const Fiber *f);
 /* emu_memory.cpp */
+void shared_reset(void); /* before a launch; the other two around a block */
 void shared_begin(void);
 void shared_end(void);
 void check_no_copies(const Fiber *f);
