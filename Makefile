@@ -13,7 +13,7 @@ MODEL ?= data/mini
 DEMO ?= build/demo
 # The mini model's recipe. Seeds are fixed: validation is what choices are made on, test is only scored.
 MINI ?= build/mini
-MINI_SETTINGS = SIZE=128 TRAIN=4000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
+MINI_SETTINGS = SIZE=128 TRAIN=8000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
 # Of the training on top: SEEDS="1 2 3" trains each of the three ways three times.
 SEEDS ?= 1
 # All cores, unless the caller said how many.
@@ -21,6 +21,9 @@ JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
 CONFIG := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 0,$(DNNL)),-loops)
 BUILD ?= build/$(CONFIG)
+CUDA ?= /usr/local/cuda
+NVCC := $(wildcard $(CUDA)/bin/nvcc)
+HAVE_CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
 
 # oneDNN is not built with sanitizers, so their legs run on our own loops.
 ifneq ($(SAN),)
@@ -38,7 +41,7 @@ LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
 TOOL_SRC := $(wildcard tools/pcrl-*.c)
 TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
-TEST_SRC := $(filter-out tests/kernels/%,$(wildcard tests/*/test_*.c))
+TEST_SRC := $(filter-out tests/kernels/% tests/ptx/%,$(wildcard tests/*/test_*.c))
 KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
 TOOL_LIB := $(BUILD)/libtools.a
@@ -47,13 +50,11 @@ TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 KERNEL_CASES = $(call OBJ,$(filter-out tests/kernels/test_kernels.c,$(KERNEL_TEST_SRC)))
 MUTANTS := tests/kernels/mutants
 # The runner of CUDA kernels needs CUDA's headers; its test builds the sanitized runners itself, once.
-CUDA ?= /usr/local/cuda
-HAVE_CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
 ifneq ($(and $(HAVE_CUDA_HEADERS),$(if $(SAN),,yes)),yes)
   TEST_SRC := $(filter-out tests/emu/%,$(TEST_SRC))
 endif
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
-         $(MUTANTS)/test_link.sh
+         $(MUTANTS)/test_link.sh $(if $(NVCC),$(BUILD)/ptx/test_ptx)
 OBJ = $(1:%.c=$(BUILD)/%.o)
 # One short line a file; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -102,38 +103,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-# ---- the CUDA sources built for the host (tests/emu): a plug-in in which each CUDA thread is a fiber. Under TSan the
-# runner itself is not instrumented.
-EMU_OBJ = $(patsubst %,$(BUILD)/emu/%.o,$(1))
-EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
-EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
-            -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP
-EMU_LD = $(CXX) -Wl,-z,defs,--as-needed $(if $(SAN),-fsanitize=$(SAN)) -o $@ $^ -lm
-
-$(BUILD)/emu/%.cu.o: %.cu
-	@mkdir -p $(@D)
-	$(call say,CU,$<)
-	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(OPT)) -x c++ -c $< -o $@
-
-$(BUILD)/emu/%.cpp.o: %.cpp
-	@mkdir -p $(@D)
-	$(call say,CXX,$<)
-	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(if $(filter thread,$(SAN)),-DEMU_TSAN,$(OPT))) -c $< -o $@
-
-$(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(wildcard kernels/*.cu tensor/*.cu)) $(EMU_RUNNER)
-	@mkdir -p $(@D)
-	$(call say,LD,$@)
-	$(Q)$(EMU_LD) -shared
-
-$(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
-	$(call say,LD,$@)
-	$(Q)$(EMU_LD)
-
-$(BUILD)/tests/emu/test_emu: | $(BUILD)/emu/cases emu-sanitized
-.PHONY: emu-sanitized
-emu-sanitized:
-	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/emu/asan $(BUILD)/emu/asan/emu/cases
-	@$(MAKE) --no-print-directory SAN=thread BUILD=$(BUILD)/emu/tsan $(BUILD)/emu/tsan/emu/cases
+include cuda.mk
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
@@ -144,6 +114,7 @@ test:
 
 tests: $(TOOLS) $(TESTS)
 	@$(if $(HAVE_CUDA_HEADERS),,echo "SKIPPED: tests/emu, the CUDA kernels: no CUDA headers in $(CUDA)/include (CUDA=...)")
+	@$(if $(NVCC),,echo "SKIPPED: tests/ptx, what nvcc generates: no nvcc in $(CUDA)/bin (CUDA=...)")
 	@set -e; for t in $(TESTS); do echo "== $$t"; \
 	  BUILD=$(BUILD) LINK='$(CC) $(LDFLAGS)' LIBS='$(LDLIBS)' $$t; done
 

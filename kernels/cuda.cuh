@@ -21,6 +21,13 @@
 extern HostApi host;
 extern cudaStream_t cuda_stream;
 
+/* A kernel that meets an index out of range leaves it here, computes something harmless and goes on; the next
+ * download or sync dies naming op (Op.id + 1), value and limit. */
+typedef struct CudaFault {
+    int op, value, limit;
+} CudaFault;
+extern CudaFault *cuda_fault;
+
 /* Device memory that is gone when the op returns. */
 static inline void *scratch(Tape *t, size_t bytes) { return host.scratch(t, bytes); }
 
@@ -98,6 +105,17 @@ static inline void allow_dynamic_shared(void (*kernel)(P...), const char *name, 
 template <class A, class B> static __host__ __device__ constexpr auto ceil_div(A a, B b)
 {
     return (a + b - 1) / b;
+}
+
+/* Whether index is in 0..limit-1; a fault of op (n->op->id) if not. Of several, any one is kept. */
+static inline __device__ bool in_range(CudaFault *fault, int op, int index, int limit)
+{
+    if (index >= 0 && index < limit) return true;
+    if (atomicCAS(&fault->op, 0, op + 1) == 0) {
+        fault->value = index;
+        fault->limit = limit;
+    }
+    return false;
 }
 
 /* ---- reductions; every thread gets the result, the order is fixed ---- */

@@ -238,17 +238,22 @@ Tensor *op_top_p(Tape *t, Tensor *x, TopPParams p);
 
 /* ---- rows and prototypes, from the table ---- */
 
-#define OP(name)                                                                                               \
+#define OP_CPU(name)                                                                                           \
     extern const Op name##_op;                                                                                 \
     void name##_shape(Tape *t, Node *n);                                                                       \
     void name##_forward_cpu(Tape *t, Node *n);                                                                 \
     void name##_backward_cpu(Tape *t, Node *n);
-#define OP_NODIFF(name)                                                                                        \
+#define OP_CPU_NODIFF(name)                                                                                    \
     extern const Op name##_op;                                                                                 \
     void name##_shape(Tape *t, Node *n);                                                                       \
     void name##_forward_cpu(Tape *t, Node *n);
-#define OP_CPU(name)        OP(name)
-#define OP_CPU_NODIFF(name) OP_NODIFF(name)
+#define OP(name)                                                                                               \
+    OP_CPU(name)                                                                                               \
+    void name##_forward_cuda(Tape *t, Node *n);                                                                \
+    void name##_backward_cuda(Tape *t, Node *n);
+#define OP_NODIFF(name)                                                                                        \
+    OP_CPU_NODIFF(name)                                                                                        \
+    void name##_forward_cuda(Tape *t, Node *n);
 #include "kernels/ops.def"
 #undef OP
 #undef OP_NODIFF

@@ -49,6 +49,18 @@ static void raise_peak(Arena *a)
     if (a->used + a->pool_extent > a->peak) a->peak = a->used + a->pool_extent;
 }
 
+/* The stack's end rose to `to` bytes, or the pool's (end 1) came down to as many. */
+static void commit(Arena *a, int end, size_t to)
+{
+    if (!a->backend->commit || to <= a->ready[end]) return;
+    size_t step = to - a->ready[end], from = end ? a->capacity - to : a->ready[0];
+    if (!a->backend->commit(a->base + from, step))
+        die_memory(
+            "arena %s: device %s has no memory left for %zu bytes more (%zu in use); make the batch smaller",
+            a->name, a->backend->name, step, a->used + a->pool_extent);
+    a->ready[end] = to;
+}
+
 static void *grow(void *p, int *room, size_t size)
 {
     *room = *room ? 2 * *room : 64;
@@ -75,6 +87,7 @@ void *arena_push(Arena *a, size_t bytes)
     size_t at = a->used;
     a->used += end;
     raise_peak(a);
+    commit(a, 0, a->used);
     if (a->guard) guard_block(a, at, bytes);
     return a->base + at;
 }
@@ -120,6 +133,7 @@ void *arena_pool_take(Arena *a, size_t bytes)
     a->n_pool++;
     if (at + need > a->pool_extent) a->pool_extent = at + need;
     raise_peak(a);
+    commit(a, 1, a->pool_extent);
     return a->base + a->capacity - at - need;
 }
 

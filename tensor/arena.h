@@ -25,7 +25,8 @@ typedef struct Arena {
     const Backend *backend;
     char *base;
     size_t capacity, used, peak; /* bytes; peak counts stack and pool together */
-    char *host;                  /* headers: always in host memory */
+    size_t ready[2]; /* bytes from the base, and down from the end, that have memory (Backend.commit) */
+    char *host;      /* headers: always in host memory */
     size_t host_capacity, host_used;
     ArenaBlock *pool; /* blocks in use, by rising distance from the end of the arena */
     int n_pool, pool_room;

@@ -1,23 +1,9 @@
-#include "tensor/backend.h"
 #include "tensor/tape.h"
 #include <dlfcn.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-uint64_t backend_abi(void)
-{
-    uint64_t h = 14695981039346656037ull;
-    const uint64_t sizes[] = {sizeof(Node), sizeof(Tensor), sizeof(Backend), sizeof(Arena), sizeof(Tape)};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) h = (h ^ sizes[i]) * 1099511628211ull;
-    for (int i = 0; i < kernel_count; i++)
-        for (const char *s = kernel_names[i];; s++) {
-            h = (h ^ (unsigned char)*s) * 1099511628211ull;
-            if (!*s) break;
-        }
-    return h;
-}
 
 /* The plug-in beside the running program: <folder of the executable>/pcrl_<name>.so. */
 static bool plugin_path(const char *name, char *path, size_t room, Error *e)
@@ -66,7 +52,7 @@ const Backend *backend_open(const char *name, Error *e)
 {
     if (!strcmp(name, "cpu")) return &backend_cpu;
     if (!strcmp(name, "plan")) return &backend_plan;
-    if (!strcmp(name, "cuda") || !strcmp(name, "emu")) return open_plugin(name, e);
+    if (!strcmp(name, "cuda") || !strcmp(name, "emu") || !strcmp(name, "ptx")) return open_plugin(name, e);
     if (strcmp(name, "auto")) {
         error_set(e, ERROR_USAGE, "unknown device '%s': expected cpu, cuda, emu or auto", name);
         return NULL;

@@ -25,12 +25,15 @@ typedef struct Backend {
     uint64_t abi;                           /* must equal backend_abi() */
     void *(*alloc)(size_t bytes, Error *e); /* NULL on failure; 256-byte aligned, contents undefined */
     void (*release)(void *p, size_t bytes);
+    /* Gives `bytes` at p, part of an allocation, memory; false when there is none left. NULL where memory comes
+     * when it is touched. */
+    bool (*commit)(void *p, size_t bytes);
     void (*zero)(void *p, size_t bytes);
     void (*upload)(void *dst, const void *host, size_t bytes);
     void (*download)(void *host, const void *src, size_t bytes);
     void (*move)(void *dst, const void *src, size_t bytes); /* within the backend; may overlap */
     void (*sync)(void);                                     /* waits until everything asked for is done */
-    const Kernel *kernels;                                  /* indexed by Op.id */
+    const Kernel *kernels; /* indexed by Op.id; a row may be empty while its twin is unwritten */
 } Backend;
 
 /* What a plug-in gets from the program it is loaded into. */

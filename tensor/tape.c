@@ -59,6 +59,7 @@ static void check_finite(const Node *n, const Tensor *x, const char *what)
 static void run(Tape *t, Node *n, bool backward)
 {
     const Kernel *k = &n->out->backend->kernels[n->op->id];
+    if (!k->forward) die("%s: no kernel for it on device %s", n->op->name, n->out->backend->name);
     ArenaMark mark = arena_mark(t->scratch);
     double start = t->trace ? now_us() : 0;
     (backward ? k->backward : k->forward)(t, n);

@@ -41,16 +41,7 @@ Tensor *tensor_f32(Arena *a, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
     return tensor_new(a, DTYPE_f32, n, dim);
 }
 
-int64_t tensor_len(const Tensor *x)
-{
-    int64_t n = 1;
-    for (int i = 0; i < x->ndim; i++) n *= x->dim[i];
-    return n;
-}
-
 size_t tensor_bytes(const Tensor *x) { return dtype_bytes(x->dtype, tensor_len(x)); }
-int64_t tensor_last(const Tensor *x) { return x->dim[x->ndim - 1]; }
-int64_t tensor_rows(const Tensor *x) { return tensor_len(x) / tensor_last(x); }
 
 bool tensor_same_shape(const Tensor *x, const Tensor *y)
 {

@@ -42,11 +42,17 @@ Tensor *tensor_like(Arena *a, const Tensor *x); /* same shape, f32 */
 /* 1-D to 4-D in one call: tensor_f32(a, B, T, D, 0): dims until the first 0. */
 Tensor *tensor_f32(Arena *a, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
 
-int64_t tensor_len(const Tensor *x);
+/* Inline, so that plug-ins have them too. */
+static inline int64_t tensor_len(const Tensor *x)
+{
+    int64_t n = 1;
+    for (int i = 0; i < x->ndim; i++) n *= x->dim[i];
+    return n;
+}
+static inline int64_t tensor_last(const Tensor *x) { return x->dim[x->ndim - 1]; }
+/* Rows when the last dim is folded away. */
+static inline int64_t tensor_rows(const Tensor *x) { return tensor_len(x) / tensor_last(x); }
 size_t tensor_bytes(const Tensor *x); /* of data (the code plane of a planar 4-bit weight) */
-/* Rows when the last dim is folded away: len / dim[ndim-1]. */
-int64_t tensor_rows(const Tensor *x);
-int64_t tensor_last(const Tensor *x); /* dim[ndim-1] */
 bool tensor_same_shape(const Tensor *x, const Tensor *y);
 /* "f32 (4,24,192)" into a static ring of buffers; for messages. */
 const char *tensor_text(const Tensor *x);

@@ -9,6 +9,7 @@ typedef struct Harness {
     uint64_t seed;
     Arena step, scratch, state; /* guarded */
     int passed, failed;         /* cases */
+    int skipped;                /* ops whose kernel is still to be written for this backend */
 } Harness;
 
 /* Opens the arenas. Prints and returns false when there is no memory. */

@@ -36,6 +36,8 @@ typedef struct KernelCase {
     KernelInput in[NODE_INPUTS];
     const void *params; /* the op's params struct, or NULL */
     size_t params_bytes;
+    bool view;           /* inputs and gradients are slices that begin at row 1, so mostly not aligned */
+    bool twin;           /* input 1 is input 0 */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
     double flops, bytes; /* of one forward call: floating-point operations, bytes that must move */

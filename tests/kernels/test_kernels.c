@@ -21,6 +21,7 @@ int main(void)
     if (!harness_open(&h, backend, seed)) return 1;
     for (int i = 0; kernel_tests[i]; i++)
         if (!only || !*only || !strcmp(only, kernel_tests[i]->op->name)) harness_op(&h, kernel_tests[i]);
+    if (h.skipped) printf("%d ops have no kernel on %s\n", h.skipped, backend->name);
     printf("%d passed, %d failed\n", h.passed, h.failed);
     bool ok = !h.failed && h.passed;
     harness_close(&h);

@@ -1,0 +1,18 @@
+/* Of the plug-in pcrl_ptx.so: its kernels' PTX lies in the folder pcrl_ptx beside it. */
+#include "tests/ptx/ptx.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+__attribute__((constructor)) static void open_kernels(void)
+{
+    static const char here = 0;
+    char folder[4096];
+    Dl_info self;
+    Error e = {};
+    if (!dladdr(&here, &self) || snprintf(folder, sizeof folder, "%s", self.dli_fname) >= (int)sizeof folder)
+        die("pcrl_ptx.so: cannot find itself");
+    char *end = strrchr(folder, '.'); /* .../pcrl_ptx.so -> .../pcrl_ptx */
+    if (end) *end = 0;
+    if (!ptx_open(folder, &e)) die("%s", e.msg);
+}
