@@ -97,11 +97,11 @@ __global__ void __launch_bounds__(threads) softmax_kernel(const float *x, float 
     for (int i = (int)threadIdx.x; i < n; i += threads) out[i] = __fdividef(__expf(row[i] - most), sum);
 }
 
-static int softmax(void)
+template <int threads> static int softmax(void)
 {
-    enum { ROWS = 3, N = 203 };
+    enum { ROWS = 3, N = 1203 };
     float *x = device_array<float>(ROWS * N, wave), *y = device_array<float>(ROWS * N);
-    KERNEL_LAUNCH((softmax_kernel<128>), ROWS, 128, 0, x, y, N);
+    KERNEL_LAUNCH((softmax_kernel<threads>), ROWS, threads, 0, x, y, N);
     return compare(y, ROWS * N, 1e-7, [](int i) {
         double sum = 0;
         for (int j = 0; j < N; j++) sum += exp(wave(i / N * N + j));
@@ -374,7 +374,8 @@ static const Case cases[] = {
     {"axpy", axpy<NO_BUG>},
     {"vectors", vectors<0>},
     {"reverse", reverse<NO_BUG>},
-    {"softmax", softmax},
+    {"softmax", softmax<128>},
+    {"softmax of 1024", softmax<1024>},
     {"dynamic", dynamic<true>},
     {"scan", scan<NO_BUG>},
     {"vocabulary", vocabulary},

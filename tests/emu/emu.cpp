@@ -36,9 +36,10 @@ void where(char *text, size_t room)
     const char *k = r.kernel;
     *text = 0;
     if (!k) return;
-    size_t len = strlen(k);
+    int len = (int)strlen(k), most = (int)room / 2;
     bool parentheses = k[0] == '(' && k[len - 1] == ')';
-    int n = snprintf(text, room, "kernel %.*s", (int)(parentheses ? len - 2 : len), k + parentheses);
+    len -= 2 * parentheses;
+    int n = snprintf(text, room, "kernel %.*s", len < most ? len : most, k + parentheses);
     if (r.running)
         n += snprintf(text + n, room - n, ", block (%u,%u,%u)", now.block.x, now.block.y, now.block.z);
     if (r.running && now.thread)
@@ -292,6 +293,7 @@ static void prepare(dim3 block)
     r.host.tsan = __tsan_get_current_fiber();
 #endif
     r.active = &r.host;
+    shared_reset();
 }
 
 static void run_block(void)

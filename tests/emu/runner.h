@@ -86,8 +86,7 @@ struct Runner {
     size_t dynamic_bytes;
     unsigned n_threads, n_warps, n_done;
 
-    /* scheduling; two sets of fibers take turns under TSan, so that threads of neighbouring blocks are not one
-     */
+    /* scheduling; under TSan blocks take turns with two sets of fibers: a set's order is no order of blocks */
     Context host, *active, *left;
     Fiber *sets[2], *fibers;
     unsigned made[2];
@@ -138,6 +137,7 @@ static inline bool same_site(Site a, Site b)
 /* emu_warp.cpp */
 void check_no_meeting(const Fiber *f);
 /* emu_memory.cpp */
+void shared_reset(void); /* before a launch; the other two around a block */
 void shared_begin(void);
 void shared_end(void);
 void check_no_copies(const Fiber *f);
