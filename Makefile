@@ -107,10 +107,12 @@ include cuda.mk
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
-# The packages come first; only then does a second make look for sources and objects.
+# The packages come first; only then does a second make look for sources and objects. DEVICE=emu|ptx|cuda tests the CUDA
+# kernels there instead (cuda.mk).
+DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory $(JOBS) tests
+	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
 	@$(if $(HAVE_CUDA_HEADERS),,echo "SKIPPED: tests/emu, the CUDA kernels: no CUDA headers in $(CUDA)/include (CUDA=...)")

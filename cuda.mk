@@ -124,3 +124,17 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
                           $(patsubst kernels/%.cu,$(BUILD)/bin/pcrl_ptx/%.ptx,$(filter kernels/%,$(CU_SRC)))
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
+
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there. On ptx every entry that nvcc made must have run;
+# under TSan addresses must lie where it expects them.
+COVERED := $(BUILD)/ptx/covered
+.PHONY: device-tests
+ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
+device-tests:
+	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
+else
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so
+	@rm -f $(COVERED)
+	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
+endif
