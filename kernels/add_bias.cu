@@ -95,7 +95,7 @@ extern "C" void add_bias_backward_cuda(Tape *t, Node *n)
     }
     if (!db) return;
     bool four = wide_rows(C, dx, dy);
-    Columns at = columns(1, rows, four ? C / 4 : C);
+    RowGrid at = row_grid(1, rows, four ? C / 4 : C);
     at.grid.y = (unsigned)at_most(ceil_div(rows, (int64_t)at.block.y * 8), SPLITS);
     TwoFloat *part = (TwoFloat *)scratch(t, (size_t)(at.grid.y * C) * sizeof *part);
     if (four)

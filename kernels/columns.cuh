@@ -18,16 +18,16 @@ template <int V> static inline __device__ int64_t first_column(void)
 static inline __device__ int64_t first_row(void) { return (int64_t)blockIdx.y * blockDim.y + threadIdx.y; }
 static inline __device__ int64_t row_step(void) { return (int64_t)gridDim.y * blockDim.y; }
 
-typedef struct Columns {
+typedef struct RowGrid {
     dim3 grid, block;
-} Columns;
+} RowGrid;
 
 /* `lanes` threads a row, of which a block takes at most `across`. */
-static inline Columns columns(int64_t images, int64_t rows, int64_t lanes, int64_t across = COLUMNS)
+static inline RowGrid row_grid(int64_t images, int64_t rows, int64_t lanes, int64_t across = COLUMNS)
 {
     int64_t blocks = ceil_div(lanes, across), x = ceil_div(lanes, blocks);
     int64_t y = at_most(COLUMNS / x, rows);
-    Columns at;
+    RowGrid at;
     at.block = dim3((unsigned)x, (unsigned)y, 1);
     at.grid =
         dim3((unsigned)blocks, (unsigned)at_most(ceil_div(rows, y), DOWN), (unsigned)at_most(images, IMAGES));
@@ -44,10 +44,10 @@ template <class... P> static inline bool wide_rows(int64_t length, const P *...p
 #define LAUNCH_COLUMNS(kernel, four, images, rows, C, ...)                                                     \
     do {                                                                                                       \
         if (four) {                                                                                            \
-            Columns at = columns(images, rows, (C) / 4);                                                       \
+            RowGrid at = row_grid(images, rows, (C) / 4);                                                      \
             KERNEL_LAUNCH((kernel<4>), at.grid, at.block, 0, __VA_ARGS__);                                     \
         } else {                                                                                               \
-            Columns at = columns(images, rows, C);                                                             \
+            RowGrid at = row_grid(images, rows, C);                                                            \
             KERNEL_LAUNCH((kernel<1>), at.grid, at.block, 0, __VA_ARGS__);                                     \
         }                                                                                                      \
     } while (0)
