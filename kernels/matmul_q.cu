@@ -5,7 +5,7 @@
  * of the depth at a time lie in shared memory, each weight decoded once a block. Bytes: x N/32 times, codes
  * M/32 times. Floor: 2 M N K over the f32 rate. Log: never timed on a GPU. */
 #include "kernels/matmul_q_lora.cuh"
-#include "kernels/quant.cuh"
+#include "kernels/matmul_q.cuh"
 
 enum { SIDE = 32, ROWS = 8 /* of threads */, EACH = SIDE / ROWS };
 
@@ -72,12 +72,25 @@ __global__ void __launch_bounds__(SIDE *ROWS)
     db[n] += sum;
 }
 
+/* Whether the tuned kernels take it: they count blocks and rows in int. */
+static bool tuned(const Tensor *w, int64_t M, const void *in, const void *out)
+{
+    return w->dim[1] % QUANT_BLOCK == 0 && ((uintptr_t)in | (uintptr_t)out) % 16 == 0 && M <= INT32_MAX / 2 &&
+           tensor_len(w) / QUANT_BLOCK <= INT32_MAX / 2;
+}
+
 static const float *values(const Tensor *x) { return x ? (const float *)x->data : NULL; }
 
 extern "C" void matmul_q_forward_cuda(Tape *t, Node *n)
 {
-    product_any<false>(n->in[1], values(n->in[0]), values(n->in[2]), tensor_rows(n->in[0]),
-                       (float *)n->out->data);
+    const Tensor *w = n->in[1];
+    const float *x = values(n->in[0]), *bias = values(n->in[2]);
+    float *y = (float *)n->out->data;
+    int64_t M = tensor_rows(n->in[0]);
+    if (!tuned(w, M, x, y))
+        product_any<false>(w, x, bias, M, y);
+    else
+        (M <= MATMUL_Q_FEW ? matmul_q_few : matmul_q_many)(w, x, bias, M, y);
     lora_forward_cuda(t, n);
 }
 
@@ -86,7 +99,13 @@ extern "C" void matmul_q_backward_cuda(Tape *t, Node *n)
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const float *dy = values(n->out->grad);
     int64_t M = tensor_rows(x), N = w->dim[0];
-    if (x->grad) product_any<true>(w, dy, NULL, M, (float *)x->grad->data);
+    if (x->grad) {
+        float *dx = (float *)x->grad->data;
+        if (!tuned(w, M, dy, dx) || N % 4)
+            product_any<true>(w, dy, NULL, M, dx);
+        else
+            matmul_q_dx(w, dy, M, dx);
+    }
     if (bias && bias->grad)
         KERNEL_LAUNCH(matmul_q_dbias_kernel, (unsigned)ceil_div(N, (int64_t)SIDE), dim3(SIDE, ROWS), 0,
                       (float *)bias->grad->data, dy, M, N);
