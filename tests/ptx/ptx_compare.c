@@ -51,37 +51,34 @@ COMPARE_ORDER(U64)
     COMPARE_FLOAT_ONE(equ, T, !(a < b || a > b))                                                               \
     COMPARE_FLOAT_ONE(neu, T, a != b)                                                                          \
     COMPARE_FLOAT_ONE(ltu, T, !(a >= b))                                                                       \
-    COMPARE_FLOAT_ONE(leu, T, !(a > b)) COMPARE_FLOAT_ONE(gtu, T, !(a <= b))                                   \
-        COMPARE_FLOAT_ONE(geu, T, !(a < b)) COMPARE_FLOAT_ONE(num, T, a == a && b == b)                        \
-            COMPARE_FLOAT_ONE(nan, T, a != a || b != b)
+    COMPARE_FLOAT_ONE(leu, T, !(a > b))                                                                        \
+    COMPARE_FLOAT_ONE(gtu, T, !(a <= b))                                                                       \
+    COMPARE_FLOAT_ONE(geu, T, !(a < b))                                                                        \
+    COMPARE_FLOAT_ONE(num, T, a == a && b == b) COMPARE_FLOAT_ONE(nan, T, a != a || b != b)
 COMPARE_FLOAT(F32)
 COMPARE_FLOAT(F64)
 COMPARE_FLOAT(H)
 COMPARE_FLOAT(B)
 
-#define ORDERS(type, T)                                                                                        \
-    {"eq", type, eq_##T}, {"ne", type, ne_##T}, {"lt", type, lt_##T}, {"le", type, le_##T},                    \
-        {"gt", type, gt_##T},                                                                                  \
+#define ONE(name, type, T)                                                                                     \
     {                                                                                                          \
-        "ge", type, ge_##T                                                                                     \
+#name, type, name##_##T                                                                                \
     }
+#define EQUAL(type, T) ONE(eq, type, T), ONE(ne, type, T)
+#define ORDER(type, T) EQUAL(type, T), ONE(lt, type, T), ONE(le, type, T), ONE(gt, type, T), ONE(ge, type, T)
 #define FLOATS(type, T)                                                                                        \
-    ORDERS(type, T), {"equ", type, equ_##T}, {"neu", type, neu_##T}, {"ltu", type, ltu_##T},                   \
-        {"leu", type, leu_##T}, {"gtu", type, gtu_##T}, {"geu", type, geu_##T}, {"num", type, num_##T},        \
-    {                                                                                                          \
-        "nan", type, nan_##T                                                                                   \
-    }
-#define UNSIGNED(type, T)                                                                                      \
-    ORDERS(type, T), {"lo", type, lt_##T}, {"ls", type, le_##T}, {"hi", type, gt_##T}, { "hs", type, ge_##T }
-#define BITS(type, T)                                                                                          \
-    {"eq", type, eq_##T}, { "ne", type, ne_##T }
+    ORDER(type, T), ONE(equ, type, T), ONE(neu, type, T), ONE(ltu, type, T), ONE(leu, type, T),                \
+        ONE(gtu, type, T), ONE(geu, type, T), ONE(num, type, T), ONE(nan, type, T)
+/* the unsigned comparisons' other names */
+#define LOWER(type, T)                                                                                         \
+    {"lo", type, lt_##T}, {"ls", type, le_##T}, {"hi", type, gt_##T}, { "hs", type, ge_##T }
 static const struct {
     const char *name, *type;
     Compare *compare;
-} compares[] = {ORDERS("s16", S16),   ORDERS("s32", S32),   ORDERS("s64", S64), UNSIGNED("u16", U16),
-                UNSIGNED("u32", U32), UNSIGNED("u64", U64), BITS("b16", U16),   BITS("b32", U32),
-                BITS("b64", U64),     FLOATS("f32", F32),   FLOATS("f64", F64), FLOATS("f16", H),
-                FLOATS("bf16", B)};
+} compares[] = {ORDER("s16", S16), ORDER("s32", S32), ORDER("s64", S64),  ORDER("u16", U16),
+                ORDER("u32", U32), ORDER("u64", U64), LOWER("u16", U16),  LOWER("u32", U32),
+                LOWER("u64", U64), EQUAL("b16", U16), EQUAL("b32", U32),  EQUAL("b64", U64),
+                FLOATS("f16", H),  FLOATS("bf16", B), FLOATS("f32", F32), FLOATS("f64", F64)};
 
 static uint32_t combined(const Warp *w, const Ins *i, uint32_t y, const Arg *c)
 {

@@ -93,31 +93,16 @@ static const struct {
               {"local", SPACE_LOCAL},   {"const", SPACE_CONST},   {"param", SPACE_PARAM}};
 
 /* Words that change nothing where threads run one after the other and memory has no caches. */
-static const char *const hints[] = {"nc",
-                                    "ca",
-                                    "cg",
-                                    "cs",
-                                    "lu",
-                                    "cv",
-                                    "wb",
-                                    "wt",
-                                    "weak",
-                                    "volatile",
-                                    "relaxed",
-                                    "acquire",
-                                    "release",
-                                    "acq_rel",
-                                    "cta",
-                                    "gpu",
-                                    "sys",
-                                    "L1::no_allocate",
-                                    "L1::evict_last",
-                                    "L1::evict_first",
-                                    "L1::evict_normal",
-                                    "L1::evict_unchanged",
-                                    "L2::64B",
-                                    "L2::128B",
-                                    "L2::256B"};
+static const char hints[] = "nc ca cg cs lu cv wb wt weak volatile relaxed acquire release acq_rel cta gpu sys "
+                            "L1::no_allocate L1::evict_last L1::evict_first L1::evict_normal "
+                            "L1::evict_unchanged L2::64B L2::128B L2::256B";
+
+static bool listed(const char *list, const char *s, int n)
+{
+    for (; *list; list += strcspn(list, " "), list += *list == ' ')
+        if ((int)strcspn(list, " ") == n && !strncmp(list, s, (size_t)n)) return true;
+    return false;
+}
 
 static bool take_space(Ins *i, const Words *w, int at)
 {
@@ -129,12 +114,7 @@ static bool take_space(Ins *i, const Words *w, int at)
     return false;
 }
 
-static bool take_hint(const Words *w, int at)
-{
-    for (size_t h = 0; h < sizeof hints / sizeof *hints; h++)
-        if (ptx_word(w, at, hints[h])) return true;
-    return false;
-}
+static bool take_hint(const Words *w, int at) { return listed(hints, w->at[at], w->n[at]); }
 
 /* .space.hints.v2.type: the type, or NULL for what is not known. */
 static const Type *access_of(Ins *i, const Words *w)
@@ -239,10 +219,8 @@ static void decode_atomic(Parser *p, Ins *i, const Words *w, bool result)
     for (int k = 0; k < w->count - 2; k++)
         if (!take_space(i, w, k) && !take_hint(w, k)) return;
     for (size_t a = 0; a < sizeof atomics / sizeof *atomics; a++)
-        if (ptx_word(w, w->count - 2, atomics[a].name))
-            for (const char *s = atomics[a].types; *s; s += strcspn(s, " "), s += *s == ' ')
-                if ((int)strcspn(s, " ") == n && !strncmp(s, type, (size_t)n))
-                    i->run = atom, i->from = (uint8_t)a;
+        if (ptx_word(w, w->count - 2, atomics[a].name) && listed(atomics[a].types, type, n))
+            i->run = atom, i->from = (uint8_t)a;
     if (!i->run) return;
     i->logic = atomics[i->from].f == atomic_cas;
     i->is_signed = ptx_types[t].kind == 's';

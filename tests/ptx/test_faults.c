@@ -2,14 +2,13 @@
 #include "tests/ptx/test_ptx.h"
 #include "tests/tensor/death.h"
 
+/* Body text stands between this and a return. */
 static const char head[] =
     ".version 8.0\n.target sm_80\n.address_size 64\n"
     ".visible .entry fault(.param .u64 fault_param_0)\n{\n"
     ".reg .pred %p<4>;\n.reg .b16 %h<4>;\n.reg .b32 %r<9>;\n.reg .f32 %f<5>;\n.reg .b64 %d<9>;\n"
     ".shared .align 4 .b8 box[64];\n"
     "ld.param.u64 %d0, [fault_param_0]; mov.u32 %r0, %tid.x; setp.lt.u32 %p0, %r0, 7;\n";
-enum { HEAD_LINES = 12 };
-
 typedef struct FaultCase {
     const char *name, *body, *said;
 } FaultCase;
@@ -145,8 +144,49 @@ int test_fault_run(const char *name)
         if (!strcmp(wrong[i].name, name)) run_wrong(&wrong[i]);
     for (int i = 0; i < LAUNCHES; i++)
         if (!strcmp(launches[i][0], name)) run_launch(name);
+    if (!strcmp(name, "no wait")) {
+        test_open("mutants/unwaited");
+        test_gemm(false, 64, 64, 64);
+    }
     return DEATH_SURVIVED;
 }
+
+/* What nvcc seldom writes, and is right: each thread's number, 32 bits. */
+static const struct {
+    const char *body;
+    int want[8]; /* by thread % 8 */
+} texts[] = {
+    {"and.b32 %r1, %r0, 3;\n$t: .branchtargets $a, $b, $c, $a;\nbrx.idx %r1, $t;\n"
+     "$a: mov.u32 %r2, 10; bra.uni $e;\n$b: mov.u32 %r2, 20; bra.uni $e;\n$c: mov.u32 %r2, 0x1E;\n$e:",
+     {10, 20, 30, 10, 10, 20, 30, 10}},
+    {"{ .reg .b32 x, %r0; mov.u32 %r0, 0b101; { .reg .b32 x; mov.u32 x, -7; add.s32 %r0, %r0, x; } mov.u32 "
+     "%r2, %r0; }",
+     {-2, -2, -2, -2, -2, -2, -2, -2}},
+    {".global .align 4 .s32 list[3] = {5, -6};\nmov.u64 %d1, list+8; ld.global.s32 %r2, [%d1+-4]; /* not\n7 */",
+     {-6, -6, -6, -6, -6, -6, -6, -6}},
+    {"mov.pred %p1, 1; and.b32 %r1, %r0, 1; setp.eq.and.u32 %p1|%p2, %r1, 0, !%p1; selp.b32 %r2, 3, 4, %p1; "
+     "@%p2 mov.u32 %r2, 5;",
+     {4, 4, 4, 4, 4, 4, 4, 4}},
+    {"set.lt.u32.s32 %r2, %r0, 0; mov.b32 {%h1, _}, %r0; mov.b32 %r3, {%h1, 0}; and.b32 %r3, %r3, 7; sub.s32 "
+     "%r2, %r3, %r2;",
+     {0, 1, 2, 3, 4, 5, 6, 7}},
+    {"and.b32 %r2, %r0, 7; mov.f32 %f1, 0f3F800000; setp.gtu.f32 %p1, %f1, 0f7FC00000; @!%p1 mov.u32 %r2, 9;",
+     {0, 1, 2, 3, 4, 5, 6, 7}},
+};
+
+START_TEST(text)
+{
+    enum { THREADS = 40 };
+    static const char tail[] = "\nmul.wide.u32 %d8, %r8, 4; add.s64 %d8, %d0, %d8; st.global.u32 [%d8], %r2;";
+    char body[2000];
+    int y[THREADS];
+    Error e = {0};
+    snprintf(body, sizeof body, "mov.u32 %%r8, %%r0;\n%s%s", texts[_i].body, tail);
+    ck_assert_msg(open_body(body, &e), "%s", e.msg);
+    LAUNCH("fault", DIM(1), DIM(THREADS), 0, POINTER(y));
+    for (int i = 0; i < THREADS; i++) ck_assert_int_eq(y[i], texts[_i].want[i % 8]);
+}
+END_TEST
 
 START_TEST(not_read)
 {
@@ -168,6 +208,12 @@ END_TEST
 START_TEST(not_run) { assert_death(wrong[_i].name, DEATH_ABORT, wrong[_i].said); }
 END_TEST
 
+START_TEST(no_wait)
+{
+    assert_death("no wait", DEATH_ABORT, "leaves with a cp.async under way that nothing waited for");
+}
+END_TEST
+
 START_TEST(not_launched) { assert_death(launches[_i][0], DEATH_ABORT, launches[_i][1]); }
 END_TEST
 
@@ -175,6 +221,8 @@ void test_faults(TCase *c)
 {
     tcase_add_loop_test(c, not_read, 0, UNREAD);
     tcase_add_test(c, no_folder);
+    tcase_add_test(c, no_wait);
+    tcase_add_loop_test(c, text, 0, sizeof texts / sizeof *texts);
     tcase_add_loop_test(c, not_run, 0, WRONG);
     tcase_add_loop_test(c, not_launched, 0, LAUNCHES);
 }

@@ -42,6 +42,9 @@ void test_open(const char *name);
 /* In [-1, 1), by seed and index. */
 float test_float(unsigned seed, unsigned i);
 
+/* Runs the open folder's product: how many elements of C are wrong; NaN is. */
+int test_gemm(bool half, int M, int N, int K);
+
 void test_kernels(TCase *c); /* add their tests */
 void test_exact(TCase *c);
 void test_paths(TCase *c);
