@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(256)
         }
     }
     for (int j = 0; j < V; j++) {
-        TwoFloat all = join_rows(shared, sum[j]);
+        TwoFloat all = join_rows(shared, sum[j], joined);
         if (c >= C || threadIdx.y) continue;
         if (gridDim.y == 1)
             db[c + j] += all.value();
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(32 * lanes)
 #pragma unroll 8
         for (int i = (int)threadIdx.y; i < n; i += lanes) sum.merge(part[i * C + c]);
     }
-    sum = join_rows(shared, sum);
+    sum = join_rows(shared, sum, joined);
     if (c < C && threadIdx.y == 0) db[c] += sum.value();
 }
 

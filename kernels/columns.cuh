@@ -54,7 +54,7 @@ template <class... P> static inline bool wide_rows(int64_t length, const P *...p
 
 /* The block's rows into one, pairwise, so in a fixed order: what the threads of row 0 get back. part: one a
  * thread. All threads of the block must come. */
-template <class T> static inline __device__ T join_rows(T *part, T mine CALLER)
+template <class T, class Join> static inline __device__ T join_rows(T *part, T mine, Join join CALLER)
 {
     T *at = part + threadIdx.y * blockDim.x + threadIdx.x;
     CALLERS_SYNC(); /* the last call's reads are done */
@@ -62,9 +62,7 @@ template <class T> static inline __device__ T join_rows(T *part, T mine CALLER)
     for (unsigned n = blockDim.y, half; n > 1; n = half) {
         half = (n + 1) / 2;
         CALLERS_SYNC();
-        if (threadIdx.y >= n - half) continue;
-        mine.merge(at[half * blockDim.x]);
-        *at = mine;
+        if (threadIdx.y < n - half) *at = mine = join(mine, at[half * blockDim.x]);
     }
     return mine;
 }

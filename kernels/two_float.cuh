@@ -38,6 +38,12 @@ struct TwoFloat {
     __device__ double exact() const { return lo == lo ? (double)hi + (double)lo : (double)hi; }
 };
 
+static inline __device__ TwoFloat joined(TwoFloat a, TwoFloat b)
+{
+    a.merge(b);
+    return a;
+}
+
 static inline __device__ TwoFloat two_floats(double x)
 {
     float hi = (float)x;
