@@ -1,5 +1,5 @@
 /* y = (x - mean) r gamma + beta per channel, the last dim. Training: mean and variance down the columns
- * (columns.cuh): a thread's rows by Welford's method, threads and parts merged pairwise by Chan's; then y.
+ * (column_sums.cuh): a thread's rows by Welford's method, threads and parts merged pairwise by Chan's; then y.
  * Otherwise the running statistics, and y alone. Backward: sums of dy and dy (x - mean) down the columns, then
  * dx = gamma r (dy - mean(dy) - (x - mean) r^2 mean(dy (x - mean))), or gamma r dy.
  *
@@ -9,7 +9,7 @@
  * Bytes an element: forward 12, 8 with running statistics; backward 20 with dx, or 12 without statistics of the
  * batch. Floor: bytes over bandwidth; 4 less each where the second read hits the L2. Log: never timed on a GPU.
  */
-#include "kernels/columns.cuh"
+#include "kernels/column_sums.cuh"
 
 enum { NORMALISE_THREADS = 256, NORMALISE_ROWS = 4 /* a thread, at least */ };
 

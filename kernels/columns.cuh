@@ -1,79 +1,69 @@
-/* Sums down the columns of a matrix (rows,C), in two launches and a fixed order: what gradients of weights,
- * scales and shifts are, and the statistics of a batch.
+/* Rows of C neighbours (channels, a row of a table) whose threads must know where in a row they are.
  *
- * Mapping: a block takes a strip of 32 columns (fewer where C is), so that a warp reads whole lines, and a part
- * of the rows; 256 / columns threads a column take every so many-th row and are merged pairwise in shared
- * memory. The second launch does the same with the parts. How rows are parted depends on the shape alone. */
+ * Mapping: x runs along a row, a thread takes V neighbours as one access (4, so 16 bytes, where every row
+ * begins at a multiple of 16 bytes, else 1); y runs over rows, z over images. Narrow rows lie side by side in a
+ * block, so that a warp still moves whole lines, and a block has at most 256 threads. Where the grid is at its
+ * limit threads stride over rows and images. */
 #ifndef KERNELS_COLUMNS_CUH
 #define KERNELS_COLUMNS_CUH
 #include "kernels/elements.cuh"
 
-enum {
-    COLUMN_THREADS = 256,
-    COLUMN_ROWS = 8 /* a thread, at least */,
-    COLUMN_BLOCKS = 1024 /* about, at most */
-};
+enum { COLUMNS = 256, DOWN = 1024, IMAGES = 1024 };
 
-/* Merges the sums of the threads of a column; the first (threadIdx.y == 0) gets the result. */
-template <class Sum> static inline __device__ Sum merge_column(Sum s CALLER)
+/* Of the calling thread; its column may be C or more. */
+template <int V> static inline __device__ int64_t first_column(void)
 {
-    SHARED_ARRAY(Sum, all, [COLUMN_THREADS]);
-    const unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
-    all[at] = s;
-    for (unsigned half = blockDim.y / 2; half; half /= 2) {
+    return ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * V;
+}
+static inline __device__ int64_t first_row(void) { return (int64_t)blockIdx.y * blockDim.y + threadIdx.y; }
+static inline __device__ int64_t row_step(void) { return (int64_t)gridDim.y * blockDim.y; }
+
+typedef struct RowGrid {
+    dim3 grid, block;
+} RowGrid;
+
+/* `lanes` threads a row, of which a block takes at most `across`. */
+static inline RowGrid row_grid(int64_t images, int64_t rows, int64_t lanes, int64_t across = COLUMNS)
+{
+    int64_t blocks = ceil_div(lanes, across), x = ceil_div(lanes, blocks);
+    int64_t y = at_most(COLUMNS / x, rows);
+    RowGrid at;
+    at.block = dim3((unsigned)x, (unsigned)y, 1);
+    at.grid =
+        dim3((unsigned)blocks, (unsigned)at_most(ceil_div(rows, y), DOWN), (unsigned)at_most(images, IMAGES));
+    return at;
+}
+
+/* Whether rows of these lengths, behind these pointers, may be moved in fours. */
+template <class... P> static inline bool wide_rows(int64_t length, const P *...p)
+{
+    return length % 4 == 0 && wide(p...);
+}
+
+/* kernel<4> or kernel<1> over images x rows x C. */
+#define LAUNCH_COLUMNS(kernel, four, images, rows, C, ...)                                                     \
+    do {                                                                                                       \
+        if (four) {                                                                                            \
+            RowGrid at = row_grid(images, rows, (C) / 4);                                                      \
+            KERNEL_LAUNCH((kernel<4>), at.grid, at.block, 0, __VA_ARGS__);                                     \
+        } else {                                                                                               \
+            RowGrid at = row_grid(images, rows, C);                                                            \
+            KERNEL_LAUNCH((kernel<1>), at.grid, at.block, 0, __VA_ARGS__);                                     \
+        }                                                                                                      \
+    } while (0)
+
+/* The block's rows into one, pairwise, so in a fixed order: what the threads of row 0 get back. part: one a
+ * thread. All threads of the block must come. */
+template <class T, class Join> static inline __device__ T join_rows(T *part, T mine, Join join CALLER)
+{
+    T *at = part + threadIdx.y * blockDim.x + threadIdx.x;
+    CALLERS_SYNC(); /* the last call's reads are done */
+    *at = mine;
+    for (unsigned n = blockDim.y, half; n > 1; n = half) {
+        half = (n + 1) / 2;
         CALLERS_SYNC();
-        if (threadIdx.y >= half) continue;
-        s.merge(all[at + half * blockDim.x]);
-        all[at] = s;
+        if (threadIdx.y < n - half) *at = mine = join(mine, at[half * blockDim.x]);
     }
-    return s;
-}
-
-/* F has a type Sum, an aggregate that is empty as {} and has merge(const Sum &), and
- *   add(Sum &, int64_t row, int column)    one element
- *   finish(int column, const Sum &)        what becomes of a column's sum */
-template <class F>
-__global__ void __launch_bounds__(COLUMN_THREADS)
-    columns_part_kernel(F f, int64_t rows, int64_t rows_a_part, int C, typename F::Sum *__restrict__ part)
-{
-    const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    const int64_t from = blockIdx.y * rows_a_part, to = min(rows, from + rows_a_part);
-    typename F::Sum s = {};
-    if (c < C) {
-#pragma unroll 4
-        for (int64_t i = from + threadIdx.y; i < to; i += blockDim.y) f.add(s, i, c);
-    }
-    s = merge_column(s);
-    if (c < C && threadIdx.y == 0) part[(int64_t)blockIdx.y * C + c] = s;
-}
-
-template <class F>
-__global__ void __launch_bounds__(COLUMN_THREADS)
-    columns_finish_kernel(F f, const typename F::Sum *__restrict__ part, int parts, int C)
-{
-    const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x), share = ceil_div(parts, (int)blockDim.y);
-    const int from = (int)threadIdx.y * share, to = min(parts, from + share);
-    typename F::Sum s = {};
-    if (c < C)
-        for (int i = from; i < to; i++) s.merge(part[(int64_t)i * C + c]);
-    s = merge_column(s);
-    if (c < C && threadIdx.y == 0) f.finish(c, s);
-}
-
-template <class F> static inline void reduce_columns(Tape *t, F f, int64_t rows, int C)
-{
-    unsigned lanes = 1;
-    while (lanes < 32 && (int)lanes < C) lanes *= 2;
-    const dim3 block(lanes, COLUMN_THREADS / lanes);
-    const int64_t strips = ceil_div(C, (int)lanes), most = strips < COLUMN_BLOCKS ? COLUMN_BLOCKS / strips : 1;
-    int64_t parts = ceil_div(rows, (int64_t)block.y * COLUMN_ROWS);
-    if (parts > most) parts = most;
-    const int64_t rows_a_part = ceil_div(rows, parts);
-    parts = ceil_div(rows, rows_a_part);
-    typedef typename F::Sum Sum;
-    Sum *part = (Sum *)scratch(t, (size_t)(parts * C) * sizeof(Sum));
-    KERNEL_LAUNCH((columns_part_kernel<F>), dim3((unsigned)strips, (unsigned)parts), block, 0, f, rows,
-                  rows_a_part, C, part);
-    KERNEL_LAUNCH((columns_finish_kernel<F>), (unsigned)strips, block, 0, f, part, (int)parts, C);
+    return mine;
 }
 #endif

@@ -8,7 +8,7 @@
  * Bytes: forward 8 an element; backward 16, 12 with smooth. Floor: bytes over bandwidth. Log: never timed on a
  * GPU. */
 #include "kernels/elements.cuh"
-#include "kernels/sums.cuh"
+#include "kernels/two_float.cuh"
 
 enum { DICE_THREADS = 256, DICE_CHUNK = 4096 /* at least */, DICE_CHUNKS = 64 /* a row, at most */ };
 

@@ -9,7 +9,7 @@
  * Bytes: 8 n D in, a few n^2; 2 n^2 D products forward and 4 n^2 D backward: all in cache, so launches are the
  * floor for n up to some hundred. Log: never timed on a GPU. */
 #include "kernels/rows.cuh"
-#include "kernels/sums.cuh"
+#include "kernels/two_float.cuh"
 #include <math.h>
 
 enum { INFONCE_THREADS = 128, INFONCE_TILE = 8, INFONCE_DEPTH = 128, INFONCE_SUM_THREADS = 64 };

@@ -7,7 +7,7 @@
  * Bytes: forward 8 an element, 12 with weights; backward 8 more, for dx. Floor: bytes over bandwidth. Log:
  * never timed on a GPU. */
 #include "kernels/elements.cuh"
-#include "kernels/sums.cuh"
+#include "kernels/two_float.cuh"
 
 enum { MULTILABEL_THREADS = 256 /* and chunks at most */, MULTILABEL_CHUNK = 4096 /* at least */ };
 

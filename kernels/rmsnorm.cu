@@ -1,9 +1,9 @@
 /* y = r x w, r = 1/sqrt(mean(x^2) + eps): a warp or a block a row (rows.cuh), which sums and then writes.
- * dx = r (w dy - x r^2 mean(w dy x)) likewise; dw = sum over rows of dy x r down the columns (columns.cuh).
+ * dx = r (w dy - x r^2 mean(w dy x)) likewise; dw = sum over rows of dy x r down the columns (column_sums.cuh).
  *
  * Bytes: forward 8 an element, backward 16 for dx (dx is added to) and 8 for dw; second walks hit a cache.
  * Floor: bytes over bandwidth. Log: never timed on a GPU. */
-#include "kernels/columns.cuh"
+#include "kernels/column_sums.cuh"
 #include "kernels/rows.cuh"
 
 template <int threads>

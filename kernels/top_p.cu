@@ -14,7 +14,7 @@
  * Bytes: 8 a token and the lists. Floor: bytes over bandwidth; the batch of a decode step leaves most
  * multiprocessors idle, so latency of four walks. Log: never timed on a GPU. */
 #include "kernels/rows.cuh"
-#include "kernels/sums.cuh"
+#include "kernels/two_float.cuh"
 #include "tensor/rng.h"
 #include <math.h>
 

@@ -12,6 +12,8 @@ static const KernelCase cases[] = {
     {"ragged row", {{{3, 37}}}},
     {"over one chunk", {{{16385}}}},
     {"two threads", {{{1023, 77}}}},
+    {"view that begins anywhere", {{{20001}}}, .view = true},
+    {"over 256 blocks", {{{2100001}}}},
     {"gradient block",
      {{{32 << 20}}},
      .bench = true,
