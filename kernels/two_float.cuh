@@ -1,6 +1,7 @@
 /* Sums as two floats, where the CPU sums in double: hi + lo, |lo| about half an ulp of hi, so 48 bits for a
  * handful of f32 operations each (Knuth's two-sum, Dekker's product by fused multiply-add). The intrinsics keep
- * the compiler from contracting what must round. Merging is commutative bit by bit. *
+ * the compiler from contracting what must round. Merging is commutative bit by bit.
+ *
  * Why not double: an element costs a conversion and an addition there, each at 1/64 of the f32 rate on GeForce.
  * An RTX 4090 does 128 SM x 2 x 2.5 GHz / 2 = 320 G elements/s and reads 252 G from memory: it would just
  * hide; an RTX 3090 139 G of 234 G: it would not, nor anything that lies in L2. Seven f32 operations (nine for
