@@ -41,15 +41,15 @@ __global__ void __launch_bounds__(256)
         for (int64_t r = first_row(); r < rows; r += row_step()) {
             Pack<V> d = load<V>(dy + r * C + c);
 #pragma unroll
-            for (int j = 0; j < V; j++) two_add(&sum[j], d.v[j]);
+            for (int j = 0; j < V; j++) sum[j].add(d.v[j]);
             if (dx) add_to(dx + r * C + c, d);
         }
     }
     for (int j = 0; j < V; j++) {
-        TwoFloat all = join_rows(shared, sum[j], two_join);
+        TwoFloat all = join_rows(shared, sum[j], joined);
         if (c >= C || threadIdx.y) continue;
         if (gridDim.y == 1)
-            db[c + j] += (float)two_value(all);
+            db[c + j] += all.value();
         else
             part[blockIdx.y * C + c + j] = all;
     }
@@ -62,13 +62,13 @@ __global__ void __launch_bounds__(32 * lanes)
 {
     SHARED_ARRAY(TwoFloat, shared, [32 * lanes]);
     int64_t c = first_column<1>();
-    TwoFloat sum = {0, 0};
+    TwoFloat sum = {};
     if (c < C) {
 #pragma unroll 8
-        for (int i = (int)threadIdx.y; i < n; i += lanes) sum = two_join(sum, part[i * C + c]);
+        for (int i = (int)threadIdx.y; i < n; i += lanes) sum.merge(part[i * C + c]);
     }
-    sum = join_rows(shared, sum, two_join);
-    if (c < C && threadIdx.y == 0) db[c] += (float)two_value(sum);
+    sum = join_rows(shared, sum, joined);
+    if (c < C && threadIdx.y == 0) db[c] += sum.value();
 }
 
 struct add_bias_dx {

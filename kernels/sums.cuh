@@ -16,8 +16,8 @@ template <int V, bool square>
 __global__ void __launch_bounds__(256) sum_forward_kernel(TwoFloat *__restrict__ part, float *__restrict__ y,
                                                           float k, const float *__restrict__ x, int64_t n)
 {
-    TwoFloat t = {0, 0};
-    auto take = [&](float v) { square ? two_add_square(&t, v) : two_add(&t, v); };
+    TwoFloat t = {};
+    auto take = [&](float v) { square ? t.add_product(v, v) : t.add(v); };
     int64_t i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * V, step = (int64_t)gridDim.x * 256 * V;
 #pragma unroll 4
     for (; i + V <= n; i += step) {
@@ -26,10 +26,10 @@ __global__ void __launch_bounds__(256) sum_forward_kernel(TwoFloat *__restrict__
         for (int j = 0; j < V; j++) take(p.v[j]);
     }
     for (; i < n; i++) take(x[i]);
-    t = two_block<256>(t);
+    t = block_sum<256>(t);
     if (threadIdx.x) return;
     if (gridDim.x == 1)
-        *y = (float)((double)k * two_value(t));
+        *y = (float)((double)k * t.exact());
     else
         part[blockIdx.x] = t;
 }
@@ -38,10 +38,10 @@ template <int threads>
 __global__ void __launch_bounds__(threads)
     sum_finish_kernel(float *__restrict__ y, float k, const TwoFloat *__restrict__ part, int n)
 {
-    TwoFloat t = {0, 0};
-    for (int i = (int)threadIdx.x; i < n; i += threads) t = two_join(t, part[i]);
-    t = two_block<threads>(t);
-    if (threadIdx.x == 0) *y = (float)((double)k * two_value(t));
+    TwoFloat t = {};
+    for (int i = (int)threadIdx.x; i < n; i += threads) t.merge(part[i]);
+    t = block_sum<threads>(t);
+    if (threadIdx.x == 0) *y = (float)((double)k * t.exact());
 }
 
 template <bool square> static inline void sum_all(Tape *tape, float *y, float k, const float *x, int64_t n)

@@ -52,7 +52,7 @@ const Backend *backend_open(const char *name, Error *e)
 {
     if (!strcmp(name, "cpu")) return &backend_cpu;
     if (!strcmp(name, "plan")) return &backend_plan;
-    if (!strcmp(name, "cuda") || !strcmp(name, "emu")) return open_plugin(name, e);
+    if (!strcmp(name, "cuda") || !strcmp(name, "emu") || !strcmp(name, "ptx")) return open_plugin(name, e);
     if (strcmp(name, "auto")) {
         error_set(e, ERROR_USAGE, "unknown device '%s': expected cpu, cuda, emu or auto", name);
         return NULL;

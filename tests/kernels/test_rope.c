@@ -23,6 +23,8 @@ static const KernelCase cases[] = {
     {"one pair", {{{1, 1, 1, 2}}, {{1, 1}, FILL_IDS, 9}}, P(llama)},
     {"ragged", {{{2, 37, 3, 10}}, {{2, 37}, FILL_IDS, 100}}, P(short_waves)},
     {"above one block", {{{3, 20, 4, 64}}, {{3, 20}, FILL_IDS, 8192}}, P(llama)},
+    {"head dim and context of LLaMA", {{{1, 2, 5, 128}}, {{1, 2}, FILL_IDS, 131072}}, P(llama)},
+    {"long heads", {{{2, 1, 2, 1030}}, {{2, 1}, FILL_IDS, 8192}}, P(llama)},
     {"8B prefill",
      {{{1, 512, 32, 128}}, {{1, 512}, FILL_IDS, 512}},
      P(llama),
