@@ -1,6 +1,6 @@
 /* Products of plain f32 matrices: which kernel takes which shape. Mapping, bytes, floors and logs: gemm.cuh
- * (tiles on tensor cores) and gemv.cuh (at most 16 rows or columns: f32 throughout). */
-#include "kernels/gemv.cuh"
+ * (tiles on tensor cores) and gemm_thin.cuh (at most 16 rows, columns or depth). */
+#include "kernels/gemm_thin.cuh"
 
 /* w's lines (rows of op(a), or columns of op(b)) are many, f's few. */
 template <class C>
@@ -9,9 +9,9 @@ static void few_lines(Tape *t, GemmMatrix w, bool w_depth, GemmMatrix f, bool f_
 {
     GemmFew g = {f.p, f_depth ? f.ld : 1, f_depth ? 1 : f.ld, f.step};
     if (w_depth)
-        gemm_few(t, GemmRows(w.p, w.ld, w.step, lines, K), g, c, lines, few, K, across, products);
+        gemm_few(t, GemmRows(w.p, gemm_int(w.ld), w.step, lines, K), g, c, lines, few, K, across, products);
     else
-        gemm_few(t, GemmColumns(w.p, w.ld, w.step, lines, K), g, c, lines, few, K, across, products);
+        gemm_few(t, GemmColumns(w.p, gemm_int(w.ld), w.step, lines, K), g, c, lines, few, K, across, products);
 }
 
 void gemm_cuda(Tape *t, int64_t rows, int64_t columns, int64_t depth, GemmMatrix a, GemmMatrix b, GemmOutput c,
@@ -23,24 +23,30 @@ void gemm_cuda(Tape *t, int64_t rows, int64_t columns, int64_t depth, GemmMatrix
         few_lines(t, a, a_depth, b, b_depth, c, M, N, K, false, n);
     } else if (M <= GEMM_FEW) {
         few_lines(t, b, b_depth, a, a_depth, c, N, M, K, true, n);
+    } else if (K <= GEMM_FEW) {
+        GemmFew x = {a.p, a_depth ? a.ld : 1, a_depth ? 1 : a.ld, a.step};
+        if (b_depth)
+            gemm_shallow(x, GemmRows(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
+        else
+            gemm_shallow(x, GemmColumns(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
     } else if (a_depth) {
-        GemmRows x(a.p, a.ld, a.step, M, K);
+        GemmRows x(a.p, gemm_int(a.ld), a.step, M, K);
         if (b_depth)
-            gemm_tiles(t, x, GemmRows(b.p, b.ld, b.step, N, K), c, M, N, K, n);
+            gemm_tiles(t, x, GemmRows(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
         else
-            gemm_tiles(t, x, GemmColumns(b.p, b.ld, b.step, N, K), c, M, N, K, n);
+            gemm_tiles(t, x, GemmColumns(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
     } else {
-        GemmColumns x(a.p, a.ld, a.step, M, K);
+        GemmColumns x(a.p, gemm_int(a.ld), a.step, M, K);
         if (b_depth)
-            gemm_tiles(t, x, GemmRows(b.p, b.ld, b.step, N, K), c, M, N, K, n);
+            gemm_tiles(t, x, GemmRows(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
         else
-            gemm_tiles(t, x, GemmColumns(b.p, b.ld, b.step, N, K), c, M, N, K, n);
+            gemm_tiles(t, x, GemmColumns(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
     }
 }
 
 void gemm_column_sums(Tape *t, float *sum, const float *x, int64_t rows, int64_t C)
 {
     int lines = gemm_int(C), K = gemm_int(rows);
-    gemm_few(t, GemmColumns(x, C, 0, lines, K), GemmFew{NULL, 0, 0, 0}, GemmOutput(sum, C, true), lines, 1, K,
-             true);
+    gemm_few(t, GemmColumns(x, lines, 0, lines, K), GemmFew{NULL, 0, 0, 0}, GemmOutput(sum, C, true), lines, 1,
+             K, true);
 }
