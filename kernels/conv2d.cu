@@ -172,6 +172,7 @@ void conv_data(Tape *t, const Conv &s, const float *dy, const float *w, const fl
                   GemmOutput(dx, s.C, add, 1, bias));
         return;
     }
+    GemmRoom room(t);
     for (int phase = 0; phase < s.stride * s.stride; phase++) {
         int top = phase / s.stride, left = phase % s.stride;
         ConvPhase v(top, s.H, s.kh, s.stride, s.pad), h(left, s.W, s.kw, s.stride, s.pad);
@@ -183,7 +184,7 @@ void conv_data(Tape *t, const Conv &s, const float *dy, const float *w, const fl
         g.left = h.shift;
         g.sign = -1;
         ConvPixels out(dx, s, bias, add, top, left, v.size, h.size);
-        gemm_tiles(t, ConvRows(g), ConvWeights(w, s, v, h), out, g.pixels, s.C, taps ? g.taps : 0);
+        gemm_tiles(room, ConvRows(g), ConvWeights(w, s, v, h), out, g.pixels, s.C, taps ? g.taps : 0);
     }
 }
 

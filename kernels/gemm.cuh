@@ -80,8 +80,10 @@ struct GemmColumns : GemmOperand {
 /* ---- result ---- */
 
 /* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]). Others derive from it: row(m) NULL leaves row m out;
- * wants(m0) false: the products of the tile that begins at row m0 are 0 and need not be computed. */
+ * wants(m0) false: the products of the tile that begins at row m0 are 0 and need not be computed; SPLITS false:
+ * it needs them whole. */
 struct GemmOutput {
+    static constexpr bool SPLITS = true;
     float *p;
     int64_t ld, step;
     const float *bias;
@@ -97,21 +99,22 @@ struct GemmOutput {
     __device__ bool wants(int) const { return true; }
     __device__ float *row(int m) const { return p + m * ld; }
     __device__ float value(int, int n, float product) const { return alpha * product + (bias ? bias[n] : 0); }
-    /* of n..n+3, with vector */
-    __device__ float4 four(int m, int n, float4 v) const
-    {
-        return float4{value(m, n, v.x), value(m, n + 1, v.y), value(m, n + 2, v.z), value(m, n + 3, v.w)};
-    }
 };
 
-/* The products at (m,n) to (m,n+3), as far as there are columns; n is a multiple of 4. */
+/* What the products at (m,n) to (m,n+3) make of C; an output that knows better has its own. */
+template <class C> static __device__ inline float4 gemm_values(const C &c, int m, int n, float4 v)
+{
+    return float4{c.value(m, n, v.x), c.value(m, n + 1, v.y), c.value(m, n + 2, v.z), c.value(m, n + 3, v.w)};
+}
+
+/* Hands out the products at (m,n) to (m,n+3), as far as there are columns; n is a multiple of 4. */
 template <class C> static __device__ inline void gemm_put(const C &c, int m, int n, int N, float4 v)
 {
     float *y = c.row(m);
     if (!y) return;
     y += n;
     if (c.vector && n + 4 <= N) {
-        float4 old = c.add ? *(const float4 *)y : float4{0, 0, 0, 0}, x = c.four(m, n, v);
+        float4 old = c.add ? *(const float4 *)y : float4{0, 0, 0, 0}, x = gemm_values(c, m, n, v);
         *(float4 *)y = float4{old.x + x.x, old.y + x.y, old.z + x.z, old.w + x.w};
         return;
     }
@@ -327,7 +330,7 @@ __global__ void __launch_bounds__(S::THREADS, 1) gemm_tile_kernel(A a, B b, C c,
         gemm_multiply<S, StageA, StageB, A, B>(shared + now, shared + now + B_AT, acc);
     }
     gemm_tile_write<S>(shared, acc);
-    if (e.parts) {
+    if (C::SPLITS && e.parts) {
         int64_t products = gridDim.x / tiles, at = ((int64_t)blockIdx.y * products + product) * e.M * e.N;
         GemmOutput part(e.parts + at, e.N, false); /* as it is */
         gemm_finish<S>(part, shared, m0, n0, e);
@@ -368,6 +371,23 @@ static inline int gemm_processors(void)
     return n;
 }
 
+/* Scratch for parts: one product's is the next one's, for kernels run one after the other. */
+struct GemmRoom {
+    Tape *t;
+    mutable float *p;
+    mutable size_t bytes;
+
+    GemmRoom(Tape *t) : t(t), p(NULL), bytes(0) {}
+    float *parts(int64_t n) const
+    {
+        if (n * sizeof *p > bytes) {
+            bytes = (size_t)n * sizeof *p;
+            p = (float *)scratch(t, bytes);
+        }
+        return p;
+    }
+};
+
 /* Into how many parts the depth goes when there are so many blocks; each part is a multiple of `unit`, and at
  * least four. */
 static inline int gemm_part(int64_t blocks, int K, int unit)
@@ -387,29 +407,35 @@ static inline void gemm_add_parts(C c, const float *parts, int splits, int M, in
 }
 
 template <class S, class A, class B, class C>
-static inline void gemm_launch(Tape *t, A a, B b, C c, int M, int N, int K, int products, bool may_split)
+static inline void gemm_launch(const GemmRoom &room, A a, B b, C c, int M, int N, int K, int products)
 {
     GemmExtent e = {M, N, K, ceil_div(M, S::M), ceil_div(N, S::N), 0, NULL};
     int64_t blocks = (int64_t)e.down * e.across * products;
-    e.part = may_split ? gemm_part(blocks, K, GEMM_DEPTH) : ceil_div(K, (int)GEMM_DEPTH) * GEMM_DEPTH;
+    e.part = C::SPLITS ? gemm_part(blocks, K, GEMM_DEPTH) : ceil_div(K, (int)GEMM_DEPTH) * GEMM_DEPTH;
     int splits = K ? ceil_div(K, e.part) : 1;
-    if (splits > 1) e.parts = (float *)scratch(t, (size_t)splits * products * M * N * sizeof(float));
+    if (splits > 1) e.parts = room.parts((int64_t)splits * products * M * N);
     ALLOW_DYN_SHARED((gemm_tile_kernel<S, A, B, C>), S::BYTES);
     KERNEL_LAUNCH((gemm_tile_kernel<S, A, B, C>), dim3((unsigned)gemm_int(blocks), (unsigned)splits),
                   S::THREADS, S::BYTES, a, b, c, e);
-    if (splits > 1) gemm_add_parts(c, e.parts, splits, M, N, products);
+    if constexpr (C::SPLITS)
+        if (splits > 1) gemm_add_parts(c, e.parts, splits, M, N, products);
 }
 
-/* `products` products; M, N > 0. The large tile where it leaves no processor without one. */
-template <class A, class B, class C>
-static inline void gemm_tiles(Tape *t, A a, B b, C c, int M, int N, int K, int products = 1,
-                              bool may_split = true)
+/* The large tile where it leaves no processor without one. */
+static inline bool gemm_large(int M, int N, int products)
 {
-    int64_t large = (int64_t)ceil_div(M, GemmLarge::M) * ceil_div(N, GemmLarge::N) * products;
-    if (M > GemmSmall::M && N > GemmSmall::N && large >= gemm_processors())
-        gemm_launch<GemmLarge>(t, a, b, c, M, N, K, products, may_split);
+    int64_t tiles = (int64_t)ceil_div(M, GemmLarge::M) * ceil_div(N, GemmLarge::N) * products;
+    return M > GemmSmall::M && N > GemmSmall::N && tiles >= gemm_processors();
+}
+
+/* `products` products; M, N > 0. */
+template <class A, class B, class C>
+static inline void gemm_tiles(const GemmRoom &room, A a, B b, C c, int M, int N, int K, int products = 1)
+{
+    if (gemm_large(M, N, products))
+        gemm_launch<GemmLarge>(room, a, b, c, M, N, K, products);
     else
-        gemm_launch<GemmSmall>(t, a, b, c, M, N, K, products, may_split);
+        gemm_launch<GemmSmall>(room, a, b, c, M, N, K, products);
 }
 
 /* ---- plain matrices ---- */
@@ -424,9 +450,9 @@ struct GemmMatrix {
 
 /* c = op(a) op(b), as gemm() of kernels/gemm.h: a is stored (M,K), or (K,M) transposed; b (K,N) or (N,K). In
  * gemm.cu. */
-void gemm_cuda(Tape *t, int64_t M, int64_t N, int64_t K, GemmMatrix a, GemmMatrix b, GemmOutput c,
+void gemm_cuda(const GemmRoom &room, int64_t M, int64_t N, int64_t K, GemmMatrix a, GemmMatrix b, GemmOutput c,
                int64_t products = 1);
 
 /* sum[c] += the sum over rows of x (rows,C). */
-void gemm_column_sums(Tape *t, float *sum, const float *x, int64_t rows, int64_t C);
+void gemm_column_sums(const GemmRoom &room, float *sum, const float *x, int64_t rows, int64_t C);
 #endif

@@ -234,14 +234,14 @@ static inline void gemm_few_launch(W w, GemmFew f, C c, const GemmFewExtent &e, 
 
 /* C (lines, few), or (few, lines) with across. few <= GEMM_FEW. */
 template <class W, class C>
-static inline void gemm_few(Tape *t, W w, GemmFew f, C c, int lines, int few, int K, bool across,
+static inline void gemm_few(const GemmRoom &room, W w, GemmFew f, C c, int lines, int few, int K, bool across,
                             int products = 1)
 {
     GemmFewExtent e = {lines, few, K, ceil_div(lines, W::DEPTH ? 8 * GEMM_DOTS_LINES : 128), 0, across, NULL};
     int64_t blocks = (int64_t)e.blocks * products;
     e.part = gemm_part(blocks, K, W::DEPTH ? GEMM_DOTS_DEPTH : GEMM_SUMS_DEPTH);
     int splits = ceil_div(K, e.part);
-    if (splits > 1) e.parts = (float *)scratch(t, (size_t)splits * products * lines * few * sizeof(float));
+    if (splits > 1) e.parts = room.parts((int64_t)splits * products * lines * few);
     dim3 grid((unsigned)gemm_int(blocks), (unsigned)splits);
     if (few == 1)
         gemm_few_launch<1>(w, f, c, e, grid);

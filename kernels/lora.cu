@@ -60,17 +60,18 @@ struct LoraMasked : GemmOutput {
     LoraMask mask;
 
     LoraMasked(const Node *n, float *dx, int64_t K) : GemmOutput(dx, K, true), mask(mask_of(n)) {}
-    __device__ float4 four(int m, int n, float4 product) const
-    {
-        if (mask.dropout == 0) return product;
-        float4 k = mask.four((uint64_t)(m * ld + n));
-        return float4{product.x * k.x, product.y * k.y, product.z * k.z, product.w * k.w};
-    }
     __device__ float value(int m, int n, float product) const
     {
         return mask.dropout == 0 ? product : product * mask.one((uint64_t)(m * ld + n));
     }
 };
+
+static __device__ inline float4 gemm_values(const LoraMasked &c, int m, int n, float4 v)
+{
+    if (c.mask.dropout == 0) return v;
+    float4 k = c.mask.four((uint64_t)(m * c.ld + n));
+    return float4{v.x * k.x, v.y * k.y, v.z * k.z, v.w * k.w};
+}
 
 static int few_from(int64_t j, int64_t r) { return r - j < GEMM_FEW ? (int)(r - j) : (int)GEMM_FEW; }
 
@@ -83,9 +84,10 @@ void lora_forward_cuda(Tape *t, Node *n)
     float *u = f32(n->saved[0]);
     LoraDropped<GemmRows> x(n, GemmRows(f32(n->in[0]), K, 0, rows, K));
     GemmOutput y(f32(n->out), N, true, NODE_AS(MatmulParams, n)->lora_scale);
+    GemmRoom room(t);
     for (int64_t j = 0; j < r; j += GEMM_FEW) {
         int few = few_from(j, r);
-        gemm_few(t, x, {A + j * K, K, 1, 0}, GemmOutput(u + j, r, false), rows, few, K, false);
+        gemm_few(room, x, {A + j * K, K, 1, 0}, GemmOutput(u + j, r, false), rows, few, K, false);
         gemm_shallow({u + j, r, 1, 0}, GemmRows(B + j, gemm_int(r), 0, N, few), y, rows, N, few);
     }
 }
@@ -99,16 +101,17 @@ void lora_backward_cuda(Tape *t, Node *n)
     int rows = gemm_int(tensor_rows(x)), K = gemm_int(A->dim[1]), N = gemm_int(B->dim[0]);
     const float *dy = f32(n->out->grad), *u = f32(n->saved[0]);
     float *du = A->grad || x->grad ? (float *)scratch(t, (size_t)(rows * r) * sizeof *du) : NULL;
+    GemmRoom room(t);
     for (int64_t j = 0; j < r; j += GEMM_FEW) {
         int few = few_from(j, r);
         if (B->grad)
-            gemm_few(t, GemmColumns(dy, N, 0, N, rows), {u + j, 1, r, 0},
+            gemm_few(room, GemmColumns(dy, N, 0, N, rows), {u + j, 1, r, 0},
                      GemmOutput(f32(B->grad) + j, r, true, scale), N, few, rows, false);
         if (!du) continue;
-        gemm_few(t, GemmRows(dy, N, 0, rows, N), {f32(B) + j, 1, r, 0}, GemmOutput(du + j, r, false, scale),
+        gemm_few(room, GemmRows(dy, N, 0, rows, N), {f32(B) + j, 1, r, 0}, GemmOutput(du + j, r, false, scale),
                  rows, few, N, false);
         if (A->grad)
-            gemm_few(t, LoraDropped<GemmColumns>(n, GemmColumns(f32(x), K, 0, K, rows)), {du + j, 1, r, 0},
+            gemm_few(room, LoraDropped<GemmColumns>(n, GemmColumns(f32(x), K, 0, K, rows)), {du + j, 1, r, 0},
                      GemmOutput(f32(A->grad) + j * K, K, true), K, few, rows, true);
         if (x->grad)
             gemm_shallow({du + j, r, 1, 0}, GemmColumns(f32(A) + j * K, K, 0, K, few),
