@@ -2,7 +2,7 @@
  *
  * Mapping: a row of at most ROW_SHORT elements belongs to a warp, eight of them to a block of 256 threads; a
  * longer one to a block of ROW_BLOCK. Threads take four neighbours (16 bytes), or one where rows are no
- * multiple of four floats and so not aligned. Who walks over a row again finds it in a cache. */
+ * multiple of four floats or not aligned. Who walks over a row again finds it in a cache. */
 #ifndef KERNELS_ROWS_CUH
 #define KERNELS_ROWS_CUH
 #include "kernels/elements.cuh"
@@ -53,11 +53,16 @@ static inline __device__ float power_near(float x)
     return __int_as_float((254 - min(max(exponent, 1), 253)) << 23);
 }
 
+template <class... P> static inline __device__ bool row_wide(int C, const P *...p)
+{
+    return C % 4 == 0 && ((0 | ... | (uintptr_t)p) & 15) == 0;
+}
+
 /* f(i, x[i]...) for the thread's elements i of a row of C. */
 template <int threads, class F, class... X> static inline __device__ void row_read(int C, F f, const X *...x)
 {
     const int lane = (int)threadIdx.x % threads;
-    if (C % 4) {
+    if (!row_wide(C, x...)) {
 #pragma unroll 1
         for (int i = lane; i < C; i += threads) f(i, x[i]...);
         return;
@@ -78,7 +83,7 @@ template <int threads, bool add, class F, class... X>
 static inline __device__ void row_write(float *y, int C, F f, const X *...x)
 {
     const int lane = (int)threadIdx.x % threads;
-    if (C % 4) {
+    if (!row_wide(C, y, x...)) {
 #pragma unroll 1
         for (int i = lane; i < C; i += threads) y[i] = (add ? y[i] : 0) + f(i, x[i]...);
         return;

@@ -49,6 +49,8 @@ static const KernelCase cases[] = {
     {"1023 channels", {{{3, 1023}}, CHANNELS(1023)}, P(train)},
     {"1028 channels, running", {{{5, 1028}}, CHANNELS(1028)}, P(eval)},
     {"three channels, several parts", {{{600, 3}}, CHANNELS(3)}, P(train)},
+    {"views that begin anywhere", {{{9, 8}}, CHANNELS(8)}, P(train), .view = true},
+    {"views that begin anywhere, running", {{{9, 8}}, CHANNELS(8)}, P(eval), .view = true},
     LAYER("stem, 64x64x16", train, 64, 64, 16),
     LAYER("64 channels, 32x32", train, 64, 32, 64),
     LAYER("128 channels, 16x16", train, 64, 16, 128),

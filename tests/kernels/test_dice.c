@@ -31,6 +31,7 @@ static const KernelCase cases[] = {
     {"soft masks, four dims, smooth", {{{5, 7, 3, 1}, FILL_PROB}, {{5, 7, 3, 1}, FILL_PROB}}, P(smooth)},
     {"shared among threads", {{{17, 1023}, FILL_PROB}, {{17, 1023}, FILL_MASK01}}, P(printed)},
     {"over one block of rows", {{{300, 5}, FILL_PROB}, {{300, 5}, FILL_MASK01}}, P(smooth)},
+    {"views", {{{3, 37}, FILL_PROB}, {{3, 37}, FILL_MASK01}}, P(printed), .view = true},
     {"rows of three chunks", {{{2, 8197}, FILL_PROB}, {{2, 8197}, FILL_MASK01}}, P(printed)},
     {"slices of a batch",
      {{{96, 14, 14, 1}, FILL_PROB}, {{96, 14, 14, 1}, FILL_MASK01}},

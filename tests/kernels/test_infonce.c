@@ -76,6 +76,7 @@ static const KernelCase cases[] = {
     {"the paper's, printed", {{{28, 512}}, {{28, 512}}, NO_SCALE, NO_SAME}, P(printed)},
     {"the paper's, standard", {{{28, 512}}, {{28, 512}}, NO_SCALE, {{28}, FILL_IDS, 20}}, P(standard)},
     {"vectors of length 0", {{{13, 2}, FILL_MASK01}, {{13, 2}, FILL_MASK01}, NO_SCALE, NO_SAME}, P(self_sum)},
+    {"views", {{{9, 13}}, {{9, 13}}, {{1}}, {{9}, FILL_IDS, 4}}, P(learnt), .view = true},
     {"several rounds of dimensions", {{{5, 133}}, {{5, 133}}, NO_SCALE, NO_SAME}, P(uneven)},
     {"over one block of pairs", {{{131, 2}}, {{131, 2}}, NO_SCALE, {{131}, FILL_IDS, 100}}, P(standard)},
     {"many pairs", {{{101, 3}}, {{101, 3}}, {{1}}, {{101}, FILL_IDS, 60}}, P(learnt_printed)},

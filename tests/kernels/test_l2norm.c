@@ -24,6 +24,7 @@ static const KernelCase cases[] = {
     {"two threads", {{{70, 512}}}},
     {"a block a row", {{{3, 1029}}}},
     {"a block a row, aligned, several rounds", {{{2, 2, 4100}}}},
+    {"view that begins anywhere", {{{64}}}, .view = true},
     {"embeddings", {{{28, 512}}}, .bench = true, .flops = 3.0 * 28 * 512, .bytes = 8.0 * 28 * 512},
 };
 

@@ -24,6 +24,8 @@ static const KernelCase cases[] = {
      {{{3, 4095}}, {{3, 4095}, FILL_MASK01}, {{3, 4095}, FILL_PROB}},
      &mean,
      sizeof mean},
+    {"views that begin anywhere", {{{5, 37}}, {{5, 37}}, {{5, 37}, FILL_NONE}}, &one, sizeof one, .view = true},
+    {"views that begin anywhere, weights", {{{5, 37}}, {{5, 37}}, {{5, 37}}}, &one, sizeof one, .view = true},
     {"grid cells",
      {{{96, 14, 14, 40}}, {{96, 14, 14, 40}, FILL_MASK01}, {{96, 14, 14, 40}, FILL_PROB}},
      &mean,

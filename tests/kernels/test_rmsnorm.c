@@ -24,6 +24,7 @@ static const KernelCase cases[] = {
     {"a block a row", {{{5, 1029}}, {{1029}}}, P(eps5)},
     {"a block a row, aligned, several rounds", {{{3, 4100}}, {{4100}, FILL_POSITIVE}}, P(eps5)},
     {"rows in parts", {{{300, 7}}, {{7}}}, P(eps5)},
+    {"views, the weight's begins anywhere", {{{9, 64}}, {{64}, FILL_POSITIVE}}, P(eps5), .view = true},
     {"8B prefill",
      {{{512, 4096}}, {{4096}, FILL_POSITIVE}},
      P(eps5),

@@ -25,6 +25,7 @@ static const KernelCase cases[] = {
     {"above one block", {{{3, 20, 4, 64}}, {{3, 20}, FILL_IDS, 8192}}, P(llama)},
     {"head dim and context of LLaMA", {{{1, 2, 5, 128}}, {{1, 2}, FILL_IDS, 131072}}, P(llama)},
     {"long heads", {{{2, 1, 2, 1030}}, {{2, 1}, FILL_IDS, 8192}}, P(llama)},
+    {"view", {{{2, 3, 3, 10}}, {{2, 3}, FILL_IDS, 100}}, P(short_waves), .view = true},
     {"8B prefill",
      {{{1, 512, 32, 128}}, {{1, 512}, FILL_IDS, 512}},
      P(llama),

@@ -24,6 +24,7 @@ static const KernelCase cases[] = {
     {"negative scale", {{{3, 10}}}, P(negative)},
     {"above one block", {{{9, 1023}}}, P(sharp)},
     {"aligned rows", {{{9, 128}}}, P(sharp)},
+    {"view of ragged rows", {{{9, 37}}}, P(sharp), .view = true},
     {"a block a row", {{{3, 1029}}}, P(plain)},
     {"a block a row, aligned, several rounds", {{{2, 4500}}}, P(sharp)},
     {"vocabulary of 8B",

@@ -51,6 +51,7 @@ static const KernelCase cases[] = {
     {"everything is kept", {{{7, 1023}}}, &all, sizeof all},
     {"only the first is kept", {{{5, 300}}}, &one, sizeof one},
     {"nothing is kept", {{{2, 9}}}, &none, sizeof none},
+    {"view of ragged rows", {{{3, 37}}}, &usual, sizeof usual, .view = true},
     {"all nearly equal", {{{3, 1024}}}, &hot, sizeof hot},
     {"long rows, low temperature", {{{2, 5000}}}, &cold, sizeof cold},
     {"long ragged row, the first alone", {{{1, 4099}}}, &one, sizeof one},
