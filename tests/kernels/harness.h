@@ -16,8 +16,11 @@ typedef struct Harness {
 bool harness_open(Harness *h, const Backend *backend, uint64_t seed);
 void harness_close(Harness *h);
 
-/* Every case of the op that is not bench_only. The first fault of a case is printed as one line naming op,
- * backend, case, tensor, element, what came and what was wanted. */
+/* Every case of the op that is neither bench_only nor dies. The first fault of a case is printed as one line
+ * naming op, backend, case, tensor, element, what came and what was wanted. */
 void harness_op(Harness *h, const KernelTest *test);
+
+/* The case's forward alone, and its output fetched: does not return where the case dies. */
+void harness_forward(Harness *h, const KernelTest *test, const KernelCase *kase);
 
 #endif

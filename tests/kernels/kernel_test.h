@@ -39,6 +39,7 @@ typedef struct KernelCase {
     size_t params_bytes;
     bool view;           /* inputs and gradients are slices that begin at row 1, so mostly not aligned */
     bool twin;           /* input 1 is input 0 */
+    bool dies;           /* an input is out of range: the program must end with a line that names the op */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
     double flops, bytes; /* of one forward call: floating-point operations, bytes that must move */

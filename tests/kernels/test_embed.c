@@ -15,6 +15,7 @@ static const KernelCase cases[] = {
     {"above one block", {{{100, 129}}, {{3, 130}, FILL_IDS, 100}}},
     {"ids in spans, empty slots too", {{{3, 40}}, {{300}, FILL_LABELS, 3}}},
     {"views of ragged rows", {{{9, 37}}, {{2, 50}, FILL_LABELS, 9}}, .view = true},
+    {"an id outside", {{{5, 8}}, {{40}, FILL_IDS, 50}}, .dies = true},
     {"8B prefill",
      {{{16384, 4096}}, {{512}, FILL_IDS, 16384}},
      .bench = true,

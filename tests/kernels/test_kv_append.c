@@ -19,6 +19,7 @@ static const KernelCase cases[] = {
     {"many sequences", {{{1030, 3, 1, 3}}, {{1030, 2, 1, 3}}, {{1030}, FILL_IDS, 2}}},
     {"over all blocks down", {{{1, 1200, 1, 129}}, {{1, 1100, 1, 129}}, {{1}, FILL_IDS, 101}}},
     {"views of ragged rows", {{{3, 37, 3, 5}}, {{3, 7, 3, 5}}, {{3}, FILL_IDS, 31}}, .view = true},
+    {"past the end", {{{3, 37, 3, 5}}, {{3, 7, 3, 5}}, {{3}, FILL_LENGTHS, 1000000}}, .dies = true},
     {"8B decode step",
      {{{8, 512, 8, 128}}, {{8, 1, 8, 128}}, {{8}, FILL_IDS, 512}},
      .bench = true,

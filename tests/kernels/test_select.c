@@ -17,9 +17,11 @@ static const KernelCase cases[] = {
     {"rows in fours, mostly once", {{{1000, 8}}, {{700}, FILL_IDS, 1000}}},
     {"repeats over one span", {{{3, 37}}, {{300}, FILL_IDS, 3}}},
     {"repeats over one span, in fours", {{{4, 1028}}, {{150}, FILL_IDS, 4}}},
-    {"one row over many spans", {{{2, 12}}, {{1025}, FILL_IDS, 1}}},
+    {"one row over many spans", {{{2, 12}}, {{257}, FILL_IDS, 1}}},
     {"over all blocks down", {{{7, 129}}, {{1100}, FILL_IDS, 7}}},
     {"views of ragged rows", {{{9, 37}}, {{70}, FILL_IDS, 9}}, .view = true},
+    {"an index outside", {{{5, 37}}, {{40}, FILL_IDS, 50}}, .dies = true},
+    {"an index below", {{{5, 37}}, {{400}, FILL_LABELS, 5}}, .dies = true},
     {"rows of hidden states",
      {{{4096, 4096}}, {{2048}, FILL_IDS, 4096}},
      .bench = true,
@@ -27,5 +29,5 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * 2048 * 4096},
 };
 
-/* Repeats are sums of up to 1025 numbers in f32. */
+/* Repeats are sums of up to 257 numbers in f32. */
 KERNEL_TEST(select, .n_in = 2, .diff = 1, .tol = 1e-5);

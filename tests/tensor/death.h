@@ -20,7 +20,7 @@ typedef struct DeathCase {
 } DeathCase;
 
 typedef struct Death {
-    int code;       /* exit status, or 128 + signal */
+    int code;       /* exit status, or 128 + signal; -1: it could not be started */
     char err[8192]; /* the first bytes of standard error, NUL-terminated */
 } Death;
 
@@ -32,7 +32,7 @@ static inline Death death_of(const char *name)
     char file[] = "/tmp/pcrl-death-XXXXXX";
     char *argv[] = {(char *)"death", (char *)"--death", (char *)name, NULL};
     int fd = mkstemp(file), status = 0;
-    ck_assert_int_ge(fd, 0);
+    if (fd < 0) return d;
     unlink(file);
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
