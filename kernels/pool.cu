@@ -73,7 +73,7 @@ template <int V> struct Winner {
 
 /* The first element stands whatever it is, NaN too; then what is larger. */
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     max_forward_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x,
                        PoolSide rows, PoolSide columns, int64_t N, int64_t C)
 {
@@ -119,7 +119,7 @@ template <int V> static inline __device__ Winner<V> larger(const Winner<V> &a, c
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     max_tall_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, PoolSide rows,
                     PoolSide columns, int64_t N, int64_t C)
 {
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     max_pool_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy,
                              const int *__restrict__ winner, PoolSide rows, PoolSide columns, int64_t N,
                              int64_t C)
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     reduce_max_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy,
                                const int *__restrict__ winner, int64_t B, int64_t N, int64_t D)
 {
@@ -211,7 +211,7 @@ template <int V> static inline __device__ Pack<V> sum_of(const Pack<V> &a, const
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
                         int64_t N, int64_t C)
 {
@@ -233,8 +233,9 @@ __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256) mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x,
-                                                        PoolSide rows, PoolSide columns, int64_t N, int64_t C)
+__global__ void __launch_bounds__(256, 4)
+    mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
+                     int64_t N, int64_t C)
 {
     SHARED_ARRAY(Pack<V>, part, [COLUMNS]);
     int64_t c = first_column<V>();
@@ -256,7 +257,7 @@ __global__ void __launch_bounds__(256) mean_tall_kernel(float *__restrict__ y, c
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     mean_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy, PoolSide rows, PoolSide columns,
                          int64_t N, int64_t C)
 {
