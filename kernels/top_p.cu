@@ -233,7 +233,7 @@ template <int threads> static __device__ TopPScan fill_bins(const float *x, int 
 
 /* tokens (R,V): the rows' lists. */
 template <int threads>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1024 / threads)
     top_p_kernel(const float *__restrict__ x, TopPParams p, TopPRow row, int V, Mass *__restrict__ tokens,
                  float *__restrict__ kept, int *__restrict__ y)
 {
