@@ -191,7 +191,6 @@ static __device__ Mass find_token(const TopPList &list, TopPBin *bin, const TopP
     Mass most = list.most, least = ~list.not_least;
     for (;;) {
         const int width = 64 - __clzll((long long)(most - least)), shift = max(width - 11, 0);
-        __syncthreads();
         clear_bins<threads>(bin);
         __syncthreads();
         for (int i = (int)threadIdx.x; i < list.n; i += threads) {
