@@ -211,7 +211,7 @@ template <int V> static inline __device__ Pack<V> sum_of(const Pack<V> &a, const
 }
 
 template <int V>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 6)
     mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
                         int64_t N, int64_t C)
 {
@@ -233,8 +233,9 @@ __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256) mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x,
-                                                        PoolSide rows, PoolSide columns, int64_t N, int64_t C)
+__global__ void __launch_bounds__(256, 6)
+    mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
+                     int64_t N, int64_t C)
 {
     SHARED_ARRAY(Pack<V>, part, [COLUMNS]);
     int64_t c = first_column<V>();
