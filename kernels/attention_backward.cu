@@ -139,13 +139,12 @@ static __device__ __forceinline__ void add_rows(float *to, float (*sum)[4], floa
     }
 }
 
-/* da, db: where sums of ds x and p y are added, NULL where they are not wanted. */
+/* da, db: where sums of ds x and p y are added, NULL where they are not wanted; the same where k is v. */
 template <int Dp, bool to_keys>
 __global__ void __launch_bounds__(ATTENTION_THREADS)
-    attention_backward_kernel(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ a,
-                              const float *__restrict__ b, const float *__restrict__ x,
-                              const float *__restrict__ y, const RowInfo *__restrict__ info,
-                              const int *__restrict__ length, AttentionDims d)
+    attention_backward_kernel(float *da, float *db, const float *__restrict__ a, const float *__restrict__ b,
+                              const float *__restrict__ x, const float *__restrict__ y,
+                              const RowInfo *__restrict__ info, const int *__restrict__ length, AttentionDims d)
 {
     constexpr int others = other_rows<Dp>, stage = others * row_stride<Dp>,
                   own_size = ATTENTION_TILE * row_stride<Dp>;

@@ -2,13 +2,13 @@
  * prompts against an image. Bound by reading k and v, so plain f32 arithmetic on rows as they lie; keys are
  * split over blocks, or few units would leave most of the device idle.
  *
- * Mapping: a block has a chunk of 32 to 256 keys of a unit and 4 or 8 of its rows. Its threads form groups of
- * 8, 16 or 32 lanes, four columns a lane; a group takes every so-manieth key, four keys in flight. Three passes
- * with barriers between them: scores (a shuffle sum a key and row) to shared memory; the chunk's maximum and
- * sum, a warp a row; sum p v in registers, added up over the groups. A second kernel, a block a row, merges the
- * chunks (max, sum, sum p v) in their order. The size of a chunk follows from shapes alone, so that the bits do
- * not depend on the card, and a chunk behind a sequence's end does nothing: a captured graph serves all
- * lengths.
+ * Mapping: a block has a chunk of keys of a unit and 4 or 8 of its rows. Its threads form groups of 8, 16 or 32
+ * lanes, four columns a lane; the groups share the keys, four in flight each. Three passes with barriers
+ * between them: scores (a shuffle sum a key and row) to shared memory; the chunk's maximum and sum, a warp a
+ * row; sum p v in registers, added up over the groups. A second kernel, a block a row, merges the chunks (max,
+ * sum, sum p v) in their order. A chunk has 32 keys, or a multiple up to 256 where 32 would make more than 1024
+ * blocks or more than 64 chunks to merge: shapes alone decide, so that the bits do not depend on the card, and
+ * a chunk behind a sequence's end does nothing, so that a captured graph serves all lengths.
  *
  * Bytes: k and v once for each 8 rows (twice at most, then from L2), (D + 2) floats a row and chunk written and
  * read. Floor: 8 S G D bytes a sequence over the bandwidth. Log: never timed on a GPU. */
@@ -156,9 +156,10 @@ __global__ void __launch_bounds__(128)
 
 template <int lanes, int rows> static void decode(Tape *t, Node *n, const AttentionDims &d)
 {
-    int64_t row_blocks = ceil_div(d.rows, rows), blocks = d.units * row_blocks * ceil_div(d.S, (int)CHUNK);
-    int chunk_keys = CHUNK * (int)min(max(ceil_div(blocks, (int64_t)1024), (int64_t)1), (int64_t)MOST_CHUNKS),
-        chunks = ceil_div(d.S, chunk_keys);
+    int row_blocks = ceil_div(d.rows, rows), wholes = ceil_div(d.S, (int)CHUNK),
+        multiple =
+            max((int)ceil_div((int64_t)d.units * row_blocks * wholes, (int64_t)1024), ceil_div(wholes, 64)),
+        chunk_keys = CHUNK * min(multiple, (int)MOST_CHUNKS), chunks = ceil_div(d.S, chunk_keys);
     float *part = (float *)scratch(t, sizeof(float) * (size_t)d.units * chunks * d.rows * (4 * lanes + 4));
     KERNEL_LAUNCH((attention_decode_kernel<lanes, rows>),
                   dim3((unsigned)(d.units * chunks), (unsigned)row_blocks), ATTENTION_THREADS, 0, part,

@@ -2,10 +2,10 @@
  * registers only.
  *
  * Mapping: a block has 64 rows of a unit, a warp 16 of them, its q in registers. Keys and values come in tiles
- * of 32, one buffer each, on turns: v is on its way while scores are made, the next k while p v is. That is half
- * the shared memory of two whole stages (at most 33 KiB, so that two blocks fit everywhere) and two barriers a
- * tile. The accumulators of s become the a fragments of p as they stand. Blocks of late rows, long under a
- * causal mask, start first. Few rows go to attention_decode.cu.
+ * of 32, one buffer each, on turns: v is on its way while scores are made, the next k while p v is. That is
+ * half the shared memory of two whole stages (at most 33 KiB, so that two blocks fit everywhere) and two
+ * barriers a tile. The accumulators of s become the a fragments of p as they stand. Blocks of late rows, long
+ * under a causal mask, start first. Few rows go to attention_decode.cu.
  *
  * Bytes: q, k, v read, y written, 4 a number; every block of rows reads its keys again, from L2. Floor: (6 + 3)
  * 2 T S H Dp operations (half of it if causal) over the bf16 rate. Log: never timed on a GPU. */

@@ -62,7 +62,9 @@ template <class T, class Join> static inline __device__ T join_rows(T *part, T m
     for (unsigned n = blockDim.y, half; n > 1; n = half) {
         half = (n + 1) / 2;
         CALLERS_SYNC();
-        if (threadIdx.y < n - half) *at = mine = join(mine, at[half * blockDim.x]);
+        if (threadIdx.y >= n - half) continue;
+        T other = at[half * blockDim.x]; /* TSan does not look into arguments */
+        *at = mine = join(mine, other);
     }
     return mine;
 }

@@ -42,53 +42,58 @@ struct GemmOperand {
 /* p[i ld + k] */
 struct GemmRows : GemmOperand {
     static constexpr bool DEPTH = true;
-    typedef const float *Line;
-    typedef int Spot;
-    int64_t ld;
-    int lines, depth;
+    typedef int Line, Spot;
+    int ld, lines, depth;
 
-    GemmRows(const float *p, int64_t ld, int64_t step, int lines, int depth)
+    GemmRows(const float *p, int ld, int64_t step, int lines, int depth)
         : GemmOperand{p, step, gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0 && depth % 4 == 0}, ld(ld),
           lines(lines), depth(depth)
     {
     }
-    __device__ Line line(int i) const { return i < lines ? p + i * ld : NULL; }
-    __device__ Spot spot(int k) const { return k < depth ? k : -1; }
-    __device__ const float *at(Line line, Spot k) const { return line && k >= 0 ? line + k : NULL; }
+    __device__ int line(int i) const { return i; }
+    __device__ int spot(int k) const { return k; }
+    __device__ const float *at(int i, int k) const
+    {
+        return i < lines && k < depth ? p + (int64_t)i * ld + k : NULL;
+    }
 };
 
 /* p[k ld + i] */
 struct GemmColumns : GemmOperand {
     static constexpr bool DEPTH = false;
-    typedef int Line;
-    typedef const float *Spot;
-    int64_t ld;
-    int lines, depth;
+    typedef int Line, Spot;
+    int ld, lines, depth;
 
-    GemmColumns(const float *p, int64_t ld, int64_t step, int lines, int depth)
+    GemmColumns(const float *p, int ld, int64_t step, int lines, int depth)
         : GemmOperand{p, step, gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0 && lines % 4 == 0}, ld(ld),
           lines(lines), depth(depth)
     {
     }
-    __device__ Line line(int i) const { return i < lines ? i : -1; }
-    __device__ Spot spot(int k) const { return k < depth ? p + k * ld : NULL; }
-    __device__ const float *at(Line i, Spot spot) const { return spot && i >= 0 ? spot + i : NULL; }
+    __device__ int line(int i) const { return i; }
+    __device__ int spot(int k) const { return k; }
+    __device__ const float *at(int i, int k) const
+    {
+        return i < lines && k < depth ? p + (int64_t)k * ld + i : NULL;
+    }
 };
 
 /* ---- result ---- */
 
 /* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]). Others derive from it: row(m) NULL leaves row m out;
- * wants(m0) false: the products of the tile that begins at row m0 are 0 and need not be computed. */
+ * wants(m0) false: the products of the tile that begins at row m0 are 0 and need not be computed; SPLITS false:
+ * it needs them whole. */
 struct GemmOutput {
+    static constexpr bool SPLITS = true;
     float *p;
     int64_t ld, step;
     const float *bias;
     float alpha;
-    bool add, pairs; /* pairs: every second element is aligned to 8 bytes */
+    bool add, vector; /* vector: every fourth element is aligned to 16 bytes */
 
-    GemmOutput(float *p, int64_t ld, bool add, float alpha = 1, const float *bias = NULL, int64_t step = 0)
+    __host__ __device__ GemmOutput(float *p, int64_t ld, bool add, float alpha = 1, const float *bias = NULL,
+                                   int64_t step = 0)
         : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add),
-          pairs(gemm_aligned(p, 8) && ld % 2 == 0 && step % 2 == 0)
+          vector(gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0)
     {
     }
     __device__ bool wants(int) const { return true; }
@@ -96,21 +101,27 @@ struct GemmOutput {
     __device__ float value(int, int n, float product) const { return alpha * product + (bias ? bias[n] : 0); }
 };
 
-/* Products at (m,n), and at (m,n+1) if there is one; n is even. */
-template <class C> static __device__ inline void gemm_put(const C &c, int m, int n, int N, float u, float v)
+/* What the products at (m,n) to (m,n+3) make of C; an output that knows better has its own. */
+template <class C> static __device__ inline float4 gemm_values(const C &c, int m, int n, float4 v)
+{
+    return float4{c.value(m, n, v.x), c.value(m, n + 1, v.y), c.value(m, n + 2, v.z), c.value(m, n + 3, v.w)};
+}
+
+/* Hands out the products at (m,n) to (m,n+3), as far as there are columns; n is a multiple of 4. */
+template <class C> static __device__ inline void gemm_put(const C &c, int m, int n, int N, float4 v)
 {
     float *y = c.row(m);
     if (!y) return;
     y += n;
-    if (n + 1 == N) {
-        y[0] = (c.add ? y[0] : 0) + c.value(m, n, u);
-    } else if (c.pairs) {
-        float2 old = c.add ? *(const float2 *)y : float2{0, 0};
-        *(float2 *)y = float2{old.x + c.value(m, n, u), old.y + c.value(m, n + 1, v)};
-    } else {
-        y[0] = (c.add ? y[0] : 0) + c.value(m, n, u);
-        y[1] = (c.add ? y[1] : 0) + c.value(m, n + 1, v);
+    if (c.vector && n + 4 <= N) {
+        float4 old = c.add ? *(const float4 *)y : float4{0, 0, 0, 0}, x = gemm_values(c, m, n, v);
+        *(float4 *)y = float4{old.x + x.x, old.y + x.y, old.z + x.z, old.w + x.w};
+        return;
     }
+    const float product[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+        if (n + e < N) y[e] = (c.add ? y[e] : 0) + c.value(m, n + e, product[e]);
 }
 
 /* ---- shared memory ---- */
@@ -146,17 +157,14 @@ template <int LINES, int THREADS, class L> struct GemmStage {
         }
     }
 
+    /* Neighbouring threads take neighbours in memory. */
     __device__ void copy_singly(const L &l, float *to, int i0, int k0) const
     {
-        int c = threadIdx.x % CHUNKS * 4, r = threadIdx.x / CHUNKS;
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-#pragma unroll
-            for (int j = 0; j < PASSES; j++) {
-                int i = L::DEPTH ? r + j * STRIDE : c + e, k = L::DEPTH ? c + e : r + j * STRIDE;
-                const float *from = l.at(L::DEPTH ? line[j] : l.line(i0 + i), l.spot(k0 + k));
-                to[offset(i, k)] = from ? *from : 0;
-            }
+#pragma unroll 4
+        for (int x = threadIdx.x; x < LINES * GEMM_DEPTH; x += THREADS) {
+            int i = L::DEPTH ? x / GEMM_DEPTH : x % LINES, k = L::DEPTH ? x % GEMM_DEPTH : x / LINES;
+            const float *from = l.at(l.line(i0 + i), l.spot(k0 + k));
+            to[offset(i, k)] = from ? *from : 0;
         }
     }
 
@@ -208,20 +216,10 @@ template <int BM, int BN, int DOWN, int ACROSS> struct GemmShape {
     static constexpr int M = BM, N = BN, WARPS_DOWN = DOWN, WARPS_ACROSS = ACROSS, THREADS = DOWN * ACROSS * 32;
     static constexpr int WARP_M = BM / DOWN, WARP_N = BN / ACROSS, MT = WARP_M / 16, NT = WARP_N / 8;
     static constexpr size_t BYTES = GEMM_STAGES * (BM + BN) * GEMM_DEPTH * sizeof(float);
+    static_assert(BM * BN * sizeof(float) <= BYTES, "a finished tile takes the place of the stages");
 };
 typedef GemmShape<128, 128, 2, 4> GemmLarge;
 typedef GemmShape<64, 64, 2, 2> GemmSmall;
-
-/* Of a lane: its first row and column of C in the fragments of its warp. */
-template <class S> struct GemmPlace {
-    int m, n;
-    __device__ GemmPlace(int m0, int n0)
-    {
-        int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        m = m0 + warp / S::WARPS_ACROSS * S::WARP_M + lane / 4;
-        n = n0 + warp % S::WARPS_ACROSS * S::WARP_N + lane % 4 * 2;
-    }
-};
 
 /* acc += the products of one stage. */
 template <class S, class SA, class SB, class A, class B>
@@ -229,7 +227,7 @@ static __device__ inline void gemm_multiply(const float *a, const float *b, floa
 {
     int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, q = threadIdx.x % 4 * 4;
     int m = warp / S::WARPS_ACROSS * S::WARP_M + g, n = warp % S::WARPS_ACROSS * S::WARP_N + g;
-#pragma unroll
+#pragma unroll 1
     for (int k = 0; k < GEMM_DEPTH; k += 16) {
         unsigned b_hi[S::NT][2], b_lo[S::NT][2];
 #pragma unroll
@@ -251,21 +249,38 @@ static __device__ inline void gemm_multiply(const float *a, const float *b, floa
     }
 }
 
-/* Hands the block's tile at (m0,n0) to c. An output that wants more than its own elements has its own. */
-template <class S, class C>
-static __device__ inline void gemm_finish(const C &c, const float (&acc)[S::MT][S::NT][4], int m0, int n0,
-                                          const GemmExtent &e, float *)
+/* A finished tile in shared memory, in place of the stages: row r, column n of the block's. Bits of n are
+ * flipped by r, so that the lanes that write a fragment meet different banks; fours stay together. */
+template <class S> static __device__ inline int gemm_tile_offset(int r, int n)
 {
-    GemmPlace<S> place(m0, n0);
+    return r * S::N + (n ^ (r & 3) << 3);
+}
+template <class S>
+static __device__ inline void gemm_tile_write(float *tile, const float (&acc)[S::MT][S::NT][4] CALLER)
+{
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int r = warp / S::WARPS_ACROSS * S::WARP_M + lane / 4,
+        n = warp % S::WARPS_ACROSS * S::WARP_N + lane % 4 * 2;
+    CALLERS_SYNC(); /* the last stage has been read */
 #pragma unroll
-    for (int i = 0; i < S::MT * 2; i++) {
-        int m = place.m + i * 8;
+    for (int i = 0; i < S::MT * 2; i++)
 #pragma unroll
-        for (int j = 0; j < S::NT; j++) {
-            int n = place.n + j * 8;
-            if (m < e.M && n < e.N)
-                gemm_put(c, m, n, e.N, acc[i / 2][j][i % 2 * 2], acc[i / 2][j][i % 2 * 2 + 1]);
-        }
+        for (int j = 0; j < S::NT; j++)
+            *(float2 *)(tile + gemm_tile_offset<S>(r + i * 8, n + j * 8)) =
+                float2{acc[i / 2][j][i % 2 * 2], acc[i / 2][j][i % 2 * 2 + 1]};
+    CALLERS_SYNC();
+}
+
+/* Hands the block's tile at (m0,n0) to c, a row after the other. An output that wants whole rows has its own.
+ */
+template <class S, class C>
+static __device__ inline void gemm_finish(const C &c, const float *tile, int m0, int n0, const GemmExtent &e)
+{
+#pragma unroll 2
+    for (int i = threadIdx.x; i < S::M * S::N / 4; i += S::THREADS) {
+        int r = i / (S::N / 4), n = i % (S::N / 4) * 4;
+        if (m0 + r < e.M && n0 + n < e.N)
+            gemm_put(c, m0 + r, n0 + n, e.N, *(const float4 *)(tile + gemm_tile_offset<S>(r, n)));
     }
 }
 
@@ -281,7 +296,7 @@ template <class S> static __device__ inline void gemm_tile(const GemmExtent &e, 
 
 /* Grid: tiles of all products, splits. */
 template <class S, class A, class B, class C>
-__global__ void __launch_bounds__(S::THREADS) gemm_tile_kernel(A a, B b, C c, GemmExtent e)
+__global__ void __launch_bounds__(S::THREADS, 1) gemm_tile_kernel(A a, B b, C c, GemmExtent e)
 {
     typedef GemmStage<S::M, S::THREADS, A> StageA;
     typedef GemmStage<S::N, S::THREADS, B> StageB;
@@ -314,18 +329,13 @@ __global__ void __launch_bounds__(S::THREADS) gemm_tile_kernel(A a, B b, C c, Ge
         }
         gemm_multiply<S, StageA, StageB, A, B>(shared + now, shared + now + B_AT, acc);
     }
-    if (e.parts) {
-        int64_t products = gridDim.x / tiles, size = (int64_t)e.M * e.N;
-        GemmOutput part = c; /* a part is written as it is */
-        part.p = e.parts + ((int64_t)blockIdx.y * products + product) * size;
-        part.ld = e.N;
-        part.bias = NULL;
-        part.alpha = 1;
-        part.add = false;
-        part.pairs = size % 2 == 0 && e.N % 2 == 0;
-        gemm_finish<S>(part, acc, m0, n0, e, shared);
+    gemm_tile_write<S>(shared, acc);
+    if (C::SPLITS && e.parts) {
+        int64_t products = gridDim.x / tiles, at = ((int64_t)blockIdx.y * products + product) * e.M * e.N;
+        GemmOutput part(e.parts + at, e.N, false); /* as it is */
+        gemm_finish<S>(part, shared, m0, n0, e);
     } else {
-        gemm_finish<S>(c, acc, m0, n0, e, shared);
+        gemm_finish<S>(c, shared, m0, n0, e);
     }
 }
 
@@ -361,6 +371,23 @@ static inline int gemm_processors(void)
     return n;
 }
 
+/* Scratch for parts: one product's is the next one's, for kernels run one after the other. */
+struct GemmRoom {
+    Tape *t;
+    mutable float *p;
+    mutable size_t bytes;
+
+    GemmRoom(Tape *t) : t(t), p(NULL), bytes(0) {}
+    float *parts(int64_t n) const
+    {
+        if (n * sizeof *p > bytes) {
+            bytes = (size_t)n * sizeof *p;
+            p = (float *)scratch(t, bytes);
+        }
+        return p;
+    }
+};
+
 /* Into how many parts the depth goes when there are so many blocks; each part is a multiple of `unit`, and at
  * least four. */
 static inline int gemm_part(int64_t blocks, int K, int unit)
@@ -380,29 +407,35 @@ static inline void gemm_add_parts(C c, const float *parts, int splits, int M, in
 }
 
 template <class S, class A, class B, class C>
-static inline void gemm_launch(Tape *t, A a, B b, C c, int M, int N, int K, int products, bool may_split)
+static inline void gemm_launch(const GemmRoom &room, A a, B b, C c, int M, int N, int K, int products)
 {
     GemmExtent e = {M, N, K, ceil_div(M, S::M), ceil_div(N, S::N), 0, NULL};
     int64_t blocks = (int64_t)e.down * e.across * products;
-    e.part = may_split ? gemm_part(blocks, K, GEMM_DEPTH) : ceil_div(K, (int)GEMM_DEPTH) * GEMM_DEPTH;
+    e.part = C::SPLITS ? gemm_part(blocks, K, GEMM_DEPTH) : ceil_div(K, (int)GEMM_DEPTH) * GEMM_DEPTH;
     int splits = K ? ceil_div(K, e.part) : 1;
-    if (splits > 1) e.parts = (float *)scratch(t, (size_t)splits * products * M * N * sizeof(float));
+    if (splits > 1) e.parts = room.parts((int64_t)splits * products * M * N);
     ALLOW_DYN_SHARED((gemm_tile_kernel<S, A, B, C>), S::BYTES);
     KERNEL_LAUNCH((gemm_tile_kernel<S, A, B, C>), dim3((unsigned)gemm_int(blocks), (unsigned)splits),
                   S::THREADS, S::BYTES, a, b, c, e);
-    if (splits > 1) gemm_add_parts(c, e.parts, splits, M, N, products);
+    if constexpr (C::SPLITS)
+        if (splits > 1) gemm_add_parts(c, e.parts, splits, M, N, products);
 }
 
-/* `products` products; M, N > 0. The large tile where it leaves no processor without one. */
-template <class A, class B, class C>
-static inline void gemm_tiles(Tape *t, A a, B b, C c, int M, int N, int K, int products = 1,
-                              bool may_split = true)
+/* The large tile where it leaves no processor without one. */
+static inline bool gemm_large(int M, int N, int products)
 {
-    int64_t large = (int64_t)ceil_div(M, GemmLarge::M) * ceil_div(N, GemmLarge::N) * products;
-    if (M > GemmSmall::M && N > GemmSmall::N && large >= gemm_processors())
-        gemm_launch<GemmLarge>(t, a, b, c, M, N, K, products, may_split);
+    int64_t tiles = (int64_t)ceil_div(M, GemmLarge::M) * ceil_div(N, GemmLarge::N) * products;
+    return M > GemmSmall::M && N > GemmSmall::N && tiles >= gemm_processors();
+}
+
+/* `products` products; M, N > 0. */
+template <class A, class B, class C>
+static inline void gemm_tiles(const GemmRoom &room, A a, B b, C c, int M, int N, int K, int products = 1)
+{
+    if (gemm_large(M, N, products))
+        gemm_launch<GemmLarge>(room, a, b, c, M, N, K, products);
     else
-        gemm_launch<GemmSmall>(t, a, b, c, M, N, K, products, may_split);
+        gemm_launch<GemmSmall>(room, a, b, c, M, N, K, products);
 }
 
 /* ---- plain matrices ---- */
@@ -417,9 +450,9 @@ struct GemmMatrix {
 
 /* c = op(a) op(b), as gemm() of kernels/gemm.h: a is stored (M,K), or (K,M) transposed; b (K,N) or (N,K). In
  * gemm.cu. */
-void gemm_cuda(Tape *t, int64_t M, int64_t N, int64_t K, GemmMatrix a, GemmMatrix b, GemmOutput c,
+void gemm_cuda(const GemmRoom &room, int64_t M, int64_t N, int64_t K, GemmMatrix a, GemmMatrix b, GemmOutput c,
                int64_t products = 1);
 
 /* sum[c] += the sum over rows of x (rows,C). */
-void gemm_column_sums(Tape *t, float *sum, const float *x, int64_t rows, int64_t C);
+void gemm_column_sums(const GemmRoom &room, float *sum, const float *x, int64_t rows, int64_t C);
 #endif

@@ -61,14 +61,15 @@ static void backward_a(Tape *t, const Dims &d, const float *dy, const float *b, 
 static void backward_b(Tape *t, const Dims &d, const float *dy, const float *a, float *db)
 {
     int64_t rounds = d.b_step ? 1 : d.batch, products = d.b_step ? d.batch : 1;
+    GemmRoom room(t);
     for (int64_t i = 0; i < rounds; i++) {
         GemmMatrix x = {a + i * d.a_step, d.ta ? d.M : d.K, d.ta, d.a_step};
         GemmMatrix g = {dy + i * d.step, d.N, d.tb, d.step};
         if (d.tb) { /* (N,K) += dy^T op(a) */
-            gemm_cuda(t, d.N, d.K, d.M, g, x, GemmOutput(db, d.K, true, 1, NULL, d.b_step), products);
+            gemm_cuda(room, d.N, d.K, d.M, g, x, GemmOutput(db, d.K, true, 1, NULL, d.b_step), products);
         } else {
             x.transposed = !d.ta;
-            gemm_cuda(t, d.K, d.N, d.M, x, g, GemmOutput(db, d.N, true, 1, NULL, d.b_step), products);
+            gemm_cuda(room, d.K, d.N, d.M, x, g, GemmOutput(db, d.N, true, 1, NULL, d.b_step), products);
         }
     }
 }

@@ -4,7 +4,9 @@
  * decoded one by one. Mapping there: a block makes 32 x 32 of the output, a thread four rows of one column; 32
  * of the depth at a time lie in shared memory, each weight decoded once a block. Bytes: x N/32 times, codes
  * M/32 times. Floor: 2 M N K over the f32 rate. Log: never timed on a GPU. */
-#include "kernels/matmul_q_lora.cuh"
+#include "kernels/elements.cuh"
+#include "kernels/gemm.cuh"
+#include "kernels/lora.cuh"
 #include "kernels/matmul_q.cuh"
 
 enum { SIDE = 32, ROWS = 8 /* of threads */, EACH = SIDE / ROWS };
@@ -57,35 +59,19 @@ static void product_any(const Tensor *w, const float *x, const float *bias, int6
     });
 }
 
-/* db[n] += sum over m of dy[m,n]; a column a thread across, every eighth row of it a thread down. */
-__global__ void __launch_bounds__(SIDE *ROWS)
-    matmul_q_dbias_kernel(float *__restrict__ db, const float *__restrict__ dy, int64_t M, int64_t N)
-{
-    SHARED_ARRAY(float, part, [ROWS][SIDE]);
-    int64_t n = (int64_t)blockIdx.x * SIDE + threadIdx.x;
-    float sum = 0;
-    for (int64_t m = threadIdx.y; n < N && m < M; m += ROWS) sum += dy[m * N + n];
-    part[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y || n >= N) return;
-    for (int i = 1; i < ROWS; i++) sum += part[i][threadIdx.x];
-    db[n] += sum;
-}
-
-/* Whether the tuned kernels take it: they count blocks and rows in int. */
+/* Whether the tuned kernels take it. They count blocks in int, and 32 rows are one of at most 65535 in a grid.
+ */
 static bool tuned(const Tensor *w, int64_t M, const void *in, const void *out)
 {
-    return w->dim[1] % QUANT_BLOCK == 0 && ((uintptr_t)in | (uintptr_t)out) % 16 == 0 && M <= INT32_MAX / 2 &&
+    return w->dim[1] % QUANT_BLOCK == 0 && ((uintptr_t)in | (uintptr_t)out) % 16 == 0 && M <= 65535 * 32 &&
            tensor_len(w) / QUANT_BLOCK <= INT32_MAX / 2;
 }
-
-static const float *values(const Tensor *x) { return x ? (const float *)x->data : NULL; }
 
 extern "C" void matmul_q_forward_cuda(Tape *t, Node *n)
 {
     const Tensor *w = n->in[1];
-    const float *x = values(n->in[0]), *bias = values(n->in[2]);
-    float *y = (float *)n->out->data;
+    const float *x = f32(n->in[0]), *bias = n->in[2] ? f32(n->in[2]) : NULL;
+    float *y = f32(n->out);
     int64_t M = tensor_rows(n->in[0]);
     if (!tuned(w, M, x, y))
         product_any<false>(w, x, bias, M, y);
@@ -97,17 +83,15 @@ extern "C" void matmul_q_forward_cuda(Tape *t, Node *n)
 extern "C" void matmul_q_backward_cuda(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
-    const float *dy = values(n->out->grad);
+    const float *dy = f32(n->out->grad);
     int64_t M = tensor_rows(x), N = w->dim[0];
     if (x->grad) {
-        float *dx = (float *)x->grad->data;
+        float *dx = f32(x->grad);
         if (!tuned(w, M, dy, dx) || N % 4)
             product_any<true>(w, dy, NULL, M, dx);
         else
             matmul_q_dx(w, dy, M, dx);
     }
-    if (bias && bias->grad)
-        KERNEL_LAUNCH(matmul_q_dbias_kernel, (unsigned)ceil_div(N, (int64_t)SIDE), dim3(SIDE, ROWS), 0,
-                      (float *)bias->grad->data, dy, M, N);
+    if (bias && bias->grad) gemm_column_sums(t, f32(bias->grad), dy, M, N);
     lora_backward_cuda(t, n);
 }

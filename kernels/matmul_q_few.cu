@@ -2,19 +2,19 @@
  *
  * Mapping: a block of eight warps; a warp makes eight outputs of every row of x, two in each quarter of its
  * lanes. The eight lanes of a quarter lie along k: each takes half a block of 64 weights, one load of 16 bytes
- * (q4_0: 20), so that a quarter reads 128 bytes in a row and a warp goes 256 along k at a time. Where there are
- * few outputs, `parts` warps share theirs, each with its part of k. x goes to shared memory by cp.async, two
- * stages deep; the next codes are on their way while these are multiplied. A weight is one look-up of its level
- * in shared memory (16 levels lie in 16 banks: no conflicts) and one multiply-add a row of x; its scale is
- * applied once in 32 weights. x lies with a gap of 16 bytes in 128, so that eight lanes' float4 are 128 bytes
- * of different banks, which all quarters read at once.
+ * (q4_0: five of 4, two-byte alignment undone by a shift), so that a quarter reads 128 bytes in a row and a
+ * warp goes 256 along k at a time. Where there are few outputs, `parts` warps share theirs, each with its part
+ * of k. x goes to shared memory by cp.async, two stages deep; the next codes are on their way while these are
+ * multiplied. A weight is one look-up of its level in shared memory (16 levels lie in 16 banks: no conflicts)
+ * and one multiply-add a row of x; a scale is applied once in 32 weights. x lies with a gap of 16 bytes in 128,
+ * so that the float4 of the eight lanes are in different banks; the quarters read the same ones.
  *
- * Bytes: codes and scales once, x N / (64 / parts) times from L2. Floor: codes and scales over bandwidth. Issue
- * slots of a weight: shift, mask, look-up, a multiply-add a row of x: 128 lanes make 32 weights a cycle and
- * processor at M = 1, 10 at M = 8, where a 4090 needs 6 to keep up with its memory and an H100 29. So from M =
- * 4 on an H100 would be better off with tensor cores (matmul_q_many.cu with tiles of eight rows). Repacked at
- * load, q4_0's codes would come in one aligned load instead of five, and codes and scales in one stream.
- * Log: never timed on a GPU. */
+ * Bytes: codes and scales once, x a time each 64 / parts outputs, from L2. Floor: codes and scales over
+ * bandwidth. Issue slots of a weight: shift, mask, look-up, a multiply-add a row of x, and a read of x in eight
+ * for each: 32 weights a cycle and processor at M = 1, 10 at M = 8, where a 4090 needs 6 to keep up with its
+ * memory and an H100 29. So an H100 would be better off with tensor cores from M = 4 on: matmul_q_many.cu with
+ * tiles of eight rows. Repacked at load, q4_0's codes would come in one aligned load, and scales with the
+ * codes. Log: never timed on a GPU. */
 #include "kernels/matmul_q.cuh"
 #include "kernels/mma.cuh"
 

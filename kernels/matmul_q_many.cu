@@ -1,30 +1,31 @@
 /* y = x W^T (+ bias) and dx += dy W for many rows, on tensor cores.
  *
- * Both make out (rows of x) x (columns) from in (rows of x, depth): forward the depth is k and the columns are
- * n, backward the other way round. W is the left operand of the m16n8k16 product, in the order of its codes in
- * memory, in 16 x in 8 rows at a time: so that codes go straight from device memory into registers, where a
- * lane's are those that its fragments need, and small numbers of rows waste little.
+ * Both make out (rows, columns) from in (rows, depth): forward the depth is k and the columns are n, backward
+ * the other way round. W is the left operand of the m16n8k16 product, in the order of its codes in memory, and
+ * in the right one, eight rows at a time: codes go straight from device memory into registers, to the lane
+ * whose fragments need them, and few rows waste little.
  *
- * Mapping: a block of eight warps. A warp makes 32 columns (backward 64, a block of W) of 8 TILES rows and goes
- * 64 deep at a time. `parts` warps share their columns, each with its part of the depth; their sums meet in
- * shared memory at the end, in order. in goes to shared memory by cp.async, two stages deep; the next codes are
- * on their way while these are multiplied. No weight is decoded twice in a block but where parts of rows M /
- * (8 TILES) make it again.
+ * Mapping: a block makes 8 TILES rows with 16 / TILES warps: up to 16 rows eight, more rows four. A warp makes
+ * 32 columns (backward the 64 of a block of W) and goes 64 deep at a time. Where that gives few blocks, `parts`
+ * warps share their columns, each with its part of the depth; their sums meet in shared memory at the end, in
+ * order. in goes to shared memory by cp.async, two stages deep; the next codes are on their way while these are
+ * multiplied. Blocks of the same rows run together, so in is read once from memory and codes stay in L2.
  *
- * Numbers: in becomes hi + lo, two bf16, as it leaves shared memory. Forward, W's fragments hold levels, as
- * they come from the table, and the scales multiply the sums of half a block in f32: fp4 and q4_0, whose levels
- * (times 12) are bf16, cost two products (W hi, W lo), nf4 three (hi hi, hi lo, lo hi). Backward the scale
- * changes along the depth, so weights are multiplied by it and split: three. 16 bits of each factor count, an
- * infinity gives NaN.
+ * Numbers: in becomes hi + lo, two bf16, as it leaves shared memory. Forward, W's fragments are levels, as they
+ * come from the table in shared memory (16 banks: no conflicts), and scales multiply the sums of half a block
+ * in f32: fp4 and q4_0, whose levels (times 12) are bf16, cost two products (W hi, W lo), nf4 three (hi lo,
+ * lo hi, hi hi). Backward the scale changes along the depth, so weights are multiplied by it, then split:
+ * three. 16 bits of each factor count, an infinity gives NaN.
  *
- * Bytes: codes M / (8 TILES) times, in (columns) / (256 / parts) times (backward 512), most of it from L2, out
- * once. Floor: 4 M N K (nf4 and backward: 6) over the tensor cores' bf16 rate. A step of a warp, 16 deep, is 24
- * products (48) and about 65 instructions for its 16 weights a lane (32: 170) and 40 for its in. Repacked at
- * load as hi and lo planes of fragments, W would cost no instructions and eight times the bytes; interleaved so
- * that a lane's codes of 256 deep lie together, it would come in loads of 16 bytes instead of 8 (q4_0: 4). Log:
- * never timed on a GPU. */
+ * Bytes: codes a time each 8 TILES rows; in a time each 32 (64) columns of the block's warps, most of it from
+ * L2; out once. Floor: 4 M N K (nf4, and backward: 6) over the tensor cores' bf16 rate. Beside its products, 16
+ * deep cost a warp with TILES 4 about 110 instructions to 24 of nf4's products, backward 270 to 48; a product
+ * takes a 4090 32 cycles of a quarter of a processor, an H100 8. Repacked at load, in the order of the
+ * fragments, a lane's codes of 256 deep would come in one load of 16 bytes instead of four of 8 (q4_0: of 4),
+ * its scale with them; as bf16 fragments they would cost no instructions and four to eight times the bytes.
+ * Log: never timed on a GPU. */
+#include "kernels/gemm.cuh"
 #include "kernels/matmul_q.cuh"
-#include "kernels/mma.cuh"
 
 enum {
     DEEP = 64,  /* a warp's share of a stage */
@@ -58,23 +59,13 @@ static __device__ inline void stage_in(float *to, const float *in, int m0, int M
     tc::cp_async_commit();
 }
 
-/* (x, y) = hi + lo, two bf16 a register. */
-static __device__ inline void split_pair(float x, float y, unsigned *hi, unsigned *lo)
-{
-    __nv_bfloat162 h = __floats2bfloat162_rn(x, y);
-    float2 rest = __bfloat1622float2(h);
-    __nv_bfloat162 l = __floats2bfloat162_rn(x - rest.x, y - rest.y);
-    *hi = *(const unsigned *)&h;
-    *lo = *(const unsigned *)&l;
-}
-
 /* The right operand of step s: rows of in 8j.. . Of the lanes of a row, lane q holds four neighbours. */
 static __device__ inline void in_fragment(const float *stage, int j, int s, unsigned *hi, unsigned *lo)
 {
     int lane = threadIdx.x % 32;
     float4 v = *(const float4 *)(stage + spot(8 * j + lane / 4, 4 * s + lane % 4));
-    split_pair(v.x, v.y, hi, lo);
-    split_pair(v.z, v.w, hi + 1, lo + 1);
+    gemm_split(v.x, v.y, hi[0], lo[0]);
+    gemm_split(v.z, v.w, hi[1], lo[1]);
 }
 
 /* ---- the depth in parts ---- */
@@ -115,7 +106,7 @@ template <class Format> static __device__ inline void make_pairs(unsigned *pairs
 {
     if (threadIdx.x >= QUANT_LEVELS) return;
     unsigned hi, lo;
-    split_pair(Format::level(threadIdx.x) * (Format::EXACT ? Format::EXACT : 1), 0, &hi, &lo);
+    gemm_split(Format::level(threadIdx.x) * (Format::EXACT ? Format::EXACT : 1), 0, hi, lo);
     pairs[threadIdx.x] = __byte_perm(hi, lo, 0x5410);
 }
 
@@ -248,8 +239,8 @@ static __device__ inline void multiply_rows(float (&acc)[BACKWARD][TILES][4], co
 #pragma unroll
         for (int f = 0; f < 4; f++) {
             int r = f / 2 * 2, code = 2 * i + f % 2;
-            split_pair(level[Format::code(words[r], code)] * scales[r],
-                       level[Format::code(words[r + 1], code)] * scales[r + 1], hi + f, lo + f);
+            gemm_split(level[Format::code(words[r], code)] * scales[r],
+                       level[Format::code(words[r + 1], code)] * scales[r + 1], hi[f], lo[f]);
         }
 #pragma unroll
         for (int j = 0; j < TILES; j++) {

@@ -17,15 +17,15 @@
 enum { TALL = 16 };
 
 /* One side of the images and of the outputs; kernel 0: adaptive bins. */
-typedef struct Side {
+typedef struct PoolSide {
     int size, cells, kernel, stride, pad;
-} Side;
+} PoolSide;
 typedef struct Range {
     int from, to;
 } Range;
 
 /* The inputs of output i. */
-static inline __device__ Range window(const Side &s, int i)
+static inline __device__ Range window(const PoolSide &s, int i)
 {
     if (s.kernel) {
         int from = i * s.stride - s.pad;
@@ -36,7 +36,7 @@ static inline __device__ Range window(const Side &s, int i)
 }
 
 /* The outputs whose windows hold input i. */
-static inline __device__ Range around(const Side &s, int i)
+static inline __device__ Range around(const PoolSide &s, int i)
 {
     if (s.kernel) {
         int at = i + s.pad;
@@ -51,7 +51,7 @@ typedef struct Window {
     Range rows, columns;
     int across, pixels;
 } Window;
-static inline __device__ Window window_of(const Side &rows, const Side &columns, int cell)
+static inline __device__ Window window_of(const PoolSide &rows, const PoolSide &columns, int cell)
 {
     Window w = {window(rows, cell / columns.cells), window(columns, cell % columns.cells), 0, 0};
     w.across = w.columns.to - w.columns.from;
@@ -59,7 +59,7 @@ static inline __device__ Window window_of(const Side &rows, const Side &columns,
     return w;
 }
 /* Where pixel i of the window lies in its image. */
-static inline __device__ int pixel_of(const Window &w, const Side &columns, int i)
+static inline __device__ int pixel_of(const Window &w, const PoolSide &columns, int i)
 {
     return (w.rows.from + i / w.across) * columns.size + w.columns.from + i % w.across;
 }
@@ -74,8 +74,8 @@ template <int V> struct Winner {
 /* The first element stands whatever it is, NaN too; then what is larger. */
 template <int V>
 __global__ void __launch_bounds__(256)
-    max_forward_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, Side rows,
-                       Side columns, int64_t N, int64_t C)
+    max_forward_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x,
+                       PoolSide rows, PoolSide columns, int64_t N, int64_t C)
 {
     int64_t c = first_column<V>();
     int cells = rows.cells * columns.cells;
@@ -120,8 +120,8 @@ template <int V> static inline __device__ Winner<V> larger(const Winner<V> &a, c
 
 template <int V>
 __global__ void __launch_bounds__(256)
-    max_tall_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, Side rows,
-                    Side columns, int64_t N, int64_t C)
+    max_tall_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, PoolSide rows,
+                    PoolSide columns, int64_t N, int64_t C)
 {
     SHARED_ARRAY(Winner<V>, part, [COLUMNS]);
     int64_t c = first_column<V>();
@@ -160,7 +160,8 @@ __global__ void __launch_bounds__(256)
 template <int V>
 __global__ void __launch_bounds__(256)
     max_pool_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy,
-                             const int *__restrict__ winner, Side rows, Side columns, int64_t N, int64_t C)
+                             const int *__restrict__ winner, PoolSide rows, PoolSide columns, int64_t N,
+                             int64_t C)
 {
     int64_t c = first_column<V>();
     int pixels = rows.size * columns.size;
@@ -210,8 +211,9 @@ template <int V> static inline __device__ Pack<V> sum_of(const Pack<V> &a, const
 }
 
 template <int V>
-__global__ void __launch_bounds__(256) mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x,
-                                                           Side rows, Side columns, int64_t N, int64_t C)
+__global__ void __launch_bounds__(256)
+    mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
+                        int64_t N, int64_t C)
 {
     int64_t c = first_column<V>();
     int cells = rows.cells * columns.cells;
@@ -232,7 +234,7 @@ __global__ void __launch_bounds__(256) mean_forward_kernel(float *__restrict__ y
 
 template <int V>
 __global__ void __launch_bounds__(256) mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x,
-                                                        Side rows, Side columns, int64_t N, int64_t C)
+                                                        PoolSide rows, PoolSide columns, int64_t N, int64_t C)
 {
     SHARED_ARRAY(Pack<V>, part, [COLUMNS]);
     int64_t c = first_column<V>();
@@ -255,7 +257,7 @@ __global__ void __launch_bounds__(256) mean_tall_kernel(float *__restrict__ y, c
 
 template <int V>
 __global__ void __launch_bounds__(256)
-    mean_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy, Side rows, Side columns,
+    mean_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy, PoolSide rows, PoolSide columns,
                          int64_t N, int64_t C)
 {
     int64_t c = first_column<V>();
@@ -291,14 +293,14 @@ __global__ void __launch_bounds__(256)
     } while (0)
 
 /* Pixels of the largest window. */
-static int64_t most_pixels(const Side &rows, const Side &columns)
+static int64_t most_pixels(const PoolSide &rows, const PoolSide &columns)
 {
     int64_t h = rows.kernel ? at_most(rows.kernel, rows.size) : rows.size / rows.cells + 1,
             w = columns.kernel ? at_most(columns.kernel, columns.size) : columns.size / columns.cells + 1;
     return h * w;
 }
 
-static void max_forward(Node *n, const Side &rows, const Side &columns, int64_t N, int64_t C)
+static void max_forward(Node *n, const PoolSide &rows, const PoolSide &columns, int64_t N, int64_t C)
 {
     const float *x = f32(n->in[0]);
     float *y = f32(n->out);
@@ -311,7 +313,7 @@ static void max_forward(Node *n, const Side &rows, const Side &columns, int64_t 
         LAUNCH_TALL(max_tall_kernel, four, N, cells, pixels, C, y, winner, x, rows, columns, N, C);
 }
 
-static void mean_forward(Node *n, const Side &rows, const Side &columns)
+static void mean_forward(Node *n, const PoolSide &rows, const PoolSide &columns)
 {
     const float *x = f32(n->in[0]);
     float *y = f32(n->out);
@@ -324,7 +326,7 @@ static void mean_forward(Node *n, const Side &rows, const Side &columns)
         LAUNCH_TALL(mean_tall_kernel, four, N, cells, pixels, C, y, x, rows, columns, N, C);
 }
 
-static void mean_backward(Node *n, const Side &rows, const Side &columns)
+static void mean_backward(Node *n, const PoolSide &rows, const PoolSide &columns)
 {
     if (!n->in[0]->grad) return;
     const float *dy = f32(n->out->grad);
@@ -336,14 +338,14 @@ static void mean_backward(Node *n, const Side &rows, const Side &columns)
 
 /* axis 1: rows, 2: columns. Products of a side with its outputs are in 32 bits, and so are places in an image.
  */
-static Side side(const Node *n, int axis, int kernel, int stride, int pad)
+static PoolSide side(const Node *n, int axis, int kernel, int stride, int pad)
 {
     const int64_t *in = n->in[0]->dim, *out = n->out->dim;
     if (in[1] * in[2] > INT_MAX || (in[axis] + 1) * (out[axis] + 1) > UINT_MAX)
         host.die("%s: images of %lld x %lld are too large", n->op->name, (long long)in[1], (long long)in[2]);
-    return Side{(int)in[axis], (int)out[axis], kernel, stride, pad};
+    return PoolSide{(int)in[axis], (int)out[axis], kernel, stride, pad};
 }
-static Side pool_side(const Node *n, int axis)
+static PoolSide pool_side(const Node *n, int axis)
 {
     const PoolParams *p = NODE_AS(PoolParams, n);
     return side(n, axis, p->kernel, p->stride, p->pad);
@@ -369,7 +371,7 @@ extern "C" void reduce_max_forward_cuda(Tape *, Node *n)
 {
     const int64_t *in = n->in[0]->dim;
     if (in[1] > INT_MAX) host.die("reduce_max: a maximum of %lld rows", (long long)in[1]);
-    max_forward(n, Side{(int)in[1], 1, (int)in[1], 1, 0}, Side{1, 1, 1, 1, 0}, in[0], in[2]);
+    max_forward(n, PoolSide{(int)in[1], 1, (int)in[1], 1, 0}, PoolSide{1, 1, 1, 1, 0}, in[0], in[2]);
 }
 
 extern "C" void reduce_max_backward_cuda(Tape *, Node *n)

@@ -32,7 +32,7 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 #define P(p) &p, sizeof p
 static const PoolParams k1 = {1, 1, 0, false}, k3s2p1 = {3, 2, 1, false}, k3s2 = {3, 2, 0, false},
                         k3s2ceil = {3, 2, 0, true}, k3s2p1ceil = {3, 2, 1, true}, k2s2 = {2, 2, 0, false},
-                        k2s3ceil = {2, 3, 0, true}, k2s4 = {2, 4, 0, false}, k3s1p1 = {3, 1, 1, false},
+                        k2s3ceil = {2, 3, 0, true}, k2s8 = {2, 8, 0, false}, k3s1p1 = {3, 1, 1, false},
                         k4s4 = {4, 4, 0, false}, k4s16 = {4, 16, 0, false}, k5s1p2 = {5, 1, 2, false},
                         k5s3p2 = {5, 3, 2, false};
 
@@ -46,7 +46,7 @@ static const KernelCase cases[] = {
     {"hanging over, padded", {{{1, 14, 33, 4}}}, P(k3s2p1ceil)},
     {"last window dropped", {{{1, 6, 7, 2}}}, P(k2s3ceil)},
     {"disjoint", {{{3, 8, 8, 16}}}, P(k2s2)},
-    {"ties", {{{1, 12, 12, 19}, FILL_MASK01}}, P(k2s4)},
+    {"ties", {{{1, 18, 18, 19}, FILL_MASK01}}, P(k2s8)},
     {"over one strip", {{{1, 9, 9, 131}}}, P(k3s2p1)},
     {"two threads", {{{3, 33, 33, 16}}}, P(k3s2p1)},
     {"large windows", {{{2, 11, 12, 5}}}, P(k5s3p2)},

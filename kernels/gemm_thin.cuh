@@ -1,18 +1,27 @@
-/* Products with at most 16 rows or columns: `few` lines of one operand, f[i,k], against many lines of the
- * other, w[l,k], read once. Multiplied and added in f32.
+/* Thin products, multiplied and added in f32: at most 16 rows, 16 columns, or 16 of depth.
  *
- * Mapping: gemm_dots_kernel, where the depth of w lies side by side: a warp has four lines, its lanes go along
- * the depth, 16 bytes a lane, and add up at the end. gemm_sums_kernel, where the lines lie side by side: a lane
- * has four lines, the eight warps of a block share the depth. Either way the few lines come through shared
- * memory. The depth is split over blocks where there would be too few.
+ * Few lines: `few` lines of one operand, f[i,k], against many lines of the other, w[l,k], read once. Mapping:
+ * gemm_dots_kernel, where the depth of w lies side by side: a warp has four lines, its lanes go along the
+ * depth, 16 bytes a lane, and add up at the end. gemm_sums_kernel, where the lines lie side by side: a lane has
+ * four lines, the eight warps of a block share the depth. Either way the few lines come through shared memory.
+ * The depth is split over blocks where there would be too few. Bytes: w once; the few lines once a block, from
+ * L2.
  *
- * Bytes: w once; the few lines once a block, from L2. Floor: the bytes of w over bandwidth. Log: never timed on
- * a GPU. */
-#ifndef KERNELS_GEMV_CUH
-#define KERNELS_GEMV_CUH
+ * Shallow: gemm_shallow_kernel. A lane keeps all of four columns of B in registers, its warp goes down 16 rows
+ * of C. Bytes: C.
+ *
+ * Floor: these bytes over bandwidth. Log: never timed on a GPU. */
+#ifndef KERNELS_GEMM_THIN_CUH
+#define KERNELS_GEMM_THIN_CUH
 #include "kernels/gemm.cuh"
 
-enum { GEMM_FEW = 16, GEMM_DOTS_DEPTH = 256, GEMM_DOTS_LINES = 4, GEMM_SUMS_DEPTH = 64 };
+enum {
+    GEMM_FEW = 16,
+    GEMM_DOTS_DEPTH = 256,
+    GEMM_DOTS_LINES = 4,
+    GEMM_SUMS_DEPTH = 64,
+    GEMM_SHALLOW_ROWS = 128
+};
 
 /* p[i * line + k * depth]; p NULL: all are 1. */
 struct GemmFew {
@@ -73,7 +82,7 @@ static __device__ inline void gemm_put_few(C c, const GemmFewExtent &e, int prod
 
 /* Grid: blocks of 32 lines of all products, splits. */
 template <int FEW, class W, class C>
-__global__ void __launch_bounds__(256) gemm_dots_kernel(W w, GemmFew f, C c, GemmFewExtent e)
+__global__ void __launch_bounds__(256, 1) gemm_dots_kernel(W w, GemmFew f, C c, GemmFewExtent e)
 {
     constexpr int LINES = GEMM_DOTS_LINES, DEPTH = GEMM_DOTS_DEPTH;
     SHARED_ARRAY(float, few, [FEW * DEPTH]);
@@ -90,7 +99,7 @@ __global__ void __launch_bounds__(256) gemm_dots_kernel(W w, GemmFew f, C c, Gem
         __syncthreads();
         gemm_load_few<FEW, DEPTH, true>(few, f, e, k);
         __syncthreads();
-#pragma unroll
+#pragma unroll 1
         for (int d = lane * 4; d < DEPTH; d += 128) {
             float4 x[LINES];
 #pragma unroll
@@ -115,7 +124,7 @@ __global__ void __launch_bounds__(256) gemm_dots_kernel(W w, GemmFew f, C c, Gem
 
 /* Grid: blocks of 128 lines of all products, splits. */
 template <int FEW, class W, class C>
-__global__ void __launch_bounds__(256) gemm_sums_kernel(W w, GemmFew f, C c, GemmFewExtent e)
+__global__ void __launch_bounds__(256, 1) gemm_sums_kernel(W w, GemmFew f, C c, GemmFewExtent e)
 {
     constexpr int DEPTH = GEMM_SUMS_DEPTH;
     SHARED_ARRAY(float, few, [DEPTH * FEW]);
@@ -131,7 +140,7 @@ __global__ void __launch_bounds__(256) gemm_sums_kernel(W w, GemmFew f, C c, Gem
         __syncthreads();
         gemm_load_few<FEW, DEPTH, false>(few, f, e, k);
         __syncthreads();
-#pragma unroll
+#pragma unroll 4
         for (int d = warp; d < DEPTH; d += 8) {
             float4 x = gemm_four(w, line, first + lane * 4, k + d);
 #pragma unroll
@@ -157,6 +166,61 @@ __global__ void __launch_bounds__(256) gemm_sums_kernel(W w, GemmFew f, C c, Gem
     }
 }
 
+/* Columns n..n+3 of b, all of the depth. */
+template <class B> static __device__ inline void gemm_load_shallow(float (&to)[GEMM_FEW][4], const B &b, int n)
+{
+    if constexpr (B::DEPTH) {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+#pragma unroll
+            for (int k = 0; k < GEMM_FEW; k += 4) {
+                float4 v = gemm_four(b, b.line(n + j), n + j, k);
+                to[k][j] = v.x;
+                to[k + 1][j] = v.y;
+                to[k + 2][j] = v.z;
+                to[k + 3][j] = v.w;
+            }
+    } else {
+#pragma unroll
+        for (int k = 0; k < GEMM_FEW; k++) {
+            float4 v = gemm_four(b, b.line(n), n, k);
+            to[k][0] = v.x;
+            to[k][1] = v.y;
+            to[k][2] = v.z;
+            to[k][3] = v.w;
+        }
+    }
+}
+
+/* Grid: GEMM_SHALLOW_ROWS x 128 of C a block, of all products. */
+template <class B, class C>
+__global__ void __launch_bounds__(256, 1)
+    gemm_shallow_kernel(GemmFew a, B b, C c, int M, int N, int K, int across)
+{
+    int blocks = across * ceil_div(M, (int)GEMM_SHALLOW_ROWS), block = (int)blockIdx.x % blocks;
+    int product = (int)blockIdx.x / blocks, n = block % across * 128 + (int)threadIdx.x % 32 * 4;
+    int m = block / across * GEMM_SHALLOW_ROWS + (int)threadIdx.x / 32, to = m + GEMM_SHALLOW_ROWS;
+    a.p += product * a.step;
+    b.p += product * b.step;
+    c.p += product * c.step;
+    if (n >= N) return;
+    float y[GEMM_FEW][4];
+    gemm_load_shallow(y, b, n);
+    for (to = to < M ? to : M; m < to; m += 8) {
+        float4 sum = {0, 0, 0, 0};
+#pragma unroll
+        for (int k = 0; k < GEMM_FEW; k++) {
+            if (k >= K) break;
+            float x = a.p[m * a.line + k * a.depth];
+            sum.x += x * y[k][0];
+            sum.y += x * y[k][1];
+            sum.z += x * y[k][2];
+            sum.w += x * y[k][3];
+        }
+        gemm_put(c, m, n, N, sum);
+    }
+}
+
 /* ---- host ---- */
 
 template <int FEW, class W, class C>
@@ -170,14 +234,14 @@ static inline void gemm_few_launch(W w, GemmFew f, C c, const GemmFewExtent &e, 
 
 /* C (lines, few), or (few, lines) with across. few <= GEMM_FEW. */
 template <class W, class C>
-static inline void gemm_few(Tape *t, W w, GemmFew f, C c, int lines, int few, int K, bool across,
+static inline void gemm_few(const GemmRoom &room, W w, GemmFew f, C c, int lines, int few, int K, bool across,
                             int products = 1)
 {
     GemmFewExtent e = {lines, few, K, ceil_div(lines, W::DEPTH ? 8 * GEMM_DOTS_LINES : 128), 0, across, NULL};
     int64_t blocks = (int64_t)e.blocks * products;
     e.part = gemm_part(blocks, K, W::DEPTH ? GEMM_DOTS_DEPTH : GEMM_SUMS_DEPTH);
     int splits = ceil_div(K, e.part);
-    if (splits > 1) e.parts = (float *)scratch(t, (size_t)splits * products * lines * few * sizeof(float));
+    if (splits > 1) e.parts = room.parts((int64_t)splits * products * lines * few);
     dim3 grid((unsigned)gemm_int(blocks), (unsigned)splits);
     if (few == 1)
         gemm_few_launch<1>(w, f, c, e, grid);
@@ -186,5 +250,14 @@ static inline void gemm_few(Tape *t, W w, GemmFew f, C c, int lines, int few, in
     else
         gemm_few_launch<GEMM_FEW>(w, f, c, e, grid);
     if (splits > 1) gemm_add_parts(c, e.parts, splits, across ? few : lines, across ? lines : few, products);
+}
+
+/* K <= GEMM_FEW. */
+template <class B, class C>
+static inline void gemm_shallow(GemmFew a, B b, C c, int M, int N, int K, int products = 1)
+{
+    int across = ceil_div(N, 128);
+    int64_t blocks = (int64_t)across * ceil_div(M, (int)GEMM_SHALLOW_ROWS) * products;
+    KERNEL_LAUNCH((gemm_shallow_kernel<B, C>), (unsigned)gemm_int(blocks), 256, 0, a, b, c, M, N, K, across);
 }
 #endif
