@@ -41,7 +41,7 @@ LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
 TOOL_SRC := $(wildcard tools/pcrl-*.c)
 TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
-TEST_SRC := $(filter-out tests/kernels/% tests/ptx/%,$(wildcard tests/*/test_*.c))
+TEST_SRC := $(filter-out tests/kernels/% tests/ptx/% tests/device/%,$(wildcard tests/*/test_*.c))
 KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
 TOOL_LIB := $(BUILD)/libtools.a

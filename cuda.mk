@@ -125,16 +125,17 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
-# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there. On ptx every entry that nvcc made must have run;
-# under TSan addresses must lie where it expects them.
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system. On ptx every
+# entry that nvcc made must have run; under TSan addresses must lie where it expects them.
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
-device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
-	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
+	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
+	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
 endif

@@ -33,6 +33,7 @@ struct Moments {
     }
 };
 
+/* Of x less its first row: a mean far from 0 costs no digits. */
 struct BatchnormStatistics {
     typedef Moments Sum;
     const float *x;
@@ -40,13 +41,14 @@ struct BatchnormStatistics {
     BatchnormParams p;
     int C;
 
-    __device__ void add(Sum &s, int64_t row, int c) const { s.add(x[row * C + c]); }
+    __device__ void add(Sum &s, int64_t row, int c) const { s.add(x[row * C + c] - x[c]); }
     __device__ void finish(int c, const Sum &s) const
     {
         const float var = s.m2 / s.n, unbiased = s.n > 1 ? s.m2 / (s.n - 1) : var, keep = 1 - p.momentum;
-        mean[c] = s.mean;
+        const float m = x[c] + s.mean;
+        mean[c] = m;
         r[c] = 1 / sqrtf(var + p.eps);
-        running_mean[c] = keep * running_mean[c] + p.momentum * s.mean;
+        running_mean[c] = keep * running_mean[c] + p.momentum * m;
         running_var[c] = keep * running_var[c] + p.momentum * unbiased;
     }
 };

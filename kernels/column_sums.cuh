@@ -9,7 +9,7 @@
 #include "kernels/elements.cuh"
 
 enum {
-    COLUMN_THREADS = 256,
+    COLUMN_THREADS = 256 /* four blocks a multiprocessor: 64 registers, so that none spills */,
     COLUMN_ROWS = 8 /* a thread, at least */,
     COLUMN_BLOCKS = 1024 /* about, at most */
 };
@@ -33,7 +33,7 @@ template <class Sum> static inline __device__ Sum merge_column(Sum s CALLER)
  *   add(Sum &, int64_t row, int column)    one element
  *   finish(int column, const Sum &)        what becomes of a column's sum */
 template <class F>
-__global__ void __launch_bounds__(COLUMN_THREADS)
+__global__ void __launch_bounds__(COLUMN_THREADS, 4)
     columns_part_kernel(F f, int64_t rows, int64_t rows_a_part, int C, typename F::Sum *__restrict__ part)
 {
     const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(COLUMN_THREADS)
 }
 
 template <class F>
-__global__ void __launch_bounds__(COLUMN_THREADS)
+__global__ void __launch_bounds__(COLUMN_THREADS, 4)
     columns_finish_kernel(F f, const typename F::Sum *__restrict__ part, int parts, int C)
 {
     const int c = (int)(blockIdx.x * blockDim.x + threadIdx.x), share = ceil_div(parts, (int)blockDim.y);

@@ -20,9 +20,10 @@ struct InfonceUnit {
     TwoFloat r; /* 0 for a vector of length 0 */
 };
 
-/* Of row i: exp(s_ij - top) share is the share of j; share 0: nothing is in the lse. */
+/* Of row i: exp(s_ij - top) share is the share of j, others that of all but i (1 less that of i would have no
+ * digits left where i has nearly all); all 0: nothing is in the lse. */
 struct InfonceLse {
-    float top, share;
+    float top, share, others;
 };
 
 struct InfonceMask {
@@ -107,7 +108,7 @@ __global__ void __launch_bounds__(256)
     if (row >= 2 * (int64_t)n) return;
     const int i = (int)(row % n), lane = (int)threadIdx.x % 32;
     const TwoFloat k = *factor, *ci = (row < n ? c : transposed) + (int64_t)i * n;
-    float top = -INFINITY, sum = 0;
+    float top = -INFINITY, others = 0, self = 0;
     bool any = false;
     for (int j = lane; j < n; j += 32) {
         if (!mask.counts(i, j)) continue;
@@ -117,10 +118,11 @@ __global__ void __launch_bounds__(256)
     any = __any_sync(~0u, any);
     top = warp_max(top);
     for (int j = lane; j < n; j += 32)
-        if (mask.counts(i, j)) sum += expf(infonce_above(product(k, ci[j]), top));
-    sum = warp_sum(sum);
+        if (mask.counts(i, j)) (i == j ? self : others) += expf(infonce_above(product(k, ci[j]), top));
+    others = warp_sum(others);
+    const float sum = others + warp_sum(self);
     if (lane) return;
-    lse[row] = any ? InfonceLse{top, 1 / sum} : InfonceLse{0, 0};
+    lse[row] = any ? InfonceLse{top, 1 / sum, others / sum} : InfonceLse{};
     term[row] = any ? logf(sum) - infonce_above(product(k, ci[i]), top) : 0;
 }
 
@@ -138,12 +140,13 @@ __global__ void __launch_bounds__(INFONCE_THREADS)
         const TwoFloat cosine = c[(int64_t)i * n + j], s = product(k, cosine);
         const InfonceLse down = lse[n + j];
         float p = 0, q = 0;
-        if (mask.counts(i, j)) {
+        if (i == j) {
+            p = -across.others;
+            q = -down.others;
+        } else if (mask.counts(i, j)) {
             p = expf(infonce_above(s, across.top)) * across.share;
             q = expf(infonce_above(s, down.top)) * down.share;
         }
-        if (i == j && across.share != 0) p -= 1;
-        if (i == j && down.share != 0) q -= 1;
         const float slope = k.hi * (weight_v * p + weight_w * q);
         g[(int64_t)i * n + j] = slope;
         sum.add_product(slope, cosine.hi);

@@ -13,7 +13,7 @@
  *
  * Numbers: in becomes hi + lo, two bf16, as it leaves shared memory. Forward, W's fragments are levels, as they
  * come from the table in shared memory (16 banks: no conflicts), and scales multiply the sums of half a block
- * in f32: fp4 and q4_0, whose levels (times 12) are bf16, cost two products (W hi, W lo), nf4 three (hi lo,
+ * in f32: fp4 and q4_0, whose levels (times 12) are bf16, cost two products (hi, lo), nf4 three (hi lo,
  * lo hi, hi hi). Backward the scale changes along the depth, so weights are multiplied by it, then split:
  * three. 16 bits of each factor count, an infinity gives NaN.
  *

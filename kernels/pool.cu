@@ -10,8 +10,7 @@
  * threads write one place. Winners are read by every pixel of their window, from L1 and L2; reduce_max, whose
  * windows do not overlap, scatters instead and touches nothing but the winners. Bytes: forward 4 an input and 4
  * (maximum: 8) an output; backward 8 an input and 4 (8) an output; reduce_max's 16 an output. Floor: bytes over
- * bandwidth. Launch bounds ask for four blocks an SM: left alone ptxas aims at more and spills 8 bytes on sm_90.
- * Log: never timed on a GPU. */
+ * bandwidth. Log: never timed on a GPU. */
 #include "kernels/columns.cuh"
 #include <limits.h>
 
@@ -74,7 +73,7 @@ template <int V> struct Winner {
 
 /* The first element stands whatever it is, NaN too; then what is larger. */
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256)
     max_forward_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x,
                        PoolSide rows, PoolSide columns, int64_t N, int64_t C)
 {
@@ -120,7 +119,7 @@ template <int V> static inline __device__ Winner<V> larger(const Winner<V> &a, c
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256)
     max_tall_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, PoolSide rows,
                     PoolSide columns, int64_t N, int64_t C)
 {
@@ -159,7 +158,7 @@ __global__ void __launch_bounds__(256, 4)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256)
     max_pool_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy,
                              const int *__restrict__ winner, PoolSide rows, PoolSide columns, int64_t N,
                              int64_t C)
@@ -188,7 +187,7 @@ __global__ void __launch_bounds__(256, 4)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256)
     reduce_max_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy,
                                const int *__restrict__ winner, int64_t B, int64_t N, int64_t D)
 {
@@ -212,7 +211,7 @@ template <int V> static inline __device__ Pack<V> sum_of(const Pack<V> &a, const
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256, 6)
     mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
                         int64_t N, int64_t C)
 {
@@ -234,7 +233,7 @@ __global__ void __launch_bounds__(256, 4)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256, 6)
     mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
                      int64_t N, int64_t C)
 {
@@ -258,7 +257,7 @@ __global__ void __launch_bounds__(256, 4)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 4)
+__global__ void __launch_bounds__(256)
     mean_backward_kernel(float *__restrict__ dx, const float *__restrict__ dy, PoolSide rows, PoolSide columns,
                          int64_t N, int64_t C)
 {

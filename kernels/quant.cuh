@@ -70,12 +70,14 @@ static __device__ inline float quant_scale(const QuantWeight &w, unsigned loaded
 /* ---- formats ---- */
 
 /* A row of dtype.def does not compile without its own:
- *   element(w, i)        weight i, whatever K
- *   level(code)          a weight is its level times its scale
- *   exact(code), EXACT   level * EXACT, where that is a bf16 for each code; EXACT 0 where there is no such
- * factor run, code            see above Half, Lane, Word     codes as loaded, of half a block, of a quarter of
- * a block (words lane_word(q, 0), (q, 1) for q = 0..3), one word; word() unpacks words, scale() the scale of
- * their half block */
+ *   element(w, i)      weight i, whatever K
+ *   level(code)        a weight is its level times its scale
+ *   EXACT              a factor with which each level is a bf16; 0 where there is none
+ *   run, code          see above
+ *   Half, Lane, Word   what is loaded at once: the codes of half a block; of a quarter q, a word for each half;
+ *                      one word. Their word() and scale() unpack
+ *   lane_place(i)      the runs of a block in the order of the quarters' codes, first codes 0..3 of word 0 of
+ *                      quarters 0 to 3, then codes 4..7, then those of word 1: where weights 4i.. stand */
 template <DType dtype> struct QuantFormat;
 
 template <class Levels> struct QuantPlanar {

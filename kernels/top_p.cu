@@ -191,7 +191,6 @@ static __device__ Mass find_token(const TopPList &list, TopPBin *bin, const TopP
     Mass most = list.most, least = ~list.not_least;
     for (;;) {
         const int width = 64 - __clzll((long long)(most - least)), shift = max(width - 11, 0);
-        __syncthreads();
         clear_bins<threads>(bin);
         __syncthreads();
         for (int i = (int)threadIdx.x; i < list.n; i += threads) {
@@ -233,7 +232,7 @@ template <int threads> static __device__ TopPScan fill_bins(const float *x, int 
 
 /* tokens (R,V): the rows' lists. */
 template <int threads>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1024 / threads)
     top_p_kernel(const float *__restrict__ x, TopPParams p, TopPRow row, int V, Mass *__restrict__ tokens,
                  float *__restrict__ kept, int *__restrict__ y)
 {

@@ -60,8 +60,7 @@ const Backend *backend_open(const char *name, Error *e)
     /* A plug-in that is not built is no news; one that cannot serve is. */
     Error why = {0};
     char path[4200];
-    if (!plugin_path("cuda", path, sizeof path, e)) return NULL;
-    if (access(path, F_OK) != 0) return &backend_cpu;
+    if (!plugin_path("cuda", path, sizeof path, &why) || access(path, F_OK) != 0) return &backend_cpu;
     const Backend *backend = open_plugin("cuda", &why);
     if (backend) return backend;
     fprintf(stderr, "%s; using the cpu\n", why.msg);

@@ -50,6 +50,7 @@ static const KernelCase cases[] = {
      {{{3, 1, 6, 20}}, {{3, 67, 2, 20}}, {{3, 67, 2, 20}}, {{3}, FILL_LENGTHS, 67}},
      P(all)},
     {"decode, wide head", {{{2, 1, 1, 83}}, {{2, 40, 1, 83}}, {{2, 40, 1, 83}}, NO}, P(all)},
+    {"decode, middle head", {{{2, 1, 4, 56}}, {{2, 35, 2, 56}}, {{2, 35, 2, 56}}, NO}, P(all)},
     {"decode, lengths from 0", {{{6, 1, 2, 8}}, {{6, 5, 1, 8}}, {{6, 5, 1, 8}}, {{6}, FILL_IDS, 3}}, P(all)},
     {"decode, six rows, a chunk and a tail",
      {{{2, 3, 4, 64}}, {{2, 45, 2, 64}}, {{2, 45, 2, 64}}, {{2}, FILL_LENGTHS, 45}},

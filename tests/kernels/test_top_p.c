@@ -41,12 +41,14 @@ static const TopPParams usual = {.temperature = 0.6f, .top_p = 0.9f, .seed = 0x1
                         all = {.temperature = 1, .top_p = 1, .seed = 7},
                         one = {.temperature = 0.3f, .top_p = 0},
                         hot = {.temperature = 50, .top_p = 0.5f, .seed = 3},
+                        half = {.temperature = 1, .top_p = 0.5f, .seed = 11},
                         none = {.temperature = 1, .top_p = -1};
 
 static const KernelCase cases[] = {
     {"one element", {{{1, 1}}}, &usual, sizeof usual},
     {"ragged row", {{{3, 37}}}, &usual, sizeof usual},
     {"ties keep their order", {{{9, 37}, FILL_MASK01}}, &usual, sizeof usual},
+    {"the mass before is top_p", {{{33, 2}, FILL_MASK01}}, &half, sizeof half},
     {"low temperature", {{{33, 513}}}, &cold, sizeof cold},
     {"everything is kept", {{{7, 1023}}}, &all, sizeof all},
     {"only the first is kept", {{{5, 300}}}, &one, sizeof one},
