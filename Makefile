@@ -6,7 +6,7 @@ DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
-TEST_PACKAGES = check libsubunit-dev strace
+TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -21,6 +21,9 @@ JOBS = $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 comma := ,
 CONFIG := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 0,$(DNNL)),-loops)
 BUILD ?= build/$(CONFIG)
+CUDA ?= /usr/local/cuda
+NVCC := $(wildcard $(CUDA)/bin/nvcc)
+HAVE_CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
 
 # oneDNN is not built with sanitizers, so their legs run on our own loops.
 ifneq ($(SAN),)
@@ -38,7 +41,7 @@ LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
 TOOL_SRC := $(wildcard tools/pcrl-*.c)
 TOOL_LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
-TEST_SRC := $(filter-out tests/kernels/%,$(wildcard tests/*/test_*.c))
+TEST_SRC := $(filter-out tests/kernels/% tests/ptx/% tests/device/%,$(wildcard tests/*/test_*.c))
 KERNEL_TEST_SRC := $(wildcard tests/kernels/*.c)
 LIB := $(BUILD)/libpcrl.a
 TOOL_LIB := $(BUILD)/libtools.a
@@ -46,8 +49,12 @@ TOOLS := $(TOOL_SRC:tools/%.c=$(BUILD)/bin/%)
 # The cases, for whatever links them: the tests, the mutants that the tests must catch, pcrl-bench.
 KERNEL_CASES = $(call OBJ,$(filter-out tests/kernels/test_kernels.c,$(KERNEL_TEST_SRC)))
 MUTANTS := tests/kernels/mutants
+# The runner of CUDA kernels needs CUDA's headers; its test builds the sanitized runners itself, once.
+ifneq ($(and $(HAVE_CUDA_HEADERS),$(if $(SAN),,yes)),yes)
+  TEST_SRC := $(filter-out tests/emu/%,$(TEST_SRC))
+endif
 TESTS := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants \
-         $(MUTANTS)/test_link.sh
+         $(MUTANTS)/test_link.sh $(if $(NVCC),$(BUILD)/ptx/test_ptx)
 OBJ = $(1:%.c=$(BUILD)/%.o)
 # One short line a file; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -96,38 +103,20 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-# The CUDA kernels on the host compiler, one fiber per CUDA thread (tests/emu), as the plug-in of device emu.
-CUDA ?= /usr/local/cuda
-CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
-PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
-EMU_SRC := $(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cpp))
-CUDA_HEADERS := $(wildcard $(CUDA)/include/cuda_runtime.h)
-EMU_CXX = $(CXX) -x c++ -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -Wall -Wno-unknown-pragmas \
-          -Wextra -I. -isystem $(CUDA)/include -MMD -MP -DPCRL_DEVICE='"emu"'
-EMU_OBJ := $(addprefix $(BUILD)/emu/,$(addsuffix .o,$(PLUGIN_SRC) $(EMU_SRC)))
-
-$(BUILD)/emu/%.o: %
-	@mkdir -p $(@D)
-	$(call say,EMU,$<)
-	$(Q)$(EMU_CXX) -c $< -o $@
-
-$(BUILD)/bin/pcrl_emu.so: $(EMU_OBJ)
-	@mkdir -p $(@D)
-	$(call say,LD,$@)
-	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $^
-# Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_emu.so: $(BUILD)/bin/pcrl_emu.so
-	@mkdir -p $(@D)
-	@ln -sf ../../bin/pcrl_emu.so $@
+include cuda.mk
 
 .PHONY: all test tests demo bench lint mini
 .SECONDARY:
-# The packages come first; only then does a second make look for sources and objects.
+# The packages come first; only then does a second make look for sources and objects. DEVICE=emu|ptx|cuda tests the CUDA
+# kernels there instead (cuda.mk).
+DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory $(JOBS) tests
+	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
+	@$(if $(HAVE_CUDA_HEADERS),,echo "SKIPPED: tests/emu, the CUDA kernels: no CUDA headers in $(CUDA)/include (CUDA=...)")
+	@$(if $(NVCC),,echo "SKIPPED: tests/ptx, what nvcc generates: no nvcc in $(CUDA)/bin (CUDA=...)")
 	@set -e; for t in $(TESTS); do echo "== $$t"; \
 	  BUILD=$(BUILD) LINK='$(CC) $(LDFLAGS)' LIBS='$(LDLIBS)' $$t; done
 

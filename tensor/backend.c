@@ -52,7 +52,7 @@ const Backend *backend_open(const char *name, Error *e)
 {
     if (!strcmp(name, "cpu")) return &backend_cpu;
     if (!strcmp(name, "plan")) return &backend_plan;
-    if (!strcmp(name, "cuda") || !strcmp(name, "emu")) return open_plugin(name, e);
+    if (!strcmp(name, "cuda") || !strcmp(name, "emu") || !strcmp(name, "ptx")) return open_plugin(name, e);
     if (strcmp(name, "auto")) {
         error_set(e, ERROR_USAGE, "unknown device '%s': expected cpu, cuda, emu or auto", name);
         return NULL;
@@ -60,8 +60,7 @@ const Backend *backend_open(const char *name, Error *e)
     /* A plug-in that is not built is no news; one that cannot serve is. */
     Error why = {0};
     char path[4200];
-    if (!plugin_path("cuda", path, sizeof path, e)) return NULL;
-    if (access(path, F_OK) != 0) return &backend_cpu;
+    if (!plugin_path("cuda", path, sizeof path, &why) || access(path, F_OK) != 0) return &backend_cpu;
     const Backend *backend = open_plugin("cuda", &why);
     if (backend) return backend;
     fprintf(stderr, "%s; using the cpu\n", why.msg);

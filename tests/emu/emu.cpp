@@ -33,10 +33,13 @@ uint64_t random_bits(void)
 
 void where(char *text, size_t room)
 {
-    const char *k = r.kernel ? r.kernel : "none";
-    size_t len = strlen(k);
+    const char *k = r.kernel;
+    *text = 0;
+    if (!k) return;
+    int len = (int)strlen(k), most = (int)room / 2;
     bool parentheses = k[0] == '(' && k[len - 1] == ')';
-    int n = snprintf(text, room, "kernel %.*s", (int)(parentheses ? len - 2 : len), k + parentheses);
+    len -= 2 * parentheses;
+    int n = snprintf(text, room, "kernel %.*s", len < most ? len : most, k + parentheses);
     if (r.running)
         n += snprintf(text + n, room - n, ", block (%u,%u,%u)", now.block.x, now.block.y, now.block.z);
     if (r.running && now.thread)
@@ -124,11 +127,11 @@ static unsigned bit_after(unsigned mask, unsigned last)
     return (start + (unsigned)__builtin_ctz(rotated)) & 31;
 }
 
-void make_ready(Fiber *f)
+void make_ready(unsigned warp, unsigned lanes)
 {
-    f->state = READY;
-    r.warps[f->warp].ready |= 1u << f->lane;
-    r.warps_ready |= 1u << f->warp;
+    if (!lanes) return;
+    r.warps[warp].ready |= lanes;
+    r.warps_ready |= 1u << warp;
 }
 
 /* Takes a ready fiber; NULL: there is none. */
@@ -177,12 +180,13 @@ void suspend(State state, Site site)
     f->state = state;
     f->site = site;
     go_on();
+    f->state = READY;
 }
 
 void maybe_yield(void)
 {
     if (!r.seed || random_bits() & 3) return;
-    make_ready(running());
+    make_ready(running()->warp, 1u << running()->lane);
     go_on();
 }
 
@@ -226,22 +230,23 @@ int barrier(Barrier kind, int predicate, Site site)
     if (kind == BARRIER_OR) b.value |= predicate != 0;
     if (kind == BARRIER_AND) b.value &= predicate != 0;
     if (kind == BARRIER_COUNT) b.value += predicate != 0;
-    /* A variable for each of two generations: whoever leaves late must not take order from the next one. */
-    char *order = r.sync + (b.generation & 1);
+    /* A variable and a result for each of two generations: whoever leaves late must not take order from the
+     * next one. */
+    unsigned phase = b.generation & 1;
+    char *order = r.sync + phase;
     __tsan_release(order);
     if (++b.waiting < r.n_threads) {
         suspend(AT_BARRIER, site);
     } else {
         b.waiting = 0;
         b.generation++;
-        for (unsigned i = 0; i < r.n_threads; i++) {
-            r.fibers[i].barrier_result = b.value;
-            if (&r.fibers[i] != f) make_ready(&r.fibers[i]);
-        }
+        b.result[phase] = b.value;
+        for (unsigned w = 0; w < r.n_warps; w++)
+            make_ready(w, lanes_of(w) & ~(w == f->warp ? 1u << f->lane : 0));
         maybe_yield();
     }
     __tsan_acquire(order);
-    return f->barrier_result;
+    return b.result[phase];
 }
 
 /* ---- launches ---- */
@@ -259,6 +264,14 @@ static void check_limits(dim3 grid, dim3 block, size_t dynamic_bytes, Site site)
         fail(site, "%zu bytes of dynamic shared memory without ALLOW_DYN_SHARED", dynamic_bytes);
 }
 
+/* Who is launched, for messages: before anything is checked. */
+static void announce(const char *name)
+{
+    const char *seed = getenv("EMU_SEED");
+    r.kernel = name;
+    r.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 0;
+}
+
 static void prepare(dim3 block)
 {
     for (int s = 0; s < SETS; s++) {
@@ -272,8 +285,6 @@ static void prepare(dim3 block)
             f->index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
         }
     }
-    const char *seed = getenv("EMU_SEED");
-    r.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 0;
     r.random = 0x9E3779B97F4A7C15u * (r.seed + 1);
     for (int i = 0; i < 8; i++) random_bits();
     /* how long a warp runs before others may overtake it: short, long and nearly never */
@@ -282,6 +293,7 @@ static void prepare(dim3 block)
     r.host.tsan = __tsan_get_current_fiber();
 #endif
     r.active = &r.host;
+    shared_reset();
 }
 
 static void run_block(void)
@@ -296,8 +308,9 @@ static void run_block(void)
         f->first = f->pending = f->group = 0;
         f->fenced = false;
         f->n_touched = 0;
-        make_ready(f);
+        f->state = READY;
     }
+    for (unsigned w = 0; w < r.n_warps; w++) make_ready(w, lanes_of(w));
     go_on();
     shared_end();
 }
@@ -308,7 +321,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
             void *argument, Site site)
 {
     if (r.running) fail(site, "a launch inside a kernel");
-    r.kernel = name;
+    announce(name);
     r.address = kernel;
     r.body = body;
     r.argument = argument;
@@ -341,7 +354,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 void check_pointer(const char *kernel, const void *p, int parameter, Site site)
 {
     if (!p || is_device_memory(p)) return;
-    r.kernel = kernel;
+    announce(kernel);
     fail(site, "parameter %d is %p, which is not device memory", parameter, p);
 }
 } // namespace emu

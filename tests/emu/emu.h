@@ -45,8 +45,8 @@ struct Site {
     const char *file;
     int line;
 };
-#define EMU_HERE                                                                                               \
-    ::emu::Site { __builtin_FILE(), __builtin_LINE() }
+constexpr Site here(const char *file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+#define EMU_HERE ::emu::here()
 
 struct Thread {
     uint3 index;
@@ -113,7 +113,6 @@ Launcher<P...> launcher(const char *name, void (*kernel)(P...), dim3 grid, dim3 
 #define blockIdx  (static_cast<const uint3 &>(::emu::now.block))
 #define blockDim  (static_cast<const dim3 &>(::emu::now.block_dim))
 #define gridDim   (static_cast<const dim3 &>(::emu::now.grid_dim))
-static const int warpSize = 32;
 
 /* ---- shared memory ---- */
 
@@ -208,7 +207,7 @@ bool async_next(unsigned keep, AsyncCopy *copy);
 /* ---- memory order, for TSan: a fence and the atomic behind it release, an atomic and the fence behind it
  * acquire ---- */
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(EMU_TSAN)
 void atomic_before(void *p);
 void atomic_after(void *p);
 #else
@@ -226,6 +225,8 @@ template <class T, class F> inline T atomic_update(T *p, F next)
     return old;
 }
 } // namespace emu
+
+static const int warpSize = 32;
 
 static inline void __syncthreads(emu::Site site = EMU_HERE) { emu::barrier(emu::BARRIER, 0, site); }
 static inline int __syncthreads_or(int p, emu::Site site = EMU_HERE)

@@ -105,6 +105,8 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 #define __fsqrt_rn(x) sqrtf(x)
 
 static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+static inline double rsqrt(double x) { return 1 / sqrt(x); }
+static inline float fdividef(float a, float b) { return a / b; }
 static inline float __frsqrt_rn(float x) { return (float)(1 / sqrt((double)x)); }
 static inline float __frcp_rn(float x) { return 1 / x; }
 static inline float __fdividef(float a, float b) { return a / b; }

@@ -57,7 +57,7 @@ static void check_guard(const SharedArray *a)
 #endif
 }
 
-void shared_begin(void)
+void shared_reset(void)
 {
     if (!r.pool) {
 #ifdef EMU_TSAN
@@ -69,8 +69,12 @@ void shared_begin(void)
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (r.pool == MAP_FAILED) fail({}, "no memory for shared arrays");
         ASAN_POISON_MEMORY_REGION(r.pool, r.pool_bytes);
-        r.top = r.pool;
     }
+    r.top = r.pool;
+}
+
+void shared_begin(void)
+{
     enum { SYNC = 64 + MAX_WARPS * WARP * 2 };
     static char order[SYNC];
     r.sync = order;

@@ -19,10 +19,10 @@ void check_no_meeting(const Fiber *f)
 
 static Meeting *open_meeting(Warp *w, Collective kind, unsigned mask, const Fiber *f, Site site)
 {
-    unsigned left = r.n_threads - f->warp * WARP, exist = left < WARP ? (1u << left) - 1 : ~0u;
     if (!(mask >> f->lane & 1))
         fail(site, "%s: lane %u is not in its own mask %08x", names[kind], f->lane, mask);
-    if (mask & ~exist) fail(site, "%s: mask %08x names lanes that the block does not have", names[kind], mask);
+    if (mask & ~lanes_of(f->warp))
+        fail(site, "%s: mask %08x names lanes that the block does not have", names[kind], mask);
     for (unsigned l = 0; l < WARP; l++)
         if (mask >> l & 1 && fiber_at(f->warp, l)->state == DONE)
             fail(site, "%s: mask %08x names lane %u, which has ended", names[kind], mask, l);
@@ -155,7 +155,7 @@ void meet(Collective kind, unsigned mask, void *mine, Site site)
         if (kind == MMA) mma_all(m);
         w->open &= ~(1u << (m - w->meetings));
         m->generation++;
-        EACH_LANE(l, mask) if (l != f->lane) make_ready(fiber_at(f->warp, l));
+        make_ready(f->warp, mask & ~(1u << f->lane));
         maybe_yield();
     } else {
         suspend(AT_WARP, site);

@@ -44,7 +44,6 @@ struct Fiber : Thread {
     Context context;
     State state;
     Site site; /* where it waits */
-    int barrier_result;
     /* cp.async, a ring; copies of group `group` are not committed yet */
     AsyncCopy *copies;
     unsigned first, pending, group;
@@ -87,8 +86,7 @@ struct Runner {
     size_t dynamic_bytes;
     unsigned n_threads, n_warps, n_done;
 
-    /* scheduling; two sets of fibers take turns under TSan, so that threads of neighbouring blocks are not one
-     */
+    /* scheduling; under TSan blocks take turns with two sets of fibers: a set's order is no order of blocks */
     Context host, *active, *left;
     Fiber *sets[2], *fibers;
     unsigned made[2];
@@ -98,7 +96,7 @@ struct Runner {
     struct {
         unsigned waiting, generation;
         Barrier kind;
-        int value;
+        int value, result[2];
         Site site;
     } barrier;
 
@@ -114,16 +112,22 @@ struct Runner {
 };
 extern Runner r;
 
-/* "kernel k, block (..), thread (..), seed n: " of what runs. */
+/* "kernel k, block (..), thread (..), seed n: " of what runs, or of the last launch; "" before the first. */
 void where(char *text, size_t room);
 
-void make_ready(Fiber *f);
+void make_ready(unsigned warp, unsigned lanes);
 /* The running fiber waits in `state` until it is made ready. */
 void suspend(State state, Site site);
 /* Under a seed: others may go first. */
 void maybe_yield(void);
 uint64_t random_bits(void);
 static inline Fiber *running(void) { return static_cast<Fiber *>(now.thread); }
+/* The lanes that a warp has. */
+static inline unsigned lanes_of(unsigned warp)
+{
+    unsigned left = r.n_threads - warp * WARP;
+    return left < WARP ? (1u << left) - 1 : ~0u;
+}
 static inline Fiber *fiber_at(unsigned warp, unsigned lane) { return &r.fibers[warp * WARP + lane]; }
 static inline bool same_site(Site a, Site b)
 {
@@ -133,6 +137,7 @@ static inline bool same_site(Site a, Site b)
 /* emu_warp.cpp */
 void check_no_meeting(const Fiber *f);
 /* emu_memory.cpp */
+void shared_reset(void); /* before a launch; the other two around a block */
 void shared_begin(void);
 void shared_end(void);
 void check_no_copies(const Fiber *f);

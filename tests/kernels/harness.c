@@ -116,9 +116,16 @@ static void poison(Arena *a)
     a->peak = 0;
 }
 
-static Tensor *prefilled(Harness *h, const Tensor *x)
+/* For a gradient of x. */
+static Tensor *gradient_like(const Case *c, const Tensor *x)
 {
-    Tensor *g = tensor_like(&h->state, x);
+    Arena *a = &c->h->state;
+    return c->kase->view ? case_view(a, DTYPE_f32, x->ndim, x->dim) : tensor_like(a, x);
+}
+
+static Tensor *prefilled(const Case *c, const Tensor *x)
+{
+    Tensor *g = gradient_like(c, x);
     tensor_fill(g, PREFILL);
     return g;
 }
@@ -142,10 +149,10 @@ static void run(Case *c, unsigned need, Run *r)
     t.recording = true;
     Tensor *in[NODE_INPUTS] = {NULL};
     for (int i = 0; i < c->test->n_in; i++) {
-        in[i] = case_tensor(&c->inputs, i, &h->state);
+        in[i] = c->kase->twin && i == 1 ? in[0] : case_tensor(&c->inputs, i, &h->state);
         if (!(need >> i & 1)) continue;
         in[i]->needs_grad = true;
-        in[i]->grad = prefilled(h, in[i]);
+        in[i]->grad = prefilled(c, in[i]);
     }
     /* op_apply pushes its node before anything else, so it is found even where it is not linked. */
     const Node *n = (const Node *)(const void *)(h->step.host + h->step.host_used);
@@ -158,7 +165,7 @@ static void run(Case *c, unsigned need, Run *r)
             c->dy = take((size_t)r->out.len, sizeof *c->dy);
             case_uniform(c->dy, r->out.len, h->seed, "output gradient");
         }
-        out->grad = tensor_like(&h->state, out);
+        out->grad = gradient_like(c, out);
         tensor_upload(out->grad, c->dy);
         tape_backward(&t, out);
         check_guards(h);

@@ -1,6 +1,7 @@
 #include "tests/kernels/kernel_case.h"
 #include "kernels/quant.h"
 #include "tensor/rng.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ static double shaped(const KernelInput *in, float u)
     switch (in->fill) {
     case FILL_PROB: return (double)u;
     case FILL_POSITIVE: return (double)(0.5f + u);
+    case FILL_HOLES: return (unsigned)(u * 4096) % 2 ? NAN : (double)(2 * u - 1);
     case FILL_MASK01: return u < 0.5f ? 0 : 1;
     case FILL_IDS: return (double)(int64_t)((double)u * (double)in->n);
     case FILL_LABELS: return (double)(int64_t)((double)u * (double)(in->n + 1)) - 1;
@@ -109,6 +111,11 @@ void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *k
         int64_t n = 1;
         for (int d = 0; d < dims(in); d++) n *= in->dim[d];
         c->len[i] = n;
+        if (kase->twin && i == 1) {
+            c->raw[1] = c->raw[0];
+            c->value[1] = c->value[0];
+            continue;
+        }
         char name[200];
         snprintf(name, sizeof name, "%s/%s/%d", test->op->name, kase->what, i);
         uint32_t stream = fnv1a32(name);
@@ -131,10 +138,19 @@ void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *k
 void case_inputs_free(CaseInputs *c)
 {
     for (int i = 0; i < NODE_INPUTS; i++) {
+        if (c->kase->twin && i == 1) continue;
         free(c->raw[i]);
         free(c->value[i]);
     }
     memset(c, 0, sizeof *c);
+}
+
+Tensor *case_view(Arena *a, DType dtype, int ndim, const int64_t *dim)
+{
+    int64_t longer[TENSOR_DIMS];
+    memcpy(longer, dim, (size_t)ndim * sizeof *dim);
+    longer[0]++;
+    return tensor_slice(a, tensor_new(a, dtype, ndim, longer), 1, dim[0]);
 }
 
 Tensor *case_tensor(const CaseInputs *c, int i, Arena *a)
@@ -144,7 +160,9 @@ Tensor *case_tensor(const CaseInputs *c, int i, Arena *a)
     DType quant = quant_type(in->fill);
     if (dtype_is_quant(quant))
         return quant_tensor(a, quant, in->dim[0], in->dim[1], c->raw[i], is_nested(in->fill));
-    Tensor *x = tensor_new(a, is_integer(in->fill) ? DTYPE_i32 : DTYPE_f32, dims(in), in->dim);
+    DType dtype = is_integer(in->fill) ? DTYPE_i32 : DTYPE_f32;
+    Tensor *x =
+        c->kase->view ? case_view(a, dtype, dims(in), in->dim) : tensor_new(a, dtype, dims(in), in->dim);
     tensor_upload(x, c->raw[i]);
     return x;
 }

@@ -27,6 +27,9 @@ void case_inputs_free(CaseInputs *c);
 /* Input i as a new tensor in a; NULL where it is absent. */
 Tensor *case_tensor(const CaseInputs *c, int i, Arena *a);
 
+/* A slice of a tensor with one more row, from row 1 on. */
+Tensor *case_view(Arena *a, DType dtype, int ndim, const int64_t *dim);
+
 /* n values uniform in [-1,1), a function of seed and name alone. */
 void case_uniform(float *x, int64_t n, uint64_t seed, const char *name);
 

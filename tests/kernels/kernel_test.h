@@ -15,6 +15,7 @@ typedef enum {
     FILL_PROB,       /* f32 in [0,1) */
     FILL_POSITIVE,   /* f32 in [0.5,1.5): variances, norm weights */
     FILL_MASK01,     /* f32, 0 or 1 */
+    FILL_HOLES,      /* f32 in [-1,1), but every other one NaN: for ops without gradient that say what then */
     FILL_IDS,        /* i32 in 0..n-1 */
     FILL_LABELS,     /* i32 in -1..n-1 (-1: ignored) */
     FILL_LENGTHS,    /* i32 in 1..n */
@@ -36,6 +37,8 @@ typedef struct KernelCase {
     KernelInput in[NODE_INPUTS];
     const void *params; /* the op's params struct, or NULL */
     size_t params_bytes;
+    bool view;           /* inputs and gradients are slices that begin at row 1, so mostly not aligned */
+    bool twin;           /* input 1 is input 0 */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
     double flops, bytes; /* of one forward call: floating-point operations, bytes that must move */

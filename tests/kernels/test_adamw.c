@@ -39,6 +39,7 @@ static const KernelCase cases[] = {
     {"ragged", FLAT(37), &later, sizeof later},
     {"over one block", FLAT(1023), &first, sizeof first},
     {"two threads", FLAT(33000), &later, sizeof later},
+    {"views that begin anywhere", FLAT(1023), &later, sizeof later, .view = true},
     {"parameter block", FLAT(16 << 20), &later, sizeof later, .bench = true, .bench_only = true,
      .flops = 14.0 * (16 << 20), .bytes = 28.0 * (16 << 20)},
 };

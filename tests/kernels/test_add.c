@@ -12,6 +12,8 @@ static const KernelCase cases[] = {
     {"four dims", {{{2, 3, 5, 7}}, {{2, 3, 5, 7}}}},
     {"over one block", {{{1023}}, {{1023}}}},
     {"two threads", {{{33, 1025}}, {{33, 1025}}}},
+    {"views of ragged rows", {{{41, 37}}, {{41, 37}}}, .view = true},
+    {"of one tensor", {{{3, 37}}, {{3, 37}}}, .twin = true},
     {"activations",
      {{{16, 1024, 1024}}, {{16, 1024, 1024}}},
      .bench = true,

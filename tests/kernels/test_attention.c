@@ -4,7 +4,6 @@
 
 static void oracle(double *y, double *const *saved, double *const *in, const KernelCase *k)
 {
-    (void)saved;
     const AttentionParams *p = k->params;
     int64_t B = K_DIM(k, 0, 0), T = K_DIM(k, 0, 1), H = K_DIM(k, 0, 2), D = K_DIM(k, 0, 3), S = K_DIM(k, 1, 1),
             G = K_DIM(k, 1, 2);
@@ -22,6 +21,7 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
             top = fmax(top, s[j]);
         }
         for (int64_t j = 0; j < keys; j++) sum += s[j] = exp(s[j] - top);
+        saved[0][(b * H + row % H) * T + i] = top + log(sum);
         for (int64_t d = 0; d < D; d++) {
             y[row * D + d] = 0;
             for (int64_t j = 0; j < keys; j++)
@@ -50,6 +50,24 @@ static const KernelCase cases[] = {
      {{{3, 1, 6, 20}}, {{3, 67, 2, 20}}, {{3, 67, 2, 20}}, {{3}, FILL_LENGTHS, 67}},
      P(all)},
     {"decode, wide head", {{{2, 1, 1, 83}}, {{2, 40, 1, 83}}, {{2, 40, 1, 83}}, NO}, P(all)},
+    {"decode, middle head", {{{2, 1, 4, 56}}, {{2, 35, 2, 56}}, {{2, 35, 2, 56}}, NO}, P(all)},
+    {"decode, lengths from 0", {{{6, 1, 2, 8}}, {{6, 5, 1, 8}}, {{6, 5, 1, 8}}, {{6}, FILL_IDS, 3}}, P(all)},
+    {"decode, six rows, a chunk and a tail",
+     {{{2, 3, 4, 64}}, {{2, 45, 2, 64}}, {{2, 45, 2, 64}}, {{2}, FILL_LENGTHS, 45}},
+     P(all)},
+    {"decode, six rows, wide head", {{{1, 2, 6, 96}}, {{1, 35, 2, 96}}, {{1, 35, 2, 96}}, NO}, P(all)},
+    {"decode, thirteen rows, causal", {{{1, 13, 1, 24}}, {{1, 13, 1, 24}}, {{1, 13, 1, 24}}, NO}, P(causal)},
+    {"decode, chunks of 64", {{{1, 1, 2, 8}}, {{1, 2100, 1, 8}}, {{1, 2100, 1, 8}}, NO}, P(all)},
+    {"no keys", {{{1, 20, 1, 8}}, {{1, 9, 1, 8}}, {{1, 9, 1, 8}}, {{1}, FILL_IDS, 1}}, P(all)},
+    {"lengths from 0, two blocks",
+     {{{4, 35, 2, 12}}, {{4, 3, 1, 12}}, {{4, 3, 1, 12}}, {{4}, FILL_IDS, 3}},
+     P(all)},
+    {"many keys", {{{1, 20, 2, 40}}, {{1, 150, 2, 40}}, {{1, 150, 2, 40}}, NO}, P(all)},
+    {"dim 84, causal", {{{1, 34, 2, 84}}, {{1, 34, 1, 84}}, {{1, 34, 1, 84}}, NO}, P(causal)},
+    {"dim 101", {{{1, 17, 1, 101}}, {{1, 35, 1, 101}}, {{1, 35, 1, 101}}, NO}, P(all)},
+    {"dim 128, causal, lengths, groups of two",
+     {{{2, 70, 2, 128}}, {{2, 70, 1, 128}}, {{2, 70, 1, 128}}, {{2}, FILL_LENGTHS, 70}},
+     P(causal)},
     {"8B prefill",
      {{{1, 512, 32, 128}}, {{1, 512, 8, 128}}, {{1, 512, 8, 128}}, NO},
      P(llama),
@@ -65,4 +83,4 @@ static const KernelCase cases[] = {
      .flops = 4.0 * 4 * 2048 * 32 * 128,
      .bytes = 4.0 * 2 * 4 * 2048 * 8 * 128},
 };
-KERNEL_TEST(attention, .n_in = 4, .diff = 7, .tol = 1e-4);
+KERNEL_TEST(attention, .n_in = 4, .diff = 7, .saved = 1, .tol = 1e-4);

@@ -19,7 +19,7 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 #define P(p) &p, sizeof p
 static const PoolParams k1 = {.kernel = 1, .stride = 1}, k2s2 = {.kernel = 2, .stride = 2},
                         k3s2 = {.kernel = 3, .stride = 2}, k2s3 = {.kernel = 2, .stride = 3},
-                        k7 = {.kernel = 7, .stride = 7};
+                        k7 = {.kernel = 7, .stride = 7}, k5s1 = {.kernel = 5, .stride = 1};
 
 static const KernelCase cases[] = {
     {"one element", {{{1, 1, 1, 1}}}, P(k1)},
@@ -29,6 +29,12 @@ static const KernelCase cases[] = {
     {"gaps", {{{1, 14, 33, 3}}}, P(k2s3)},
     {"whole image", {{{3, 7, 7, 131}}}, P(k7)},
     {"two threads", {{{3, 33, 33, 16}}}, P(k2s2)},
+    {"whole image in fours", {{{3, 7, 7, 132}}}, P(k7)},
+    {"over all blocks down", {{{1, 33, 34, 129}}}, P(k1)},
+    {"over all blocks down, large windows", {{{1, 38, 39, 3}}}, P(k5s1)},
+    {"many images", {{{1030, 2, 3, 3}}}, P(k2s2)},
+    {"many images, large windows", {{{1030, 5, 5, 1}}}, P(k5s1)},
+    {"view of ragged images", {{{3, 7, 9, 5}}}, P(k3s2), .view = true},
     {"shortcut, 32x32x64",
      {{{64, 32, 32, 64}}},
      P(k2s2),

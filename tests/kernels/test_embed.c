@@ -13,6 +13,8 @@ static const KernelCase cases[] = {
     {"ragged row", {{{9, 37}}, {{2, 11}, FILL_IDS, 9}}},
     {"empty slots", {{{5, 70}}, {{40}, FILL_LABELS, 5}}},
     {"above one block", {{{100, 129}}, {{3, 130}, FILL_IDS, 100}}},
+    {"ids in spans, empty slots too", {{{3, 40}}, {{300}, FILL_LABELS, 3}}},
+    {"views of ragged rows", {{{9, 37}}, {{2, 50}, FILL_LABELS, 9}}, .view = true},
     {"8B prefill",
      {{{16384, 4096}}, {{512}, FILL_IDS, 16384}},
      .bench = true,

@@ -1,15 +1,25 @@
 #include "tests/kernels/kernel_test.h"
 #include <math.h>
 
-static double cosine(const double *a, const double *b, int64_t D)
+enum { MOST = 144 };
+
+/* The rule for a vector of length 0 reaches further than the step of the differences, which then find its
+ * gradient, 0. */
+static void cosines(double (*c)[MOST], const double *v, const double *w, int64_t n, int64_t D)
 {
-    double ab = 0, aa = 0, bb = 0;
-    for (int64_t d = 0; d < D; d++) {
-        ab += a[d] * b[d];
-        aa += a[d] * a[d];
-        bb += b[d] * b[d];
+    double length[2][MOST];
+    for (int64_t i = 0; i < 2 * n; i++) {
+        const double *x = i < n ? v + i * D : w + (i - n) * D;
+        double square = 0;
+        for (int64_t d = 0; d < D; d++) square += x[d] * x[d];
+        length[i / n][i % n] = square > 1e-10 ? sqrt(square) : INFINITY;
     }
-    return ab / sqrt(aa * bb);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double dot = 0;
+            for (int64_t d = 0; d < D; d++) dot += v[i * D + d] * w[j * D + d];
+            c[i][j] = dot / length[0][i] / length[1][j];
+        }
 }
 
 /* As printed: minus a half of alpha times the logarithm of a quotient of exponentials. */
@@ -17,15 +27,17 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 {
     (void)saved;
     const InfonceParams *p = k->params;
-    int64_t n = K_DIM(k, 0, 0), D = K_DIM(k, 0, 1);
+    int64_t n = K_DIM(k, 0, 0);
     double factor = in[2] ? exp(fmin(in[2][0], log(100))) : 1 / (double)p->tau;
+    static double c[MOST][MOST];
+    cosines(c, in[0], in[1], n, K_DIM(k, 0, 1));
     *y = 0;
     for (int64_t i = 0; i < n; i++) {
-        double row = 0, column = 0, self = exp(factor * cosine(in[0] + i * D, in[1] + i * D, D));
+        double row = 0, column = 0, self = exp(factor * c[i][i]);
         for (int64_t j = 0; j < n; j++) {
             if (j == i ? !p->include_self : in[3] && in[3][i] == in[3][j]) continue;
-            row += exp(factor * cosine(in[0] + i * D, in[1] + j * D, D));
-            column += exp(factor * cosine(in[0] + j * D, in[1] + i * D, D));
+            row += exp(factor * c[i][j]);
+            column += exp(factor * c[j][i]);
         }
         if (row > 0) *y -= (double)p->alpha_v / 2 * log(self / row);
         if (column > 0) *y -= (double)p->alpha_w / 2 * log(self / column);
@@ -63,6 +75,10 @@ static const KernelCase cases[] = {
     {"all one group, standard", {{{6, 5}}, {{6, 5}}, {{1}}, {{6}, FILL_IDS, 1}}, P(learnt)},
     {"the paper's, printed", {{{28, 512}}, {{28, 512}}, NO_SCALE, NO_SAME}, P(printed)},
     {"the paper's, standard", {{{28, 512}}, {{28, 512}}, NO_SCALE, {{28}, FILL_IDS, 20}}, P(standard)},
+    {"vectors of length 0", {{{13, 2}, FILL_MASK01}, {{13, 2}, FILL_MASK01}, NO_SCALE, NO_SAME}, P(self_sum)},
+    {"views", {{{9, 13}}, {{9, 13}}, {{1}}, {{9}, FILL_IDS, 4}}, P(learnt), .view = true},
+    {"several rounds of dimensions", {{{5, 133}}, {{5, 133}}, NO_SCALE, NO_SAME}, P(uneven)},
+    {"over one block of pairs", {{{131, 2}}, {{131, 2}}, NO_SCALE, {{131}, FILL_IDS, 100}}, P(standard)},
     {"many pairs", {{{101, 3}}, {{101, 3}}, {{1}}, {{101}, FILL_IDS, 60}}, P(learnt_printed)},
     {"slices of a batch",
      {{{28, 512}}, {{28, 512}}, NO_SCALE, NO_SAME},

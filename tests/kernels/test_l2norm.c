@@ -22,6 +22,9 @@ static const KernelCase cases[] = {
     {"rows of zeros", {{{33, 2}, FILL_MASK01}}},
     {"four dims, long rows", {{{2, 3, 2, 1023}}}},
     {"two threads", {{{70, 512}}}},
+    {"a block a row", {{{3, 1029}}}},
+    {"a block a row, aligned, several rounds", {{{2, 2, 4100}}}},
+    {"view that begins anywhere", {{{64}}}, .view = true},
     {"embeddings", {{{28, 512}}}, .bench = true, .flops = 3.0 * 28 * 512, .bytes = 8.0 * 28 * 512},
 };
 

@@ -36,6 +36,19 @@ static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = 
     {                                                                                                          \
         .fill = FILL_NONE                                                                                      \
     }
+/* Every shape of the CUDA kernels: up to 1, 2, 4, 8 rows, up to 16, more; with depths (k, backward the outputs)
+ * that warps of a block share in several turns, the last one in part. */
+#define SHAPES(name, FILL, OTHER)                                                                              \
+    {name ", one row, k in turns", {{{1, 2368}}, {{12, 2368}, FILL}, NO, NO, NO}, P(plain)},                   \
+        {name ", two rows, bias", {{{2, 320}}, {{9, 320}, OTHER}, {{9}}, NO, NO}, P(plain)},                   \
+        {name ", four rows", {{{4, 192}}, {{20, 192}, FILL}, NO, NO, NO}, P(plain)},                           \
+        {name ", seven rows, k in turns", {{{7, 1088}}, {{12, 1088}, OTHER}, NO, NO, NO}, P(plain)},           \
+        {name ", 11 rows, k in turns, bias", {{{11, 640}}, {{44, 640}, FILL}, {{44}}, NO, NO}, P(plain)},      \
+        {name ", 37 rows, k in turns", {{{37, 320}}, {{52, 320}, OTHER}, NO, NO, NO}, P(plain)},               \
+        {name ", three rows, n in turns", {{{3, 64}}, {{1064, 64}, FILL}, NO, NO, NO}, P(plain)},              \
+    {                                                                                                          \
+        name ", 19 rows, n in turns", {{{19, 128}}, {{332, 128}, OTHER}, NO, NO, NO}, P(plain)                 \
+    }
 static const KernelCase cases[] = {
     {"one element", {{{1, 1}}, {{1, 1}, FILL_NF4}, NO, NO, NO}, P(plain)},
     {"one row", {{{1, 128}}, {{70, 128}, FILL_NF4}, NO, NO, NO}, P(plain)},
@@ -63,6 +76,14 @@ static const KernelCase cases[] = {
      {{{9, 37}}, {{21, 37}, FILL_Q4_0}, NO, {{3, 37}}, {{21, 3}}},
      P(drop)},
     {"q4_0, above one block", {{{5, 2048}}, {{260, 2048}, FILL_Q4_0}, {{260}}, NO, NO}, P(plain)},
+    SHAPES("nf4", FILL_NF4, FILL_NF4_NESTED),
+    SHAPES("fp4", FILL_FP4_NESTED, FILL_FP4),
+    SHAPES("q4_0", FILL_Q4_0, FILL_Q4_0),
+    {"nested scales of two outer blocks", {{{2, 320}}, {{60, 320}, FILL_NF4_NESTED}, NO, NO, NO}, P(plain)},
+    {"wide, one row", {{{1, 64}}, {{8193, 64}, FILL_NF4}, NO, NO, NO}, P(plain)},
+    {"wide, two rows", {{{2, 64}}, {{2049, 64}, FILL_Q4_0}, NO, NO, NO}, P(plain)},
+    {"tall", {{{2050, 64}}, {{8, 64}, FILL_NF4_NESTED}, {{8}}, NO, NO}, P(plain)},
+    {"taller", {{{4100, 64}}, {{4, 64}, FILL_FP4}, NO, NO, NO}, P(plain)},
     {"8B attention, one row",
      {{{1, 4096}}, {{4096, 4096}, FILL_NF4}, NO, NO, NO},
      P(plain),

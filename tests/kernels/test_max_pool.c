@@ -32,7 +32,9 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 #define P(p) &p, sizeof p
 static const PoolParams k1 = {1, 1, 0, false}, k3s2p1 = {3, 2, 1, false}, k3s2 = {3, 2, 0, false},
                         k3s2ceil = {3, 2, 0, true}, k3s2p1ceil = {3, 2, 1, true}, k2s2 = {2, 2, 0, false},
-                        k2s3ceil = {2, 3, 0, true}, k2s4 = {2, 4, 0, false};
+                        k2s3ceil = {2, 3, 0, true}, k2s8 = {2, 8, 0, false}, k3s1p1 = {3, 1, 1, false},
+                        k4s4 = {4, 4, 0, false}, k4s16 = {4, 16, 0, false}, k5s1p2 = {5, 1, 2, false},
+                        k5s3p2 = {5, 3, 2, false};
 
 static const KernelCase cases[] = {
     {"one element", {{{1, 1, 1, 1}}}, P(k1)},
@@ -44,9 +46,17 @@ static const KernelCase cases[] = {
     {"hanging over, padded", {{{1, 14, 33, 4}}}, P(k3s2p1ceil)},
     {"last window dropped", {{{1, 6, 7, 2}}}, P(k2s3ceil)},
     {"disjoint", {{{3, 8, 8, 16}}}, P(k2s2)},
-    {"ties", {{{1, 12, 12, 19}, FILL_MASK01}}, P(k2s4)},
+    {"ties", {{{1, 18, 18, 19}, FILL_MASK01}}, P(k2s8)},
     {"over one strip", {{{1, 9, 9, 131}}}, P(k3s2p1)},
     {"two threads", {{{3, 33, 33, 16}}}, P(k3s2p1)},
+    {"large windows", {{{2, 11, 12, 5}}}, P(k5s3p2)},
+    {"large windows in fours", {{{1, 11, 12, 132}}}, P(k5s3p2)},
+    {"large windows, ties", {{{1, 36, 36, 5}, FILL_MASK01}}, P(k4s16)},
+    {"over all blocks down", {{{1, 33, 34, 129}}}, P(k3s1p1)},
+    {"over all blocks down, large windows", {{{1, 33, 34, 3}}}, P(k5s1p2)},
+    {"many images", {{{1030, 2, 2, 3}}}, P(k2s2)},
+    {"many images, large windows", {{{1030, 4, 4, 1}}}, P(k4s4)},
+    {"view of ragged images", {{{3, 7, 9, 5}}}, P(k3s2p1), .view = true},
     {"mini stem, 64x64x16",
      {{{64, 64, 64, 16}}},
      P(k3s2p1),

@@ -19,6 +19,10 @@ static const KernelCase cases[] = {
     {"many to one", {{{2, 1023, 1}}}},
     {"one to one", {{{2, 1, 130}}}},
     {"over one strip, two threads", {{{5, 24, 1023}}}},
+    {"many to one, in fours", {{{2, 40, 132}}}},
+    {"many batches", {{{1100, 2, 129}}}},
+    {"many batches, many to one", {{{1030, 17, 3}}}},
+    {"view of ragged rows", {{{3, 5, 37}}}, .view = true},
     {"24 slices of 4096", {{{4, 24, 4096}}}, .bench = true, .bytes = 4.0 * 4 * 25 * 4096},
 };
 

@@ -12,6 +12,7 @@ static const KernelCase cases[] = {
     {"four dims", {{{2, 3, 5, 7}}}},
     {"over one block", {{{1023}}}},
     {"two threads", {{{33, 1025}}}},
+    {"view of ragged rows", {{{41, 37}}}, .view = true},
     {"activations",
      {{{32, 1024, 1024}}},
      .bench = true,

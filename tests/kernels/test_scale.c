@@ -14,6 +14,7 @@ static const KernelCase cases[] = {
     {"four dims", {{{2, 3, 5, 7}}}, .params = &factor, .params_bytes = sizeof factor},
     {"over one block", {{{1023}}}, .params = &factor, .params_bytes = sizeof factor},
     {"two threads", {{{33, 1025}}}, .params = &factor, .params_bytes = sizeof factor},
+    {"view of ragged rows", {{{41, 37}}}, .params = &factor, .params_bytes = sizeof factor, .view = true},
     {"activations",
      {{{32, 1024, 1024}}},
      .params = &factor,

@@ -14,6 +14,12 @@ static const KernelCase cases[] = {
     {"repeats", {{{3, 37}}, {{11}, FILL_IDS, 3}}},
     {"four dims", {{{7, 2, 3, 5}}, {{4}, FILL_IDS, 7}}},
     {"over one strip", {{{5, 1023}}, {{37}, FILL_IDS, 5}}},
+    {"rows in fours, mostly once", {{{1000, 8}}, {{700}, FILL_IDS, 1000}}},
+    {"repeats over one span", {{{3, 37}}, {{300}, FILL_IDS, 3}}},
+    {"repeats over one span, in fours", {{{4, 1028}}, {{150}, FILL_IDS, 4}}},
+    {"one row over many spans", {{{2, 12}}, {{1025}, FILL_IDS, 1}}},
+    {"over all blocks down", {{{7, 129}}, {{1100}, FILL_IDS, 7}}},
+    {"views of ragged rows", {{{9, 37}}, {{70}, FILL_IDS, 9}}, .view = true},
     {"rows of hidden states",
      {{{4096, 4096}}, {{2048}, FILL_IDS, 4096}},
      .bench = true,
@@ -21,4 +27,5 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * 2048 * 4096},
 };
 
-KERNEL_TEST(select, .n_in = 2, .diff = 1, .tol = 1e-6);
+/* Repeats are sums of up to 1025 numbers in f32. */
+KERNEL_TEST(select, .n_in = 2, .diff = 1, .tol = 1e-5);

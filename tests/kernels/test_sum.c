@@ -16,6 +16,7 @@ static const KernelCase cases[] = {
     {"four dims", {{{2, 3, 5, 7}}}, &one, sizeof one},
     {"over one chunk", {{{16385}}}, &mean, sizeof mean},
     {"two threads", {{{1023, 77}}}, &mean, sizeof mean},
+    {"view that begins anywhere", {{{20001}}}, &mean, sizeof mean, .view = true},
     {"activations",
      {{{32, 1024, 1024}}},
      &one,

@@ -12,6 +12,8 @@ static const KernelCase cases[] = {
     {"one element", {{{1, 1}}, {{1, 1}}}},
     {"ragged row", {{{3, 37}}, {{3, 37}}}},
     {"above one block", {{{17, 1023}}, {{17, 1023}}}},
+    {"views of ragged rows", {{{41, 37}}, {{41, 37}}}, .view = true},
+    {"of one tensor", {{{3, 37}}, {{3, 37}}}, .twin = true},
     {"8B prefill",
      {{{512, 14336}}, {{512, 14336}}},
      .bench = true,

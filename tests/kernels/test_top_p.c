@@ -32,21 +32,31 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
             seen += kept[order[i]];
             if (y[r] < 0 && (draw < seen || i == n - 1)) y[r] = (double)order[i];
         }
+        if (y[r] < 0) y[r] = 0;
     }
 }
 
 static const TopPParams usual = {.temperature = 0.6f, .top_p = 0.9f, .seed = 0x123456789ull, .step = 3},
                         cold = {.temperature = 0.05f, .top_p = 0.5f, .seed = 1, .step = 1ull << 40},
                         all = {.temperature = 1, .top_p = 1, .seed = 7},
-                        one = {.temperature = 0.3f, .top_p = 0};
+                        one = {.temperature = 0.3f, .top_p = 0},
+                        hot = {.temperature = 50, .top_p = 0.5f, .seed = 3},
+                        half = {.temperature = 1, .top_p = 0.5f, .seed = 11},
+                        none = {.temperature = 1, .top_p = -1};
 
 static const KernelCase cases[] = {
     {"one element", {{{1, 1}}}, &usual, sizeof usual},
     {"ragged row", {{{3, 37}}}, &usual, sizeof usual},
     {"ties keep their order", {{{9, 37}, FILL_MASK01}}, &usual, sizeof usual},
+    {"the mass before is top_p", {{{33, 2}, FILL_MASK01}}, &half, sizeof half},
     {"low temperature", {{{33, 513}}}, &cold, sizeof cold},
     {"everything is kept", {{{7, 1023}}}, &all, sizeof all},
     {"only the first is kept", {{{5, 300}}}, &one, sizeof one},
+    {"nothing is kept", {{{2, 9}}}, &none, sizeof none},
+    {"view of ragged rows", {{{3, 37}}}, &usual, sizeof usual, .view = true},
+    {"all nearly equal", {{{3, 1024}}}, &hot, sizeof hot},
+    {"long rows, low temperature", {{{2, 5000}}}, &cold, sizeof cold},
+    {"long ragged row, the first alone", {{{1, 4099}}}, &one, sizeof one},
     {"logits",
      {{{8, 128256}}},
      &cold,

@@ -1,0 +1,141 @@
+# The CUDA sources (kernels/*.cu, tensor/*.cu), three times: for the host, each CUDA thread a fiber (emu); for GPUs (cuda);
+# and what nvcc makes of them in an interpreter (ptx). Included by the Makefile.
+
+# ---- the CUDA sources built for the host (tests/emu): a plug-in in which each CUDA thread is a fiber. Under TSan the
+# runner itself is not instrumented.
+EMU_OBJ = $(patsubst %,$(BUILD)/emu/%.o,$(1))
+CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
+PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
+EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
+EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
+            -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP \
+            -DPCRL_DEVICE='"emu"'
+EMU_LD = $(CXX) -Wl,-z,defs,--as-needed $(if $(SAN),-fsanitize=$(SAN)) -o $@ $^ -lm
+
+$(BUILD)/emu/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,CU,$<)
+	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(OPT)) -x c++ -c $< -o $@
+
+$(BUILD)/emu/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(if $(filter thread,$(SAN)),-DEMU_TSAN,$(OPT))) -c $< -o $@
+
+$(BUILD)/emu/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+
+$(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(EMU_LD) -shared
+
+# Beside the tests that take DEVICE.
+$(BUILD)/tests/kernels/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
+	@mkdir -p $(@D)
+	@ln -sf ../../bin/pcrl_$*.so $@
+
+$(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
+	$(call say,LD,$@)
+	$(Q)$(EMU_LD)
+
+$(BUILD)/tests/emu/test_emu: | $(BUILD)/emu/cases emu-sanitized
+.PHONY: emu-sanitized
+emu-sanitized:
+	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=$(BUILD)/emu/asan $(BUILD)/emu/asan/emu/cases
+	@$(MAKE) --no-print-directory SAN=thread BUILD=$(BUILD)/emu/tsan $(BUILD)/emu/tsan/emu/cases
+
+# ---- the CUDA sources built for GPUs: the plug-in of device cuda. What ptxas says of registers, shared memory and spills
+# is kept beside each object, for the gate.
+CUDA_CODE = $(foreach a,80 86 89,-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_90,code=[sm_90,compute_90]
+NVCC_FLAGS = -std=c++17 -O3 -I. -Xptxas -v,-warn-spills -MMD -MP -DPCRL_DEVICE='"cuda"' \
+             -Xcompiler -fPIC,-fvisibility=hidden,-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-Wall
+$(BUILD)/cuda/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) $(NVCC_FLAGS) $(CUDA_CODE) -c $< -o $@ >$(@:.o=.log) 2>&1 || { cat $(@:.o=.log); rm -f $@; exit 1; }
+
+$(BUILD)/bin/pcrl_cuda.so: $(CU_SRC:%=$(BUILD)/cuda/%.o) $(BUILD)/emu/tensor/backend_abi.c.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -o $@ $^ -L$(CUDA)/lib64 -lcudart_static -ldl -lpthread -lrt -lm
+
+# make cuda: that plug-in; make gate: and every kernel within tests/gate/budget.txt (BUDGET=write makes it anew).
+.PHONY: cuda gate
+ifeq ($(NVCC),)
+cuda gate:
+	@echo "SKIPPED $@: no nvcc under $(CUDA) (CUDA=... names another place)"
+else
+cuda: $(BUILD)/bin/pcrl_cuda.so
+gate: $(CU_SRC:%=$(BUILD)/cuda/%.o)
+	@tests/gate/gate.sh $(BUILD)/cuda $(if $(filter write,$(BUDGET)),--write)
+endif
+
+# What nvcc generated, run by an interpreter (tests/ptx). The objects fit into a plug-in too.
+PTX_OBJ := $(patsubst tests/ptx/%.c,$(BUILD)/ptx/%.o,$(wildcard tests/ptx/ptx_*.c))
+PTX_TEST_OBJ := $(patsubst tests/ptx/%,$(BUILD)/ptx/%.o,$(basename $(wildcard tests/ptx/test_*.c tests/ptx/test_*.cpp)))
+PTX_TEXT := $(patsubst tests/ptx/%.cu,$(BUILD)/ptx/%.ptx,$(wildcard tests/ptx/kernels/*.cu)) \
+            $(patsubst %,$(BUILD)/ptx/mutants/%/mma.ptx,swapped loose unwaited)
+
+$(BUILD)/ptx/%.o: tests/ptx/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -c $< -o $@
+
+$(BUILD)/ptx/%.o: tests/ptx/%.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) -std=c++17 -g -O1 -Wall -Wextra -I. -I$(CUDA)/include -MMD -MP $(if $(SAN),-fsanitize=$(SAN)) -fPIC -c $< -o $@
+
+PTX_BUILD = $(NVCC) -ptx -std=c++17 -O3 -arch=sm_80 -I. -MMD -MP -MF $@.d
+$(BUILD)/ptx/%.ptx: tests/ptx/%.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(PTX_BUILD) $< -o $@
+
+# Mutations that the comparison must see.
+$(BUILD)/ptx/mutants/swapped/mma.ptx: MUTATION := SWAPPED_REGISTERS
+$(BUILD)/ptx/mutants/loose/mma.ptx: MUTATION := LOOSE_WAIT
+$(BUILD)/ptx/mutants/unwaited/mma.ptx: MUTATION := NO_WAIT
+$(BUILD)/ptx/mutants/%/mma.ptx: tests/ptx/kernels/mma.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$< $(MUTATION))
+	$(Q)$(PTX_BUILD) -D$(MUTATION) $< -o $@
+
+$(BUILD)/ptx/test_ptx: $(PTX_OBJ) $(PTX_TEST_OBJ) $(PTX_TEXT)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -lcheck -lsubunit -lrt -ldl -lm
+
+# ... and the project's own kernels: the plug-in of device ptx.
+PTX_HOST = $(patsubst %,$(BUILD)/ptx/host/%.o,$(CU_SRC) $(wildcard tests/emu/*.cpp) tests/ptx/plugin.cpp)
+$(BUILD)/ptx/host/%.o: %
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(filter-out -fvisibility=hidden -DPCRL_DEVICE%,$(EMU_FLAGS)) -DPCRL_PTX -DPCRL_DEVICE='"ptx"' -x c++ -c $< -o $@
+
+$(BUILD)/bin/pcrl_ptx/%.ptx: kernels/%.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(PTX_BUILD) $< -o $@
+
+$(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi.c.o $(BUILD)/emu/tensor/error.c.o \
+                          $(patsubst kernels/%.cu,$(BUILD)/bin/pcrl_ptx/%.ptx,$(filter kernels/%,$(CU_SRC)))
+	$(call say,LD,$@)
+	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
+
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system. On ptx every
+# entry that nvcc made must have run; under TSan addresses must lie where it expects them.
+COVERED := $(BUILD)/ptx/covered
+.PHONY: device-tests
+ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
+device-tests:
+	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
+else
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system
+	@rm -f $(COVERED)
+	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
+	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
+endif

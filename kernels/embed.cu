@@ -1,0 +1,6 @@
+/* Table look-up: y[i] = table[id[i]], id -1 a row of zeros; dtable[id[i]] += dy[i], repeats in the order of i.
+ * gather.cuh has the mapping. Floor: bytes over bandwidth. Log: never timed on a GPU. */
+#include "kernels/gather.cuh"
+
+extern "C" void embed_forward_cuda(Tape *, Node *n) { gather_forward(n, true); }
+extern "C" void embed_backward_cuda(Tape *t, Node *n) { gather_backward(t, n); }

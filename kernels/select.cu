@@ -1,0 +1,6 @@
+/* y[i] = x[index[i]] along dim 0; dx[index[i]] += dy[i], repeats in the order of i. gather.cuh has the mapping.
+ * Floor: bytes over bandwidth. Log: never timed on a GPU. */
+#include "kernels/gather.cuh"
+
+extern "C" void select_forward_cuda(Tape *, Node *n) { gather_forward(n, false); }
+extern "C" void select_backward_cuda(Tape *t, Node *n) { gather_backward(t, n); }
