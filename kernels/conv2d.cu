@@ -99,7 +99,7 @@ struct ConvPhase {
     ConvPhase(int remainder, int length, int kernel, int stride, int pad)
         : size(length > remainder ? ceil_div(length - remainder, stride) : 0),
           first((remainder + pad) % stride), taps(kernel > first ? ceil_div(kernel - first, stride) : 0),
-          shift((remainder + pad - first) / stride)
+          shift((remainder + pad) / stride)
     {
     }
 };

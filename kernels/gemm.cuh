@@ -15,7 +15,9 @@
  * (GemmOutput).
  *
  * Bytes: A N/BN times and B M/BM times, most of it from L2, C once. Floor: 6 M N K over the tensor cores' bf16
- * rate, or the bytes of A, B and C over bandwidth. Log: never timed on a GPU. */
+ * rate, or the bytes of A, B and C over bandwidth. Log: never timed on a GPU. C written straight from fragments
+ * spilled registers on sm_80 and sm_89; through shared memory it does not. __launch_bounds__ without its second
+ * argument, or with 2, spills too: one large block a processor. */
 #ifndef KERNELS_GEMM_CUH
 #define KERNELS_GEMM_CUH
 #include "kernels/mma.cuh"
