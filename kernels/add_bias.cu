@@ -3,13 +3,13 @@
  *
  * Mapping: a thread takes four neighbours of a row (columns.cuh). Backward reads dy once for both: a thread
  * strides over rows, adds dy to dx and sums it up, the block's rows are joined, and up to 256 blocks down the
- * rows leave partial sums (blocks,C), which a second launch adds up: 32 columns a block, eight threads each.
+ * rows leave partial sums (blocks,C), which a second launch adds up (column_sums.cuh).
  * One block down the rows writes db itself. Bytes an element: forward 8, backward 12 (without dx 4). Floor:
  * bytes over bandwidth. Log: never timed on a GPU. */
-#include "kernels/columns.cuh"
+#include "kernels/column_sums.cuh"
 #include "kernels/two_float.cuh"
 
-enum { SPLITS = 256, LANES = 8 };
+enum { SPLITS = 256 };
 
 template <int V>
 __global__ void __launch_bounds__(256)
@@ -55,21 +55,13 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-/* db += the sum of part (n,C). */
-template <int lanes>
-__global__ void __launch_bounds__(32 * lanes)
-    add_bias_finish_kernel(float *__restrict__ db, const TwoFloat *__restrict__ part, int n, int64_t C)
-{
-    SHARED_ARRAY(TwoFloat, shared, [32 * lanes]);
-    int64_t c = first_column<1>();
-    TwoFloat sum = {};
-    if (c < C) {
-#pragma unroll 8
-        for (int i = (int)threadIdx.y; i < n; i += lanes) sum.merge(part[i * C + c]);
-    }
-    sum = join_rows(shared, sum, joined);
-    if (c < C && threadIdx.y == 0) db[c] += sum.value();
-}
+/* db += the sums of the blocks' parts. */
+struct AddBiasSums {
+    typedef TwoFloat Sum;
+    float *db;
+
+    __device__ void finish(int c, const TwoFloat &sum) const { db[c] += sum.value(); }
+};
 
 struct add_bias_dx {
     __device__ float operator()(float dy) const { return dy; }
@@ -102,7 +94,5 @@ extern "C" void add_bias_backward_cuda(Tape *t, Node *n)
         KERNEL_LAUNCH((add_bias_backward_kernel<4>), at.grid, at.block, 0, dx, db, part, dy, rows, C);
     else
         KERNEL_LAUNCH((add_bias_backward_kernel<1>), at.grid, at.block, 0, dx, db, part, dy, rows, C);
-    if (at.grid.y > 1)
-        KERNEL_LAUNCH((add_bias_finish_kernel<LANES>), (unsigned)ceil_div(C, (int64_t)32), dim3(32, LANES), 0,
-                      db, part, (int)at.grid.y, C);
+    if (at.grid.y > 1) finish_columns(AddBiasSums{db}, part, (int)at.grid.y, (int)C);
 }

@@ -6,7 +6,7 @@
  * memory. The second launch does the same with the parts. How rows are parted depends on the shape alone. */
 #ifndef KERNELS_COLUMN_SUMS_CUH
 #define KERNELS_COLUMN_SUMS_CUH
-#include "kernels/elements.cuh"
+#include "kernels/columns.cuh"
 
 enum {
     COLUMN_THREADS = 256 /* four blocks a multiprocessor: 64 registers, so that none spills */,
@@ -18,15 +18,11 @@ enum {
 template <class Sum> static inline __device__ Sum merge_column(Sum s CALLER)
 {
     SHARED_ARRAY(Sum, all, [COLUMN_THREADS]);
-    const unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
-    all[at] = s;
-    for (unsigned half = blockDim.y / 2; half; half /= 2) {
-        CALLERS_SYNC();
-        if (threadIdx.y >= half) continue;
-        s.merge(all[at + half * blockDim.x]);
-        all[at] = s;
-    }
-    return s;
+    auto merged = [](Sum a, const Sum &b) {
+        a.merge(b);
+        return a;
+    };
+    return join_rows(all, s, merged THE_CALLER);
 }
 
 /* F has a type Sum, an aggregate that is empty as {} and has merge(const Sum &), and
@@ -60,12 +56,26 @@ __global__ void __launch_bounds__(COLUMN_THREADS, 4)
     if (c < C && threadIdx.y == 0) f.finish(c, s);
 }
 
-template <class F> static inline void reduce_columns(Tape *t, F f, int64_t rows, int C)
+/* `lanes` columns a block, as many as there are up to 32. */
+static inline dim3 column_block(int64_t C)
 {
     unsigned lanes = 1;
-    while (lanes < 32 && (int)lanes < C) lanes *= 2;
-    const dim3 block(lanes, COLUMN_THREADS / lanes);
-    const int64_t strips = ceil_div(C, (int)lanes), most = strips < COLUMN_BLOCKS ? COLUMN_BLOCKS / strips : 1;
+    while (lanes < 32 && (int64_t)lanes < C) lanes *= 2;
+    return dim3(lanes, COLUMN_THREADS / lanes);
+}
+
+/* f.finish of every column of part (parts,C). */
+template <class F> static inline void finish_columns(F f, const typename F::Sum *part, int parts, int C)
+{
+    const dim3 block = column_block(C);
+    KERNEL_LAUNCH((columns_finish_kernel<F>), (unsigned)ceil_div(C, (int)block.x), block, 0, f, part, parts, C);
+}
+
+template <class F> static inline void reduce_columns(Tape *t, F f, int64_t rows, int C)
+{
+    const dim3 block = column_block(C);
+    const int64_t strips = ceil_div(C, (int)block.x),
+                  most = strips < COLUMN_BLOCKS ? COLUMN_BLOCKS / strips : 1;
     int64_t parts = ceil_div(rows, (int64_t)block.y * COLUMN_ROWS);
     if (parts > most) parts = most;
     const int64_t rows_a_part = ceil_div(rows, parts);
@@ -74,6 +84,6 @@ template <class F> static inline void reduce_columns(Tape *t, F f, int64_t rows,
     Sum *part = (Sum *)scratch(t, (size_t)(parts * C) * sizeof(Sum));
     KERNEL_LAUNCH((columns_part_kernel<F>), dim3((unsigned)strips, (unsigned)parts), block, 0, f, rows,
                   rows_a_part, C, part);
-    KERNEL_LAUNCH((columns_finish_kernel<F>), (unsigned)strips, block, 0, f, part, (int)parts, C);
+    finish_columns(f, part, (int)parts, C);
 }
 #endif

@@ -4,31 +4,8 @@
  *   dbias += column sums of dy. The LoRA term is in kernels/lora.c. Saved: u with LoRA. */
 #include "kernels/gemm.h"
 #include "kernels/lora.h"
+#include "kernels/matmul.h"
 #include <string.h>
-
-typedef struct {
-    bool ta, tb;
-    int64_t batch, M, N, K;       /* of one product */
-    int64_t a_step, b_step, step; /* elements from one product's operands to the next's; b_step 0: shared */
-} Dims;
-
-static Dims dims_of(const Node *n)
-{
-    const Tensor *a = n->in[0], *b = n->in[1];
-    const MatmulParams *p = NODE_AS(MatmulParams, n);
-    Dims d = {.ta = p->transpose_a, .tb = p->transpose_b, .batch = 1};
-    d.N = b->dim[b->ndim - (d.tb ? 2 : 1)];
-    d.K = d.ta ? a->dim[a->ndim - 2] : tensor_last(a);
-    d.M = d.ta ? tensor_last(a) : tensor_len(a) / d.K;
-    if (d.ta || b->ndim > 2) {
-        for (int i = 0; i < a->ndim - 2; i++) d.batch *= a->dim[i];
-        d.M = d.ta ? tensor_last(a) : a->dim[a->ndim - 2];
-    }
-    d.a_step = d.M * d.K;
-    d.b_step = b->ndim > 2 ? d.K * d.N : 0;
-    d.step = d.M * d.N;
-    return d;
-}
 
 Tensor *op_matmul(Tape *t, Tensor *a, Tensor *b, Tensor *bias, const Lora *lora, bool transpose_a,
                   bool transpose_b)
@@ -64,7 +41,7 @@ void matmul_shape(Tape *t, Node *n)
 
 void matmul_forward_cpu(Tape *t, Node *n)
 {
-    Dims d = dims_of(n);
+    MatmulDims d = matmul_dims(n);
     const float *a = n->in[0]->data, *b = n->in[1]->data;
     float *y = n->out->data;
     if (n->in[2]) rows_fill(y, n->in[2]->data, d.batch * d.M, d.N);
@@ -74,7 +51,7 @@ void matmul_forward_cpu(Tape *t, Node *n)
     lora_forward(t, n);
 }
 
-static void backward_a(const Dims *d, const float *dy, const float *b, float *da)
+static void backward_a(const MatmulDims *d, const float *dy, const float *b, float *da)
 {
     int64_t ldb = d->tb ? d->K : d->N;
     if (d->ta) /* (K,M) += op(b) dy^T */
@@ -83,7 +60,7 @@ static void backward_a(const Dims *d, const float *dy, const float *b, float *da
         gemm(false, !d->tb, d->M, d->K, d->N, 1, dy, d->N, b, ldb, 1, da, d->K);
 }
 
-static void backward_b(const Dims *d, const float *dy, const float *a, float *db)
+static void backward_b(const MatmulDims *d, const float *dy, const float *a, float *db)
 {
     int64_t lda = d->ta ? d->M : d->K;
     if (d->tb) /* (N,K) += dy^T op(a) */
@@ -94,7 +71,7 @@ static void backward_b(const Dims *d, const float *dy, const float *a, float *db
 
 void matmul_backward_cpu(Tape *t, Node *n)
 {
-    Dims d = dims_of(n);
+    MatmulDims d = matmul_dims(n);
     const Tensor *a = n->in[0], *b = n->in[1], *bias = n->in[2];
     const float *dy = n->out->grad->data;
     for (int64_t i = 0; i < d.batch; i++) {

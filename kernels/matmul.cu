@@ -5,47 +5,18 @@
 #include "kernels/elements.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/lora.cuh"
-
-namespace
-{
-struct Dims {
-    bool ta, tb;
-    int64_t batch, M, N, K;       /* of one product */
-    int64_t a_step, b_step, step; /* elements from one product's operands to the next's; b_step 0: shared */
-};
-} // namespace
-
-static Dims dims_of(const Node *n)
-{
-    const Tensor *a = n->in[0], *b = n->in[1];
-    const MatmulParams *p = NODE_AS(MatmulParams, n);
-    Dims d = {};
-    d.ta = p->transpose_a;
-    d.tb = p->transpose_b;
-    d.batch = 1;
-    d.N = b->dim[b->ndim - (d.tb ? 2 : 1)];
-    d.K = d.ta ? a->dim[a->ndim - 2] : tensor_last(a);
-    d.M = d.ta ? tensor_last(a) : tensor_len(a) / d.K;
-    if (d.ta || b->ndim > 2) {
-        for (int i = 0; i < a->ndim - 2; i++) d.batch *= a->dim[i];
-        d.M = d.ta ? tensor_last(a) : a->dim[a->ndim - 2];
-    }
-    d.a_step = d.M * d.K;
-    d.b_step = b->ndim > 2 ? d.K * d.N : 0;
-    d.step = d.M * d.N;
-    return d;
-}
+#include "kernels/matmul.h"
 
 extern "C" void matmul_forward_cuda(Tape *t, Node *n)
 {
-    Dims d = dims_of(n);
+    MatmulDims d = matmul_dims(n);
     GemmOutput y(f32(n->out), d.N, false, 1, n->in[2] ? f32(n->in[2]) : NULL, d.step);
     gemm_cuda(t, d.M, d.N, d.K, {f32(n->in[0]), d.ta ? d.M : d.K, d.ta, d.a_step},
               {f32(n->in[1]), d.tb ? d.K : d.N, d.tb, d.b_step}, y, d.batch);
     lora_forward_cuda(t, n);
 }
 
-static void backward_a(Tape *t, const Dims &d, const float *dy, const float *b, float *da)
+static void backward_a(Tape *t, const MatmulDims &d, const float *dy, const float *b, float *da)
 {
     GemmMatrix by = {b, d.tb ? d.K : d.N, !d.tb, d.b_step};
     if (d.ta) { /* (K,M) += op(b) dy^T */
@@ -58,7 +29,7 @@ static void backward_a(Tape *t, const Dims &d, const float *dy, const float *b, 
     }
 }
 
-static void backward_b(Tape *t, const Dims &d, const float *dy, const float *a, float *db)
+static void backward_b(Tape *t, const MatmulDims &d, const float *dy, const float *a, float *db)
 {
     int64_t rounds = d.b_step ? 1 : d.batch, products = d.b_step ? d.batch : 1;
     GemmRoom room(t);
@@ -76,7 +47,7 @@ static void backward_b(Tape *t, const Dims &d, const float *dy, const float *a, 
 
 extern "C" void matmul_backward_cuda(Tape *t, Node *n)
 {
-    Dims d = dims_of(n);
+    MatmulDims d = matmul_dims(n);
     const Tensor *a = n->in[0], *b = n->in[1], *bias = n->in[2];
     const float *dy = f32(n->out->grad);
     if (a->grad) backward_a(t, d, dy, f32(b), f32(a->grad));

@@ -174,9 +174,8 @@ void device_zero(void *p, size_t bytes) { check(cudaMemsetAsync(p, 0, bytes, cud
 
 void device_upload(void *dst, const void *src, size_t bytes)
 {
+    /* From pageable memory it returns once the source is staged: that may then be gone, and nothing waits. */
     check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, cuda_stream), "upload");
-    /* The source may be gone when this returns. */
-    check(cudaStreamSynchronize(cuda_stream), "upload");
 }
 
 void device_download(void *dst, const void *src, size_t bytes)

@@ -1,6 +1,7 @@
 /* The whole mini system on DEVICE beside the CPU: a greedy report of 16 tokens, and one step of the paper's
  * training (four losses, all gradients, one update). */
 #include "data/safetensors.h"
+#include "tests/models/main.h"
 #include "tests/tools/run.h"
 #include <check.h>
 #include <jansson.h>
@@ -120,17 +121,8 @@ int main(void)
     if (!device || !mkdtemp(folder)) return EXIT_FAILURE;
     snprintf(data, sizeof data, "%s/data", folder);
     run_tool(&r, "pcrl-synth", (const char *[]){"--out", data, "--n", "2", "--size", "128", NULL});
-    Suite *s = suite_create("system");
-    TCase *t = tcase_create("system");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, greedy_report);
-    tcase_add_test(t, training_step);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    const TTest *const tests[] = {greedy_report, training_step};
+    int failed = run_tests("system", tests, sizeof tests / sizeof *tests);
     char remove[128];
     snprintf(remove, sizeof remove, "rm -rf %s", folder);
     if (system(remove)) return EXIT_FAILURE;

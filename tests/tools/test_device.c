@@ -1,5 +1,6 @@
 /* --device: what does not compute on a GPU opens no plug-in (strace sees every file that is opened), and where
  * there is no driver `cuda` refuses in one line and `auto` goes on with the CPU. */
+#include "tests/models/main.h"
 #include "tests/tools/run.h"
 #include <check.h>
 #include <dirent.h>
@@ -108,18 +109,12 @@ int main(void)
     traceable = false; /* LeakSanitizer does not work under strace */
 #endif
     if (!traceable) puts("not run: what strace would have to see");
-    Suite *s = suite_create("device");
-    TCase *t = tcase_create("device");
-    tcase_set_timeout(t, 120);
-    if (traceable) tcase_add_test(t, help_and_version);
-    if (traceable) tcase_add_test(t, on_cpu);
-    if (access("/dev/nvidiactl", F_OK)) tcase_add_test(t, without_driver);
-    suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    const TTest *tests[3];
+    size_t n = 0;
+    if (traceable) tests[n++] = help_and_version;
+    if (traceable) tests[n++] = on_cpu;
+    if (access("/dev/nvidiactl", F_OK)) tests[n++] = without_driver;
+    int failed = run_tests("device", tests, n);
     char remove[128];
     snprintf(remove, sizeof remove, "rm -rf %s", folder);
     if (system(remove)) return EXIT_FAILURE;
