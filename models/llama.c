@@ -47,7 +47,7 @@ bool llama_create(Llama *m, Weights *w, LlamaConfig c, Error *e)
     *m = (Llama){.config = c};
     check_config(w, &c);
     if (!weights_ok(w, e)) return false;
-    WeightSpec table = {{c.vocab, c.dim}, .init = INIT_NORMAL, .a = 0.02f};
+    WeightSpec table = {{c.vocab, c.dim}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
     m->layer = arena_push_host(w->trainable ? w->state : w->weights, (size_t)c.layers * sizeof *m->layer);
     m->embed = weights_get(w, table, "model.embed_tokens.weight");
     for (int i = 0; i < c.layers; i++) open_layer(w, &c, &m->layer[i], i);
@@ -133,7 +133,7 @@ bool llama_add_lora(Llama *m, Weights *w, int rank, float alpha, float dropout, 
 #undef LORA_NAME
 }
 
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S)
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute)
 {
     const LlamaConfig *c = &m->config;
     const int64_t dim[4] = {B, S, c->kv_heads, c->head_dim};
@@ -141,8 +141,8 @@ LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S)
     LlamaCache cache = {B, S, arena_push_host(state, pointers), arena_push_host(state, pointers),
                         arena_push_host(state, (size_t)B * sizeof(int32_t))};
     for (int i = 0; i < c->layers; i++) {
-        cache.k[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
-        cache.v[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
+        cache.k[i] = tensor_zeros(state, compute, 4, dim);
+        cache.v[i] = tensor_zeros(state, compute, 4, dim);
     }
     return cache;
 }
@@ -280,4 +280,7 @@ Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache)
     return blocks(t, m, in, cache, true);
 }
 
-Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h) { return op_linear(t, h, m->head, NULL, NULL); }
+Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h)
+{
+    return op_linear(t, op_cast(t, h, DTYPE_f32), m->head, NULL, NULL);
+}

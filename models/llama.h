@@ -55,22 +55,22 @@ typedef struct LlamaCache {
     Tensor **k, **v;   /* [layers] (B,S,G,d) */
     int32_t *position; /* [B] host: tokens stored of each row */
 } LlamaCache;
-/* In `state`; popping the state arena's mark frees it. */
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S);
+/* In `state`, of type `compute` (the tape's); popping the state arena's mark frees it. */
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute);
 
-/* Embeddings of ids (...) i32 -> (...,D); -1 gives a zero row. */
+/* Embeddings of ids (...) i32 -> (...,D) of type t->compute; -1 gives a zero row. */
 Tensor *llama_embed(Tape *t, const Llama *m, Tensor *id);
 
-/* x (B,T,D) embeddings, right-padded; length (B) i32 or NULL (all T) -> hidden states after the final norm
- * (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from position 0 on and
- * its positions set to the lengths (host copy `lengths`, B values or NULL for T). Taps: "layers.%d.attn" (the
- * block's attention output after o), "layers.%d" (its output), "norm". */
+/* x (B,T,D) embeddings of type t->compute, right-padded; length (B) i32 or NULL (all T) -> hidden states after
+ * the final norm (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from
+ * position 0 on and its positions set to the lengths (host copy `lengths`, B values or NULL for T). Taps:
+ * "layers.%d.attn" (the block's attention output after o), "layers.%d" (its output), "norm". */
 Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaCache *cache,
                       const int32_t *lengths);
 
 /* One token for each row of the cache: x (B,1,D) -> hidden (B,1,D); advances the positions. Not recorded. */
 Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache);
 
-/* h (R,D) -> logits (R,V). */
+/* h (R,D) -> logits (R,V), f32. */
 Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h);
 #endif

@@ -135,6 +135,7 @@ static bool open_base(PcrlJob *j, bool paper, Error *e)
     const TrainOptions *o = j->stage->o;
     j->base.quant = o->quant == QUANT_FP4 ? DTYPE_fp4 : DTYPE_nf4;
     j->base.nested = o->quant == QUANT_NF4;
+    j->base.table = DTYPE_bf16;
     if (paper) return llama_create(&j->llama, &j->base, llama3_8b, e);
     return weights_open(&j->base, j->stage->llama, e) && llama_open(&j->llama, &j->base, e);
 }
