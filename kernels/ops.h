@@ -172,8 +172,8 @@ typedef struct {
 } AttentionParams;
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
 
-/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D), position (B) i32. A row
- * past S dies. Returns cache. */
+/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D) of the same type, position
+ * (B) i32. A row past S dies. Returns cache. */
 Tensor *op_kv_append(Tape *t, Tensor *cache, Tensor *x, Tensor *position);
 
 /* ---- losses ---- */
