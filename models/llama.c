@@ -138,13 +138,26 @@ LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType
     const LlamaConfig *c = &m->config;
     const int64_t dim[4] = {B, S, c->kv_heads, c->head_dim};
     size_t pointers = (size_t)c->layers * sizeof(Tensor *);
-    LlamaCache cache = {B, S, arena_push_host(state, pointers), arena_push_host(state, pointers),
-                        arena_push_host(state, (size_t)B * sizeof(int32_t))};
+    LlamaCache cache = {B,
+                        S,
+                        arena_push_host(state, pointers),
+                        arena_push_host(state, pointers),
+                        tensor_new(state, DTYPE_i32, 2, (const int64_t[]){2, B}),
+                        arena_push_host(state, 2 * (size_t)B * sizeof(int32_t))};
     for (int i = 0; i < c->layers; i++) {
         cache.k[i] = tensor_zeros(state, compute, 4, dim);
         cache.v[i] = tensor_zeros(state, compute, 4, dim);
     }
     return cache;
+}
+
+void llama_place(LlamaCache *cache, const int32_t *position)
+{
+    for (int64_t b = 0; b < cache->B; b++) {
+        cache->host[b] = position[b];
+        cache->host[cache->B + b] = position[b] + 1;
+    }
+    tensor_upload(cache->place, cache->host);
 }
 
 /* ---- forward ---- */
@@ -230,12 +243,12 @@ static Tensor *blocks(Tape *t, const Llama *m, Tensor *const in[4], LlamaCache *
     return y;
 }
 
-/* position[b,i] = from[b] + i, from NULL: 0. */
-static Tensor *positions(Tape *t, int64_t B, int64_t T, const int32_t *from)
+/* position[b,i] = i. */
+static Tensor *positions(Tape *t, int64_t B, int64_t T)
 {
     Tensor *x = tape_tensor(t, DTYPE_i32, 2, (const int64_t[]){B, T});
     int32_t *host = arena_push_host(t->step, (size_t)(B * T) * sizeof *host);
-    for (int64_t i = 0; i < B * T; i++) host[i] = (from ? from[i / T] : 0) + (int32_t)(i % T);
+    for (int64_t i = 0; i < B * T; i++) host[i] = (int32_t)(i % T);
     tensor_upload(x, host);
     return x;
 }
@@ -256,9 +269,11 @@ Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaC
                 (long long)cache->S, tensor_text(x));
         append = tape_tensor(t, DTYPE_i32, 1, &B);
         append->backend->zero(append->data, tensor_bytes(append));
-        for (int64_t b = 0; b < B; b++) cache->position[b] = lengths ? lengths[b] : (int32_t)T;
+        int32_t *last = arena_push_host(t->step, (size_t)B * sizeof *last);
+        for (int64_t b = 0; b < B; b++) last[b] = (lengths ? lengths[b] : (int32_t)T) - 1;
+        llama_place(cache, last);
     }
-    Tensor *const in[4] = {x, positions(t, B, T, NULL), length, append};
+    Tensor *const in[4] = {x, positions(t, B, T), length, append};
     return blocks(t, m, in, cache, false);
 }
 
@@ -269,13 +284,9 @@ Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache)
     if (x->ndim != 3 || x->dim[0] != B || x->dim[1] != 1)
         die("llama_step: expected (%lld,1,%lld), got %s", (long long)B, (long long)m->config.dim,
             tensor_text(x));
-    Tensor *position = positions(t, B, 1, cache->position); /* (B,1) */
-    Tensor *append = tensor_reshape(t->step, position, 1, &B);
-    for (int64_t b = 0; b < B; b++)
-        if (++cache->position[b] > cache->S)
-            die("llama_step: row %lld is past the cache's %lld tokens", (long long)b, (long long)cache->S);
-    Tensor *length = tape_tensor(t, DTYPE_i32, 1, &B);
-    tensor_upload(length, cache->position);
+    Tensor *append = tensor_reshape(t->step, tensor_slice(t->step, cache->place, 0, 1), 1, &B);
+    Tensor *length = tensor_reshape(t->step, tensor_slice(t->step, cache->place, 1, 1), 1, &B);
+    Tensor *position = tensor_reshape(t->step, append, 2, (const int64_t[]){B, 1});
     Tensor *const in[4] = {x, position, length, append};
     return blocks(t, m, in, cache, true);
 }
