@@ -66,6 +66,7 @@ typedef struct Weights {
     bool trainable; /* set before the model opens */
     DType quant;   /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
     bool nested;   /* ... with double quantisation; nf4 and fp4 only */
+    bool unfilled; /* without a file: tensors as they will be, their values left to whoever asked */
     uint64_t seed; /* of the initialisation; each tensor has its own stream, named after it */
     WeightsGenerator *generator;
     void *user;

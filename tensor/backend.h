@@ -33,7 +33,8 @@ typedef struct Backend {
     void (*download)(void *host, const void *src, size_t bytes);
     void (*move)(void *dst, const void *src, size_t bytes); /* within the backend; may overlap */
     void (*sync)(void);                                     /* waits until everything asked for is done */
-    const Kernel *kernels; /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    const Kernel *kernels;     /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    const struct Probe *probe; /* tensor/probe.h; NULL where the host computes */
 } Backend;
 
 /* What a plug-in gets from the program it is loaded into. */

@@ -8,6 +8,7 @@
  * download or sync reports it. */
 #include "kernels/cuda.cuh"
 #include "tensor/arena.h"
+#include "tensor/probe.h"
 #include <cuda.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@ cudaStream_t cuda_stream;
 CudaFault *cuda_fault;
 
 extern "C" const Kernel kernels_cuda[];
+extern "C" const Probe device_probe;
 
 namespace
 {
@@ -212,7 +214,7 @@ void device_sync(void) { report_fault(); }
 
 Backend backend = {PCRL_DEVICE,   0,           device_alloc,  device_release,
                    device_commit, device_zero, device_upload, device_download,
-                   device_move,   device_sync, kernels_cuda};
+                   device_move,   device_sync, kernels_cuda,  &device_probe};
 
 /* Why the device cannot serve, or false. No driver leaves the count unwritten: only the code counts. */
 bool open_device(Error *e)
