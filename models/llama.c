@@ -5,6 +5,16 @@
 
 enum { MAX_LAYERS = 1000 };
 
+const LlamaConfig llama_3_8b = {.vocab = 128256,
+                                .dim = 4096,
+                                .layers = 32,
+                                .heads = 32,
+                                .kv_heads = 8,
+                                .head_dim = 128,
+                                .ffn = 14336,
+                                .norm_eps = 1e-5f,
+                                .rope_theta = 500000};
+
 /* ---- opening ---- */
 
 static void open_layer(Weights *w, const LlamaConfig *c, LlamaLayer *l, int i)

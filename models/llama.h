@@ -18,6 +18,8 @@ typedef struct LlamaConfig {
     bool tied;
 } LlamaConfig;
 
+extern const LlamaConfig llama_3_8b; /* the paper's */
+
 typedef struct LlamaLayer {
     Tensor *input_norm, *post_norm; /* (D) */
     Tensor *q, *k, *v, *o;          /* (H*d,D) (G*d,D) (G*d,D) (D,H*d) */

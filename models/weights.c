@@ -270,12 +270,16 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
     va_end(args);
 }
 
-static bool is_plan(const Tensor *x) { return x->backend->kernels == kernels_plan; }
+/* Whether nobody will read the values, or somebody else makes them. */
+static bool is_unfilled(const Weights *w, const Backend *b)
+{
+    return b->kernels == kernels_plan || (w->unfilled && !w->file);
+}
 
 /* Uploads the values of `name` into x. */
 static bool load_plain(Weights *w, const WeightSpec *s, const char *name, Tensor *x)
 {
-    if (is_plan(x)) return true;
+    if (is_unfilled(w, x->backend)) return true;
     const StEntry *entry = weights_find(w, name);
     bool as_it_is = x->dtype == DTYPE_bf16 && entry && entry->dtype == ST_BF16;
     float *host = malloc((size_t)spec_len(s) * sizeof *host);
@@ -303,8 +307,7 @@ static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
-        bool plan = w->weights->backend->kernels == kernels_plan;
-        if (dtype_is_quant(w->quant) && plan)
+        if (dtype_is_quant(w->quant) && is_unfilled(w, w->weights->backend))
             return quant_tensor(w->weights, w->quant, s->dim[0], s->dim[1], NULL, w->nested);
         if (dtype_is_quant(w->quant)) {
             float *host = malloc((size_t)spec_len(s) * sizeof *host);

@@ -69,6 +69,7 @@ typedef struct Weights {
     DType
         table; /* of frozen WEIGHT_TABLEs that no file has: f32 or bf16. From a file: bf16 where it has bf16 */
     bool nested;   /* ... with double quantisation; nf4 and fp4 only */
+    bool unfilled; /* without a file: tensors as they will be, their values left to whoever asked */
     uint64_t seed; /* of the initialisation; each tensor has its own stream, named after it */
     WeightsGenerator *generator;
     void *user;
