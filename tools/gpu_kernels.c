@@ -64,7 +64,7 @@ static void bench_case(GpuBench *b, const KernelTest *test, const KernelCase *ka
     CaseInputs inputs;
     ArenaMark mark = arena_mark(&b->state);
     char name[64];
-    case_inputs_make(&inputs, test, kase, b->common->seed, false);
+    case_inputs_make(&inputs, test, kase, b->common->seed, 0, false);
     for (int i = 0; i < test->n_in; i++) {
         if (!(c.in[i] = case_tensor(&inputs, i, &b->state))) continue;
         if (!kase->twin || i != 1) c.bytes += (double)tensor_bytes(c.in[i]);
