@@ -1,5 +1,5 @@
 #include "tools/gpu_bench.h"
-#include "tensor/dtype.h"
+#include "kernels/ops.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -94,6 +94,7 @@ bool gpu_open(GpuBench *b, const char *table, Error *e)
     if (!b->backend) return false;
     b->probe = b->backend->probe;
     if (!b->probe) return error_set(e, ERROR_USAGE, "--device %s: expected cuda or emu", name);
+    if (!cli_compute(b->common, b->backend, false, &b->compute, e)) return false;
     b->probe->device(&b->device);
     for (const struct Sheet *s = sheets; s->name; s++)
         if (strstr(b->device.name, s->name)) b->sheet_flops = s->flops, b->sheet_bytes = s->bytes;
@@ -150,9 +151,10 @@ void gpu_print_card(GpuBench *b)
 void gpu_print_head(GpuBench *b, const char *title)
 {
     gpu_line(b,
-             "\n## %s\n\n| what | case | ms, median | least to most | runs | GB/s | TFLOP/s | tok/s | share of "
+             "\n## %s; computing in %s\n\n| what | case | ms, median | least to most | runs | GB/s | TFLOP/s | "
+             "tok/s | share of "
              "roof | share of floor |\n|---|---|---|---|---|---|---|---|---|---|",
-             title);
+             title, dtype_name(b->compute));
 }
 
 void gpu_row(GpuBench *b, const GpuRow *r)
@@ -187,11 +189,31 @@ bool gpu_begin(GpuBench *b, const char *part, const char *what)
 
 /* ---- random weights ---- */
 
-void gpu_random(GpuBench *b, Tensor *x, float low, float high)
+static void random_f32(GpuBench *b, Tensor *x, float low, float high)
 {
     static uint64_t seed;
-    if (x->backend->probe)
-        x->backend->probe->random_floats(x->data, tensor_len(x), low, high, b->common->seed + (++seed << 20));
+    x->backend->probe->random_floats(x->data, tensor_len(x), low, high, b->common->seed + (++seed << 20));
+}
+
+/* A part at a time, as f32 first. */
+static void random_bf16(GpuBench *b, Tensor *x, float low, float high)
+{
+    enum { PART = 1 << 22 };
+    Tape t;
+    tape_init(&t, &b->step, &b->scratch, b->common->seed);
+    for (int64_t from = 0, n; from < tensor_len(x); from += n) {
+        n = tensor_len(x) - from < PART ? tensor_len(x) - from : PART;
+        Tensor *part = tape_tensor(&t, DTYPE_f32, 1, &n);
+        random_f32(b, part, low, high);
+        const Tensor *half = op_cast(&t, part, DTYPE_bf16);
+        x->backend->move((uint16_t *)x->data + from, half->data, tensor_bytes(half));
+        tape_reset(&t);
+    }
+}
+
+void gpu_random(GpuBench *b, Tensor *x, float low, float high)
+{
+    if (x->backend->probe) (x->dtype == DTYPE_bf16 ? random_bf16 : random_f32)(b, x, low, high);
 }
 
 /* All 16 codes; scales so that values have about the spread of a trained weight. */

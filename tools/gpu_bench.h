@@ -9,9 +9,6 @@
 
 enum { GPU_RUNS_LEAST = 5, GPU_RUNS_MOST = 100 };
 
-/* What the models compute in. */
-#define GPU_COMPUTE "f32"
-
 typedef struct GpuTimes {
     double median, least, most; /* seconds */
     int n;
@@ -30,6 +27,7 @@ typedef struct GpuBench {
     const CliCommon *common;
     const Backend *backend;
     const Probe *probe;
+    DType compute;         /* of activations */
     bool mini;             /* sizes for a device that is emulated */
     double seconds, until; /* for each row; cli_seconds() at which the last row may begin, 0: no end */
     const char *op, *after;

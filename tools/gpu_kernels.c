@@ -13,7 +13,8 @@ typedef struct Case {
     const KernelTest *test;
     const KernelCase *kase;
     Tensor *in[NODE_INPUTS], *dy;
-    double bytes; /* of inputs and output */
+    double bytes;  /* of inputs and output */
+    double halved; /* of them, values in bf16: the case's own count takes them for f32 */
 } Case;
 
 /* Forward, or backward after it, between marks 2i and 2i + 1. */
@@ -22,6 +23,7 @@ static void enqueue(Case *c, bool backward, int i)
     GpuBench *b = c->b;
     Tape t;
     tape_init(&t, &b->step, &b->scratch, b->common->seed);
+    t.compute = b->compute;
     t.recording = backward;
     gpu_flush(b);
     b->probe->mark(2 * i);
@@ -29,6 +31,7 @@ static void enqueue(Case *c, bool backward, int i)
     b->probe->mark(2 * i + 1);
     if (!c->dy) {
         c->bytes += (double)tensor_bytes(out);
+        if (out->dtype == DTYPE_bf16) c->halved += (double)tensor_len(out);
         c->dy = tensor_like(&b->state, out);
         gpu_random(b, c->dy, -1, 1);
     }
@@ -64,14 +67,16 @@ static void bench_case(GpuBench *b, const KernelTest *test, const KernelCase *ka
     CaseInputs inputs;
     ArenaMark mark = arena_mark(&b->state);
     char name[64];
-    case_inputs_make(&inputs, test, kase, b->common->seed, 0, false);
+    unsigned bf16 = b->compute == DTYPE_bf16 ? test->bf16 | test->bf16_weights : 0;
+    case_inputs_make(&inputs, test, kase, b->common->seed, bf16, false);
     for (int i = 0; i < test->n_in; i++) {
         if (!(c.in[i] = case_tensor(&inputs, i, &b->state))) continue;
         if (!kase->twin || i != 1) c.bytes += (double)tensor_bytes(c.in[i]);
+        if (c.in[i]->dtype == DTYPE_bf16) c.halved += (double)tensor_len(c.in[i]);
     }
     case_inputs_free(&inputs);
     GpuRow row = {test->op->name, kase->what, repeat(&c, false), kase->flops, kase->bytes, 0, 0};
-    if (row.bytes <= 0) row.bytes = c.bytes;
+    row.bytes = row.bytes > 0 ? row.bytes * c.bytes / (c.bytes + 2 * c.halved) : c.bytes;
     row.floor = gpu_floor(b, row.flops, row.bytes);
     gpu_row(b, &row);
     unsigned diff = 0;
@@ -114,7 +119,7 @@ bool gpu_kernels(GpuBench *b, Error *e)
 {
     (void)e;
     bool begun = !b->after;
-    gpu_print_head(b, "Kernels, caches flushed before every run; computing in " GPU_COMPUTE);
+    gpu_print_head(b, "Kernels, caches flushed before every run");
     for (int i = 0; kernel_tests[i]; i++) {
         const KernelTest *test = kernel_tests[i];
         const bool asked = !b->op || !strcmp(b->op, test->op->name);

@@ -43,7 +43,7 @@ static double generate(Model *m, Tape *t, LlamaCache *cache, Tensor *prefix, int
     int n[16];
     m->b->backend->sync();
     double from = cli_seconds();
-    sampler_generate(t, &m->llama, cache, prefix, NULL, &o, ids, n);
+    sampler_generate(t, &m->llama, cache, op_cast(t, prefix, t->compute), NULL, &o, ids, n);
     double seconds = cli_seconds() - from;
     for (int64_t i = 0; i < prefix->dim[0]; i++)
         if (n[i] != tokens) die("pcrl-gpu: row %lld has %d tokens, expected %d", (long long)i, n[i], tokens);
@@ -57,11 +57,12 @@ static GpuTimes time_llama(Model *m, int64_t B, int64_t T, int tokens)
     double run[GPU_RUNS_MOST];
     Tape t;
     ArenaMark mark = arena_mark(&b->state);
-    LlamaCache cache = llama_cache(&b->state, &m->llama, B, T + tokens + 1, b->tape.compute);
+    LlamaCache cache = llama_cache(&b->state, &m->llama, B, T + tokens + 1, b->compute);
     Tensor *prefix = tensor_f32(&b->state, B, T, m->llama.config.dim, 0);
     int32_t *ids = arena_push_host(&b->state, (size_t)B * (size_t)(tokens + 1) * sizeof *ids);
     gpu_random(b, prefix, -0.02f, 0.02f);
     tape_init(&t, &b->step, &b->scratch, b->common->seed);
+    t.compute = b->compute;
     generate(m, &t, &cache, prefix, tokens + 1, ids);
     for (int k = 0; k < GPU_RUNS_LEAST; k++) {
         run[k] = generate(m, &t, &cache, prefix, 1, ids);
@@ -108,9 +109,10 @@ bool gpu_llama(GpuBench *b, Error *e)
 {
     Model m = {.b = b, .s = b->mini ? &mini : &paper};
     Weights w;
-    gpu_print_head(b, "LLaMA, 4-bit; computing in " GPU_COMPUTE);
+    gpu_print_head(b, "LLaMA, 4-bit");
     weights_init(&w, &b->weights, &b->state, NULL, b->common->seed);
     w.quant = DTYPE_nf4;
+    w.table = DTYPE_bf16;
     w.nested = w.unfilled = true;
     bool ok = llama_create(&m.llama, &w, *m.s->config, e);
     if (ok) {
@@ -187,6 +189,7 @@ static bool resnet_rows(GpuBench *b, const Resnet *net, Error *e)
     Tensor *x = tensor_f32(&b->state, N, side, side, 3);
     gpu_random(b, x, -2, 2);
     tape_init(&t, &b->step, &b->scratch, b->common->seed);
+    t.compute = b->compute;
     resnet_run(b, &t, net, x, &pooled);
     if (!isfinite(pooled))
         return error_set(e, ERROR_INTERNAL, "ResNet on %s: features are not finite", b->backend->name);
@@ -203,7 +206,7 @@ bool gpu_resnet(GpuBench *b, Error *e)
     Resnet net;
     Weights w;
     ArenaMark mark = arena_mark(&b->state);
-    gpu_print_head(b, "ResNet-101, BatchNorm folded; computing in " GPU_COMPUTE);
+    gpu_print_head(b, "ResNet-101, BatchNorm folded");
     weights_init(&w, &b->weights, &b->state, NULL, b->common->seed);
     w.generator = no_values;
     bool ok = resnet_create(&net, &w, b->mini ? mini_resnet : resnet_101, e);

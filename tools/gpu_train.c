@@ -98,6 +98,7 @@ static bool open_job(Job *j, Arena *weights, Error *e)
     }
     j->part[0].quant = DTYPE_nf4;
     j->part[0].nested = true;
+    j->part[0].table = DTYPE_bf16;
     if (!llama_create(&j->llama, &j->part[0], s->llama, e) ||
         !visual_create(&j->visual, &j->part[1], s->channels, s->llama.dim, s->embed, HV_LOCAL24, e) ||
         !llama_add_lora(&j->llama, &j->part[2], 8, 32, 0.05f, e))
@@ -154,6 +155,7 @@ static size_t planned(GpuBench *b, Recompute recompute, Error *e)
     Job j = {.b = b, .s = sizes_of(b), .state = &a[1]};
     if (ok) {
         tape_init(&j.t, &a[2], &a[3], b->common->seed);
+        j.t.compute = b->compute;
         if (open_job(&j, &a[0], e)) {
             j.llama.recompute = recompute;
             train_step(&j, term);
@@ -202,6 +204,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     char detail[160];
     int64_t tokens;
     tape_init(&j.t, &b->step, &b->scratch, b->common->seed);
+    j.t.compute = b->compute;
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
@@ -222,7 +225,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
 bool gpu_train(GpuBench *b, Error *e)
 {
     ArenaMark mark = arena_mark(&b->state);
-    gpu_print_head(b, "PCRL, 4-bit LLaMA with LoRA and the whole head trained; computing in " GPU_COMPUTE);
+    gpu_print_head(b, "PCRL, 4-bit LLaMA with LoRA and the whole head trained");
     if (!gpu_begin(b, "train", "training step")) return true;
     size_t bytes = 0, room = b->device.free / 20 * 19;
     Recompute recompute = RECOMPUTE_NONE;
