@@ -89,7 +89,7 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_sub(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_mul(Tape *t, Tensor *a, Tensor *b);
 
-/* y = x + b, b matching x's trailing dims (any rank): bias, position and dense embeddings. */
+/* y = x + b, b f32 matching x's trailing dims (any rank): bias, position and dense embeddings. */
 Tensor *op_add_bias(Tape *t, Tensor *x, Tensor *b);
 
 /* y = silu(gate) * up, equal shapes (Shazeer 2020). */

@@ -1,6 +1,7 @@
 /* y = softmax(scale x) over rows: a warp or a block a row (rows.cuh), in two walks. The first keeps, in each
  * thread, the maximum so far and the sum of exponentials less it, rescaled whenever the maximum rises; the
- * second writes. dx = scale y (dy - sum dy y), likewise.
+ * second writes. dx = scale y (dy - sum dy y), likewise. A row of y that was rounded to bf16 does not sum up to
+ * 1: with sum dy y / sum y its dx is that of neighbouring logits.
  *
  * Bytes: forward 8 an element (bf16 4; the second read comes from a cache), backward 16 (14). Floor: bytes over
  * bandwidth; fewer long rows than multiprocessors leave the others idle. Log: never timed on a GPU. */
@@ -44,10 +45,14 @@ __global__ void ROW_BOUNDS(threads)
     if (row >= rows) return;
     y += row * C;
     dy += row * C;
-    float sum = 0;
-    row_read<threads>(
-        C, [&](int, float v, float d) { sum += v * d; }, y, dy);
+    float sum = 0, all = 0;
+    auto add = [&](int, float v, float d) {
+        sum += v * d;
+        all += v;
+    };
+    row_read<threads>(C, add, y, dy);
     sum = row_sum<threads>(sum);
+    if (sizeof(T) < sizeof(float)) sum /= row_sum<threads>(all);
     row_write<threads, true>(
         dx + row * C, C, [&](int, float v, float d) { return scale * v * (d - sum); }, y, dy);
 }
