@@ -33,9 +33,8 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(Q)$(EMU_LD) -shared
 
 # Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
-	@mkdir -p $(@D)
-	@ln -sf ../../bin/pcrl_$*.so $@
+$(BUILD)/tests/kernels/pcrl_%.so $(BUILD)/tests/device/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
+	@for d in kernels device; do mkdir -p $(BUILD)/tests/$$d && ln -sf ../../bin/pcrl_$*.so $(BUILD)/tests/$$d; done
 
 $(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
 	$(call say,LD,$@)
@@ -159,10 +158,12 @@ ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
-device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) \
+              $(BUILD)/tests/device/test_decode $(BUILD)/tests/device/test_system
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
-	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
+	  $(if $(SAN),,DEVICE=$(DEVICE) $(BUILD)/tests/device/test_decode && \
+	    BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
 	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
 endif

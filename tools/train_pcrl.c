@@ -67,19 +67,20 @@ void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *stu
 }
 
 /* "loss" is the weighted sum, then the terms unweighted; a branch that is switched off has no name. */
-static void term_names(const StepOptions *step, const char *name[TRAINER_TERMS])
+static void name_terms(const StepOptions *step, TrainerOptions *o)
 {
-    int n = 0;
-    name[n++] = "loss";
-    for (int i = 0; i < STEP_TERMS; i++)
-        if (step->weight[i] != 0) name[n++] = step_term_name[i];
+    o->term[0] = "loss";
+    for (int i = 0, n = 1; i < STEP_TERMS; i++) {
+        if (step->weight[i] == 0) continue;
+        o->weight[n] = step->weight[i];
+        o->term[n++] = step_term_name[i];
+    }
 }
 
 static bool loss(Trainer *t, void *context, Error *e)
 {
     PcrlJob *j = context;
     PcrlStage *s = j->stage;
-    double term[STEP_TERMS], sum = 0;
     if (s->o->dry_run) {
         pcrl_dry_batch(j, t, s->o->sizes == SIZES_PAPER);
     } else {
@@ -89,14 +90,10 @@ static bool loss(Trainer *t, void *context, Error *e)
                                 e))
             return false;
     }
+    Tensor *term = tape_tensor(&t->tape, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
     pcrl_step(&t->tape, &j->model, &j->batch, &j->step, term);
-    int n = 1;
-    for (int i = 0; i < STEP_TERMS; i++) {
-        if (j->step.weight[i] == 0) continue;
-        sum += (double)j->step.weight[i] * term[i];
-        t->term[n++] = term[i];
-    }
-    t->term[0] = sum;
+    for (int i = 0, n = 1; i < STEP_TERMS; i++)
+        if (j->step.weight[i] != 0) trainer_term(t, n++, tensor_slice(t->tape.step, term, i, 1), 1);
     return true;
 }
 
@@ -232,7 +229,7 @@ static bool joint(PcrlStage *s, Error *e)
     train_path(folder, o->out, "pcrl");
     options.stage = "pcrl";
     options.folder = folder;
-    term_names(&j.step, options.term);
+    name_terms(&j.step, &options);
     options.floor = 0.01;
     options.weight_decay = 0.01;
     options.beta2 = 0.999;
