@@ -32,10 +32,13 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(call say,LD,$@)
 	$(Q)$(EMU_LD) -shared
 
-# Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
-	@mkdir -p $(@D)
-	@ln -sf ../../bin/pcrl_$*.so $@
+# Beside the tests that take DEVICE, in whichever folder.
+define PLUGIN_LINK
+$$(BUILD)/tests/%/pcrl_$(1).so: $$(BUILD)/bin/pcrl_$(1).so
+	@mkdir -p $$(@D)
+	@ln -sf ../../bin/$$(@F) $$@
+endef
+$(foreach device,emu ptx cuda,$(eval $(call PLUGIN_LINK,$(device))))
 
 $(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
 	$(call say,LD,$@)
@@ -125,17 +128,23 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
-# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system. On ptx every
-# entry that nvcc made must have run; under TSan addresses must lie where it expects them.
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the goldens (on emu those of at
+# most 1 GFLOP) and the whole mini system. On ptx every entry that nvcc made must have run; under TSan addresses must lie
+# where it expects them.
+GOLDEN := golden/test_ops losses/test_align losses/test_segment losses/test_joint models/test_weights models/test_resnet \
+          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step
+ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(GOLDEN:%=$(BUILD)/tests/%))
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
-device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system \
+              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE))))
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; DEVICE=$(DEVICE) $$t; done
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
 	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
 endif
