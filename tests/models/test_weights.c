@@ -8,7 +8,7 @@
 
 static void open_rig(Rig *r, Weights *w, bool trainable)
 {
-    rig_open(r, &backend_cpu);
+    rig_open(r, test_device());
     weights_init(w, &r->weights, &r->state, &r->params, 7);
     w->trainable = trainable;
 }
@@ -30,17 +30,20 @@ START_TEST(initialisation)
     Tensor *v = weights_get(&wb, (WeightSpec){{500}, .init = INIT_LINEAR, .a = 25}, "bias");
     Tensor *y = weights_get(&wb, conv, "layer%d.weight", 1);
     ck_assert(weights_ok(&wb, &e));
-    ck_assert_mem_eq(x->data, y->data, tensor_bytes(x));
-    ck_assert_mem_eq(u->data, v->data, tensor_bytes(u));
-    float most = 0;
-    for (int i = 0; i < 500; i++) most = fmaxf(most, fabsf(((float *)u->data)[i]));
+    float got[2][72], linear[2][500], most = 0;
+    tensor_download(x, got[0]);
+    tensor_download(y, got[1]);
+    tensor_download(u, linear[0]);
+    tensor_download(v, linear[1]);
+    ck_assert_mem_eq(got[0], got[1], sizeof got[0]);
+    ck_assert_mem_eq(linear[0], linear[1], sizeof linear[0]);
+    for (int i = 0; i < 500; i++) most = fmaxf(most, fabsf(linear[0][i]));
     ck_assert(most <= 0.2f && most > 0.19f);
     Rng rng = rng_open(7, "layer1.weight");
     for (int o = 0; o < 2; o++)
         for (int i = 0; i < 4; i++)
             for (int p = 0; p < 9; p++)
-                ck_assert_float_eq(((float *)x->data)[(o * 9 + p) * 4 + i],
-                                   (float)(sqrt(2.0 / 18) * rng_normal(&rng)));
+                ck_assert_float_eq(got[0][(o * 9 + p) * 4 + i], (float)(sqrt(2.0 / 18) * rng_normal(&rng)));
     weights_close(&wa);
     weights_close(&wb);
     rig_close(&a);
@@ -60,7 +63,7 @@ static void write_file(const char *name, StDType dtype, int ndim, const int64_t 
 START_TEST(layout_and_prefix)
 {
     static const char *const names[] = {"w", "module.w", "backbone.w", "module.backbone.w"};
-    float x[2 * 4 * 9];
+    float x[2 * 4 * 9], got[72];
     for (int i = 0; i < 72; i++) x[i] = (float)i;
     for (int k = 0; k < 4; k++) {
         Rig r;
@@ -72,10 +75,11 @@ START_TEST(layout_and_prefix)
         Tensor *y = weights_get(&w, conv, "w");
         params_alloc(&r.params);
         ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        tensor_download(y, got);
         for (int o = 0; o < 2; o++)
             for (int p = 0; p < 9; p++)
                 for (int i = 0; i < 4; i++)
-                    ck_assert_float_eq(((float *)y->data)[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
+                    ck_assert_float_eq(got[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
         ck_assert(
             weights_save((Weights *[]){&w}, 1, false, (const char *[]){"key", "value", NULL}, test_path(), &e));
         SafeTensors *file = safetensors_open(test_path(), &e);
@@ -163,7 +167,7 @@ START_TEST(transposed)
     Rig r;
     Weights w;
     Error e = {0};
-    float x[N], back[N], bound = (float)(1 / sqrt(KH * KW * O)), most = 0;
+    float x[N], got[N], back[N], bound = (float)(1 / sqrt(KH * KW * O)), most = 0;
     Rng rng = rng_open(7, "w");
     for (int i = 0; i < N; i++) x[i] = (float)rng_range(&rng, -1 / sqrt(KH * KW * O), 1 / sqrt(KH * KW * O));
     for (int i = 0; i < N; i++) most = fmaxf(most, fabsf(x[i]));
@@ -177,11 +181,11 @@ START_TEST(transposed)
         Tensor *y = weights_get(&w, deconv, "w");
         params_alloc(&r.params);
         ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        tensor_download(y, got);
         for (int i = 0; i < I; i++)
             for (int o = 0; o < O; o++)
                 for (int p = 0; p < KH * KW; p++)
-                    ck_assert_float_eq(((float *)y->data)[(i * KH * KW + p) * O + o],
-                                       x[(i * O + o) * KH * KW + p]);
+                    ck_assert_float_eq(got[(i * KH * KW + p) * O + o], x[(i * O + o) * KH * KW + p]);
         ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
         SafeTensors *file = safetensors_open(test_path(), &e);
         ck_assert_msg(safetensors_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
