@@ -18,6 +18,8 @@ static const struct Sheet {
     {NULL, 0, 0},
 };
 
+void gpu_tape(GpuBench *b, Tape *t) { tape_init(t, &b->step, &b->scratch, b->common->seed); }
+
 /* ---- times ---- */
 
 static int by_size(const void *a, const void *b)

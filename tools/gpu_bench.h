@@ -9,7 +9,7 @@
 
 enum { GPU_RUNS_LEAST = 5, GPU_RUNS_MOST = 100 };
 
-/* What the models compute in. */
+/* What kernels and models compute in: gpu_tape sets it. */
 #define GPU_COMPUTE "f32"
 
 typedef struct GpuTimes {
@@ -56,6 +56,9 @@ void gpu_print_head(GpuBench *b, const char *title);
 
 /* Whether another row may begin; a line for the one that may not. Progress goes to stderr: "PART: what". */
 bool gpu_begin(GpuBench *b, const char *part, const char *what);
+
+/* A tape on the arenas, not recording. */
+void gpu_tape(GpuBench *b, Tape *t);
 
 /* Of n runs; sorts them. */
 GpuTimes gpu_times(double *run, int n);
