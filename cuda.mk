@@ -146,9 +146,15 @@ gpu-folder: $(DEVICE_TESTS:%=$(BUILD)/%) $(GPU_TOOLS:%=$(BUILD)/bin/%) $(if $(PL
 	$(call say,GPU,$(BUILD)/pcrl-gpu)
 	$(Q)tools/gpu_bundle.sh $(BUILD)/pcrl-gpu $(GPU_PLUGIN) $(DEVICE_TESTS:%=$(BUILD)/%) -- $(GPU_TOOLS:%=$(BUILD)/bin/%)
 
+ifeq ($(if $(filter emu,$(GPU_DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 gpu:
-	@[ $(GPU_DEVICE) != cuda ] || [ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo "make gpu: no NVIDIA driver on this \
-	machine (neither /dev/nvidiactl nor /dev/dxg); make gpu-bundle makes one file that runs where there is one"; exit 1; }
+	@echo "make gpu: no $(if $(filter emu,$(GPU_DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"; exit 1
+gpu-bundle:
+	@echo "SKIPPED gpu-bundle: no nvcc under $(CUDA) (CUDA=... names another place)"
+else
+gpu:
+	@[ $(GPU_DEVICE) != cuda ] || [ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo "make gpu: no NVIDIA driver on this" \
+	  "machine (neither /dev/nvidiactl nor /dev/dxg); make gpu-bundle makes one file that runs where there is one"; exit 1; }
 	@$(MAKE) --no-print-directory $(JOBS) gpu-folder
 	@DEVICE=$(GPU_DEVICE) SIZES=$(or $(SIZES),paper) $(BUILD)/pcrl-gpu/gpu $(SECTIONS)
 
@@ -156,8 +162,9 @@ gpu-bundle:
 	@$(MAKE) --no-print-directory $(JOBS) $(GPU_PLUGIN)
 	@$(MAKE) --no-print-directory $(JOBS) DNNL=0 PLUGIN_BUILD=$(BUILD) gpu-folder
 	@tar -C $(BUILD)-loops -czf $(BUNDLE) pcrl-gpu
-	@n=$$(stat -c %s $(BUNDLE)); echo "$(BUNDLE): $$n bytes; on a machine with a GPU: tar xzf it, pcrl-gpu/gpu"; \
+	@n=$$(stat -c %s $(BUNDLE)); echo "$(BUNDLE): $$n bytes; on a machine with a GPU: tar xzf it, then pcrl-gpu/gpu"; \
 	  [ $$n -le $$(($(BUNDLE_MEGABYTES) * 1000000)) ] || { echo "$(BUNDLE): more than $(BUNDLE_MEGABYTES) MB"; exit 1; }
+endif
 
 # ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the goldens (on emu those of at
 # most 1 GFLOP) and the whole mini system; what make gpu does, at small sizes, on emu. On ptx every entry that nvcc made must

@@ -8,37 +8,11 @@
 #include "tensor/rng.h"
 #include <stdio.h>
 
-namespace
-{
-
 enum { THREADS = 256, PER_SM = 8, MMA_CHAINS = 8, MMA_PER_SM = 4, MAX_READ_BLOCKS = 4096 };
 
-cudaEvent_t event[PROBE_MARKS];
-unsigned *parts; /* of read, one a block; the counter behind them */
+static __device__ unsigned fold(uint4 v) { return v.x ^ v.y ^ v.z ^ v.w; }
 
-void check(cudaError_t e, const char *call) { cuda_check(e, call, "the probe"); }
-
-int attribute(cudaDeviceAttr a)
-{
-    int value = 0;
-    if (cudaDeviceGetAttribute(&value, a, 0) == cudaSuccess) return value;
-    (void)cudaGetLastError();
-    return 0;
-}
-
-int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount); }
-
-/* Blocks for n words: enough to fill the device, no more than there is work for. */
-int grid_of(size_t n)
-{
-    size_t most = (size_t)multiprocessors() * PER_SM, need = ceil_div(n, (size_t)THREADS);
-    if (most > MAX_READ_BLOCKS) most = MAX_READ_BLOCKS;
-    return (int)(need < most ? need > 0 ? need : 1 : most);
-}
-
-__device__ unsigned fold(uint4 v) { return v.x ^ v.y ^ v.z ^ v.w; }
-
-__device__ unsigned warp_xor(unsigned v CALLER)
+static __device__ unsigned warp_xor(unsigned v CALLER)
 {
 #pragma unroll
     for (int d = 16; d; d /= 2) v ^= __shfl_xor_sync(~0u, v, d, 32 THE_CALLER);
@@ -114,7 +88,7 @@ __global__ void __launch_bounds__(THREADS) probe_mma(int turns, float *out, size
         if (at + i < room) out[at + i] = sum[i];
 }
 
-__device__ Philox block_of(size_t i, uint64_t seed)
+static __device__ Philox block_of(size_t i, uint64_t seed)
 {
     return philox4x32((uint32_t)i, (uint32_t)(i >> 32), 0x9e3779b9u, 0, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
@@ -140,6 +114,32 @@ __global__ void __launch_bounds__(THREADS)
         Philox r = block_of(i, seed);
         for (size_t k = 4 * i; k < 4 * i + 4 && k < n; k++) x[k] = low + span * philox_unit(r.v[k % 4]);
     }
+}
+
+namespace
+{
+
+cudaEvent_t event[PROBE_MARKS];
+unsigned *parts; /* of read, one a block; the counter behind them */
+
+void check(cudaError_t e, const char *call) { cuda_check(e, call, "the probe"); }
+
+int attribute(cudaDeviceAttr a)
+{
+    int value = 0;
+    if (cudaDeviceGetAttribute(&value, a, 0) == cudaSuccess) return value;
+    (void)cudaGetLastError();
+    return 0;
+}
+
+int multiprocessors() { return attribute(cudaDevAttrMultiProcessorCount); }
+
+/* Blocks for n words: enough to fill the device, no more than there is work for. */
+int grid_of(size_t n)
+{
+    size_t most = (size_t)multiprocessors() * PER_SM, need = ceil_div(n, (size_t)THREADS);
+    if (most > MAX_READ_BLOCKS) most = MAX_READ_BLOCKS;
+    return (int)(need < most ? need > 0 ? need : 1 : most);
 }
 
 void device(ProbeDevice *d)

@@ -1,18 +1,16 @@
 #include "tools/bench_system.h"
+#include "tools/bench_start.h"
 #include "data/json.h"
 #include "data/phantom_study.h"
 #include "tools/features.h"
 #include "tools/system.h"
 #include "tools/train.h"
 #include "tools/work.h"
-#include <fcntl.h>
 #include <ftw.h>
 #include <omp.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { BATCH = 32, TRAINED = 16, RUNS_LEAST = 3, RUNS_MOST = 100, MAX_TOKENS = 256, SIDE = 128, PATH = 4096 };
@@ -132,29 +130,19 @@ static bool check_report(Work *w, const char *path, Error *e)
 
 static double cold_report(Work *w, Error *e)
 {
-    extern char **environ;
-    char tool[PATH], out[PATH + 32], threads[16];
-    ssize_t n = readlink("/proc/self/exe", tool, sizeof tool - 16);
-    while (n > 0 && tool[n - 1] != '/') n--;
-    strcpy(tool + (n > 0 ? n : 0), "pcrl-report");
+    char out[PATH + 32], threads[16];
+    int status;
     snprintf(out, sizeof out, "%s/reports.jsonl", w->folder);
     snprintf(threads, sizeof threads, "%d", omp_get_max_threads());
-    const char *const argv[] = {tool,        "--model", w->b->model, "--device", w->b->common->device,
-                                "--threads", threads,   "--out",     out,        w->folder,
-                                NULL};
-    pid_t pid;
-    int status = 0;
-    double from = cli_seconds();
-    int fault = posix_spawn(&pid, tool, NULL, NULL, (char *const *)(uintptr_t)argv, environ);
-    if (fault) {
-        error_set(e, ERROR_IO, "%s: cannot start: %s", tool, strerror(fault));
+    const char *const args[] = {"--model",   w->b->model, "--device", w->b->common->device,
+                                "--threads", threads,     "--out",    out,
+                                w->folder,   NULL};
+    double seconds = bench_run(args, NULL, &status, e);
+    if (seconds < 0) return -1;
+    if (status) {
+        error_set(e, ERROR_INTERNAL, "pcrl-report: ended with status %d, expected 0", status);
         return -1;
     }
-    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status)) {
-        error_set(e, ERROR_INTERNAL, "%s: ended with status %d, expected 0", tool, status);
-        return -1;
-    }
-    double seconds = cli_seconds() - from;
     return check_report(w, out, e) ? seconds : -1;
 }
 
@@ -238,7 +226,8 @@ static bool rows(Work *w, Error *e)
                w->side, omp_get_max_threads(), "", "s, median", "s, min", "GFLOP");
     return time_row(w, "report, cold from PNGs", cold_report, e) &&
            time_row(w, "report from cached features, batch of 32", batch_reports, e) && open_head(w, e) &&
-           time_row(w, "head, training step of 16 studies", training_step, e);
+           time_row(w, "head, training step of 16 studies", training_step, e) &&
+           bench_start(w->b, w->folder, w->folder, e);
 }
 
 static int remove_one(const char *path, const struct stat *s, int type, struct FTW *f)

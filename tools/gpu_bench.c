@@ -18,6 +18,12 @@ static const struct Sheet {
     {NULL, 0, 0},
 };
 
+void gpu_tape(GpuBench *b, Tape *t)
+{
+    tape_init(t, &b->step, &b->scratch, b->common->seed);
+    t->compute = b->compute;
+}
+
 /* ---- times ---- */
 
 static int by_size(const void *a, const void *b)
@@ -200,7 +206,7 @@ static void random_bf16(GpuBench *b, Tensor *x, float low, float high)
 {
     enum { PART = 1 << 22 };
     Tape t;
-    tape_init(&t, &b->step, &b->scratch, b->common->seed);
+    gpu_tape(b, &t);
     for (int64_t from = 0, n; from < tensor_len(x); from += n) {
         n = tensor_len(x) - from < PART ? tensor_len(x) - from : PART;
         Tensor *part = tape_tensor(&t, DTYPE_f32, 1, &n);

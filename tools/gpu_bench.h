@@ -55,6 +55,9 @@ void gpu_print_head(GpuBench *b, const char *title);
 /* Whether another row may begin; a line for the one that may not. Progress goes to stderr: "PART: what". */
 bool gpu_begin(GpuBench *b, const char *part, const char *what);
 
+/* A tape on the arenas, not recording. */
+void gpu_tape(GpuBench *b, Tape *t);
+
 /* Of n runs; sorts them. */
 GpuTimes gpu_times(double *run, int n);
 /* Empties the caches of everything that is read next. */

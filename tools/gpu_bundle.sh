@@ -18,9 +18,14 @@ for p in "${programs[@]}" "$@" "$plugin"; do
     strip --strip-unneeded -o "$folder/bin/$(basename "$p")" "$p"
 done
 printf '%s\n' "${tests[@]}" >"$folder/checks"
-ldd "$folder"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-    grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|libanl|libutil|libnss_[a-z]*|ld-[a-z0-9-]*)\.so' |
-    while read -r library; do cp -L "$library" "$folder/lib/"; done
+# What the programs load, but for the C library's own.
+libraries() {
+    ldd "$folder"/bin/* | awk '$2 == "=>" { print $3 == "not" ? $1 " (not found)" : $3 }' | sort -u |
+        grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|libanl|libutil)\.so'
+}
+libraries | while read -r library; do cp -L "$library" "$folder/lib/"; done
+others=$(LD_LIBRARY_PATH=$folder/lib libraries | grep -v "^$folder/lib/" || true)
+[ -z "$others" ] || { echo "gpu_bundle: still loaded from elsewhere: $others" >&2; exit 1; }
 cp data/mini/*.safetensors data/mini/adapter_config.json data/mini/tokenizer.json "$folder/data/mini/"
 cp tests/golden/*.safetensors tests/golden/*.json "$folder/tests/golden/"
 cp tools/gpu.sh "$folder/gpu"

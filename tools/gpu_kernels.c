@@ -22,8 +22,7 @@ static void enqueue(Case *c, bool backward, int i)
 {
     GpuBench *b = c->b;
     Tape t;
-    tape_init(&t, &b->step, &b->scratch, b->common->seed);
-    t.compute = b->compute;
+    gpu_tape(b, &t);
     t.recording = backward;
     gpu_flush(b);
     b->probe->mark(2 * i);

@@ -61,8 +61,7 @@ static GpuTimes time_llama(Model *m, int64_t B, int64_t T, int tokens)
     Tensor *prefix = tensor_f32(&b->state, B, T, m->llama.config.dim, 0);
     int32_t *ids = arena_push_host(&b->state, (size_t)B * (size_t)(tokens + 1) * sizeof *ids);
     gpu_random(b, prefix, -0.02f, 0.02f);
-    tape_init(&t, &b->step, &b->scratch, b->common->seed);
-    t.compute = b->compute;
+    gpu_tape(b, &t);
     generate(m, &t, &cache, prefix, tokens + 1, ids);
     for (int k = 0; k < GPU_RUNS_LEAST; k++) {
         run[k] = generate(m, &t, &cache, prefix, 1, ids);
@@ -188,8 +187,7 @@ static bool resnet_rows(GpuBench *b, const Resnet *net, Error *e)
     if (!gpu_begin(b, "resnet", what)) return true;
     Tensor *x = tensor_f32(&b->state, N, side, side, 3);
     gpu_random(b, x, -2, 2);
-    tape_init(&t, &b->step, &b->scratch, b->common->seed);
-    t.compute = b->compute;
+    gpu_tape(b, &t);
     resnet_run(b, &t, net, x, &pooled);
     if (!isfinite(pooled))
         return error_set(e, ERROR_INTERNAL, "ResNet on %s: features are not finite", b->backend->name);

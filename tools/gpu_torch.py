@@ -88,8 +88,12 @@ def attention(c):
     scale, causal = c.unpack("<f?")
     q, k, v = c.x(0), c.x(1), c.x(2)
     groups = c.shapes[0][2] // c.shapes[1][2]
+    shared = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 5)  # knows shared keys and values
 
     def run():
+        if shared:
+            a, b, d = (t.transpose(1, 2) for t in (q, k, v))
+            return F.scaled_dot_product_attention(a, b, d, is_causal=causal, scale=scale, enable_gqa=True)
         keys, values = (t.transpose(1, 2).repeat_interleave(groups, 1) for t in (k, v))
         return F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, is_causal=causal, scale=scale)
 

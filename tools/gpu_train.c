@@ -154,8 +154,9 @@ static size_t planned(GpuBench *b, Recompute recompute, Error *e)
     for (int i = 0; ok && i < 4; i++) ok = arena_open(&a[i], name[i], &backend_plan, (size_t)1 << 42, e);
     Job j = {.b = b, .s = sizes_of(b), .state = &a[1]};
     if (ok) {
-        tape_init(&j.t, &a[2], &a[3], b->common->seed);
-        j.t.compute = b->compute;
+        gpu_tape(b, &j.t);
+        j.t.step = &a[2];
+        j.t.scratch = &a[3];
         if (open_job(&j, &a[0], e)) {
             j.llama.recompute = recompute;
             train_step(&j, term);
@@ -203,8 +204,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     Job j = {.b = b, .s = sizes_of(b), .state = &b->state};
     char detail[160];
     int64_t tokens;
-    tape_init(&j.t, &b->step, &b->scratch, b->common->seed);
-    j.t.compute = b->compute;
+    gpu_tape(b, &j.t);
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
