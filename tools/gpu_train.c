@@ -46,6 +46,7 @@ typedef struct Job {
     PcrlTextPrompt text;
     StepModel model;
     StepBatch batch;
+    Tensor *read; /* losses and squared norm */
     Tape t;
     int64_t step, texts;
 } Job;
@@ -109,6 +110,7 @@ static bool open_job(Job *j, Arena *weights, Error *e)
     j->text = (PcrlTextPrompt){
         ids(j, s->text_before), ids(j, s->text_after), s->text_before, s->text_after, 0, false};
     j->model = (StepModel){&j->visual, &j->llama, &j->prompt, &j->text};
+    j->read = tensor_zeros(j->state, DTYPE_f32, 1, (const int64_t[]){STEP_TERMS + 1});
     make_batch(j);
     return true;
 }
@@ -119,17 +121,22 @@ static void close_job(Job *j)
     params_close(&j->params);
 }
 
-/* Forward, backward, norm, update; the norm. */
+/* Forward, backward, norm, update; waits once, for losses and norm, as the trainer does. Returns the norm. */
 static double train_step(Job *j, double term[STEP_TERMS])
 {
     const StepOptions o = {.weight = {1, 1, 1, 1},
                            .lm_mean = true,
                            .align = {.alpha_v = 0.5f, .alpha_w = 0.5f, .tau = 0.07f, .mean = true}};
+    float read[STEP_TERMS + 1];
     j->t.recording = true;
-    pcrl_step(&j->t, &j->model, &j->batch, &o, term);
+    pcrl_step(&j->t, &j->model, &j->batch, &o, tensor_slice(j->t.step, j->read, 0, STEP_TERMS));
     j->t.recording = false;
     tape_reset(&j->t);
-    double norm = sqrt(tensor_value(op_sqnorm(&j->t, j->params.grad)));
+    const Tensor *square = op_sqnorm(&j->t, j->params.grad);
+    square->backend->move((float *)j->read->data + STEP_TERMS, square->data, sizeof(float));
+    tensor_download(j->read, read);
+    for (int i = 0; i < STEP_TERMS; i++) term[i] = (double)read[i];
+    double norm = sqrt((double)read[STEP_TERMS]);
     op_adamw(&j->t, j->params.weight, j->params.grad, j->params.m, j->params.v,
              (AdamwParams){.lr = 1e-5f,
                            .beta1 = 0.9f,
