@@ -35,9 +35,8 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(Q)$(EMU_LD) -shared
 
 # Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
-	@mkdir -p $(@D)
-	@ln -sf ../../bin/pcrl_$*.so $@
+$(BUILD)/tests/kernels/pcrl_%.so $(BUILD)/tests/device/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
+	@for d in kernels device; do mkdir -p $(BUILD)/tests/$$d && ln -sf ../../bin/pcrl_$*.so $(BUILD)/tests/$$d; done
 
 $(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
 	$(call say,LD,$@)
@@ -127,10 +126,36 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
-# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system. On ptx every
-# entry that nvcc made must have run; on emu every kernel, with several blocks: under TSan too, where each case gets less
-# (tests/kernels/harness.c) and addresses must lie where it expects them. Threads go in their natural order and in one drawn,
-# under a sanitizer only in that; EMU_SEED=n is the one order n.
+# ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
+# make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
+DEVICE_TESTS := tests/kernels/test_kernels tests/device/test_system
+GPU_TOOLS := pcrl-gpu pcrl-report pcrl-synth pcrl-train
+GPU_DEVICE = $(or $(filter-out cpu,$(DEVICE)),cuda)
+GPU_PLUGIN = $(or $(PLUGIN_BUILD),$(BUILD))/bin/pcrl_$(GPU_DEVICE).so
+BUNDLE := build/pcrl-gpu.tar.gz
+BUNDLE_MEGABYTES := 40
+.PHONY: gpu gpu-folder gpu-bundle
+gpu-folder: $(DEVICE_TESTS:%=$(BUILD)/%) $(GPU_TOOLS:%=$(BUILD)/bin/%) $(if $(PLUGIN_BUILD),,$(GPU_PLUGIN))
+	$(call say,GPU,$(BUILD)/pcrl-gpu)
+	$(Q)tools/gpu_bundle.sh $(BUILD)/pcrl-gpu $(GPU_PLUGIN) $(DEVICE_TESTS:%=$(BUILD)/%) -- $(GPU_TOOLS:%=$(BUILD)/bin/%)
+
+gpu:
+	@[ $(GPU_DEVICE) != cuda ] || [ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo "make gpu: no NVIDIA driver on this \
+	machine (neither /dev/nvidiactl nor /dev/dxg); make gpu-bundle makes one file that runs where there is one"; exit 1; }
+	@$(MAKE) --no-print-directory $(JOBS) gpu-folder
+	@DEVICE=$(GPU_DEVICE) SIZES=$(or $(SIZES),paper) $(BUILD)/pcrl-gpu/gpu $(SECTIONS)
+
+gpu-bundle:
+	@$(MAKE) --no-print-directory $(JOBS) $(GPU_PLUGIN)
+	@$(MAKE) --no-print-directory $(JOBS) DNNL=0 PLUGIN_BUILD=$(BUILD) gpu-folder
+	@tar -C $(BUILD)-loops -czf $(BUNDLE) pcrl-gpu
+	@n=$$(stat -c %s $(BUNDLE)); echo "$(BUNDLE): $$n bytes; on a machine with a GPU: tar xzf it, pcrl-gpu/gpu"; \
+	  [ $$n -le $$(($(BUNDLE_MEGABYTES) * 1000000)) ] || { echo "$(BUNDLE): more than $(BUNDLE_MEGABYTES) MB"; exit 1; }
+
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system; what make
+# gpu does, at small sizes, on emu. On ptx every entry that nvcc made must have run; on emu every kernel, with several blocks:
+# under TSan too, where each case gets less (tests/kernels/harness.c) and addresses must lie where it expects them. Threads
+# go in their natural order and in one drawn, under a sanitizer only in that; EMU_SEED=n is the one order n.
 COVERED := $(BUILD)/covered-$(DEVICE)
 EMU_SEEDS = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(if $(SAN),,0) $(shell date +%s)),0)
 WITH_TSAN = TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 OMP_NUM_THREADS=1 setarch -R
@@ -140,11 +165,13 @@ device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
 device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so \
-              $(if $(SAN),,$(TOOLS) $(BUILD)/tests/device/test_system)
+              $(if $(SAN),,$(TOOLS) $(BUILD)/tests/device/test_decode $(BUILD)/tests/device/test_system)
 	@rm -f $(COVERED)
 	@for seed in $(EMU_SEEDS); do EMU_SEED=$$seed EMU_COVERAGE=$(COVERED) PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) \
 	  $(if $(filter thread,$(SAN)),$(WITH_TSAN)) $< || exit 1; done
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
 	@$(if $(filter emu,$(DEVICE)),$(if $(OP),,tests/emu/coverage.sh $(BUILD)/bin/pcrl_emu.so $(COVERED)))
-	@$(if $(SAN)$(filter ptx,$(DEVICE)),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system)
+	@$(if $(SAN)$(filter ptx,$(DEVICE)),,DEVICE=$(DEVICE) $(BUILD)/tests/device/test_decode && \
+	  BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system)
+	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
 endif

@@ -134,7 +134,7 @@ static void bench_case(Bench *b, const KernelTest *test, const KernelCase *kase)
 {
     CaseInputs c;
     Tensor *in[NODE_INPUTS] = {NULL};
-    case_inputs_make(&c, test, kase, b->options->common.seed, false);
+    case_inputs_make(&c, test, kase, b->options->common.seed, 0, false);
     for (int i = 0; i < test->n_in; i++) in[i] = case_tensor(&c, i, &b->state);
     case_inputs_free(&c); /* gigabytes, some of them */
     print_row(b, test->op->name, kase->what, "forward", repeat(b, test, kase, in, false), kase->flops,

@@ -196,11 +196,13 @@ START_TEST(cache)
     memcpy(want, llama_forward(t, &o.m, x, NULL, NULL, NULL)->data, tensor_bytes(x));
     for (int b = 0; b < B; b++)
         memcpy((float *)prefix->data + b * PREFIX * D, host + b * ALL * D, PREFIX * (size_t)D * sizeof(float));
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL, DTYPE_f32);
     Tensor *length = integers(&o.rig.state, 1, (int64_t[]){B}, start);
     llama_forward(t, &o.m, prefix, length, &c, start);
     double worst = 0;
+    ck_assert_mem_eq(c.place->data, ((int32_t[]){19, 12, 20, 13}), sizeof(int32_t[4]));
     for (int step = 0; step < STEPS; step++) {
+        llama_place(&c, (int32_t[]){start[0] + step, start[1] + step});
         for (int b = 0; b < B; b++)
             memcpy((float *)one->data + b * D, host + (b * ALL + start[b] + step) * D,
                    (size_t)D * sizeof(float));
@@ -211,7 +213,7 @@ START_TEST(cache)
                     fmax(worst, fabs((double)y[b * D + i] - (double)want[(b * ALL + start[b] + step) * D + i]));
     }
     ck_assert_double_le(worst, 1e-5);
-    ck_assert_int_eq(c.position[1], 25);
+    ck_assert_mem_eq(c.place->data, ((int32_t[]){31, 24, 32, 25}), sizeof(int32_t[4]));
     free(want);
     model_close(&o);
 }
@@ -240,7 +242,7 @@ START_TEST(greedy_equals_full_forward)
     int32_t out[ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     SamplerOptions options = {0, 1, 1, MOST, stop, 1};
     size_t used = o.rig.step.used;
     sampler_generate(&o.rig.tape, &o.m, &c, x, lengths, &options, out, n);
@@ -280,7 +282,7 @@ START_TEST(sampling)
     int32_t out[3][ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     for (int i = 0; i < 3; i++) {
         SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0};
         sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &options, out[i], n);
