@@ -132,7 +132,7 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 # most 1 GFLOP) and the whole mini system. On ptx every entry that nvcc made must have run; under TSan addresses must lie
 # where it expects them.
 GOLDEN := golden/test_ops losses/test_align losses/test_segment losses/test_joint models/test_weights models/test_resnet \
-          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step
+          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step tools/test_plan
 ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(GOLDEN:%=$(BUILD)/tests/%))
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
@@ -144,7 +144,7 @@ device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(
               $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE))))
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
-	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; DEVICE=$(DEVICE) $$t; done
+	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; BUILD=$(BUILD) DEVICE=$(DEVICE) $$t; done
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
 	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
 endif
