@@ -235,7 +235,7 @@ static bool joint(PcrlStage *s, Error *e)
     options.beta2 = 0.999;
     options.validate = s->validation.data ? pcrl_validate : NULL;
     Trainer t;
-    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && trainer_run(&t, loss, &j, e);
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && train_run(&t, loss, &j, e);
     if (ok && !o->dry_run)
         ok = trainer_load_best(&t, e) && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->heads, e) &&
              adapter_save(o->model, &j.adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e);
