@@ -25,6 +25,19 @@ fail() {
     progress "FAILED: $*"
 }
 
+# What nvidia-smi says of the clocks.
+clocks() {
+    local fields=name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.draw,power.limit,temperature.gpu
+    [ "$device" = cuda ] || return
+    line ""
+    if command -v nvidia-smi >/dev/null; then
+        line "nvidia-smi $1: $(nvidia-smi --query-gpu=$fields --format=csv,noheader 2>&1 | head -1) (name, driver, clocks of" \
+            "multiprocessors and memory now and at most, power now and at most, degrees)."
+    else
+        line "nvidia-smi $1: not there, so the clocks at run time are not known."
+    fi
+}
+
 # A program under a time limit, what it says into a log. Its status; 124: the time was spent.
 limited() {
     local seconds=$1 log=$2
@@ -47,11 +60,7 @@ if ! error=$(bin/pcrl-gpu --device "$device" --sizes "$sizes" --only card --tabl
     line "No GPU: ${error%%$'\n'*}"
     exit 2
 fi
-if command -v nvidia-smi >/dev/null; then
-    line "nvidia-smi: $(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu --format=csv,noheader 2>&1 | head -1) (name, driver, clocks now and at most, power limit, degrees)."
-else
-    line "nvidia-smi: not there, so the clocks at run time are not known."
-fi
+clocks before
 progress "results: $table"
 
 # ---- are its results right?
@@ -154,10 +163,16 @@ bench() {
     done
 }
 
-section_kernels() { bench kernels; }
+section_kernels() {
+    bench kernels
+    clocks "after the kernels"
+}
 section_llama() { bench llama; }
 section_resnet() { bench resnet; }
-section_train() { bench train; }
+section_train() {
+    bench train
+    clocks "after the training steps"
+}
 
 section_torch() {
     local status=0
