@@ -5,6 +5,7 @@
  * and `emu` are plug-ins (pcrl_cuda.so, pcrl_emu.so beside the program), opened with dlopen. */
 #ifndef TENSOR_BACKEND_H
 #define TENSOR_BACKEND_H
+#include "tensor/dtype.h"
 #include "tensor/error.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,10 @@ typedef struct Backend {
     void (*move)(void *dst, const void *src, size_t bytes); /* within the backend; may overlap */
     void (*sync)(void);                                     /* waits until everything asked for is done */
     const Kernel *kernels; /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    /* A blocked 4-bit weight of n elements as the kernels here want it, and the exact inverse: between host
+     * buffers of dtype_bytes, before an upload and after a download. NULL: as in a file. */
+    void (*pack)(DType dtype, int64_t n, const void *from, void *to);
+    void (*unpack)(DType dtype, int64_t n, const void *from, void *to);
 } Backend;
 
 /* What a plug-in gets from the program it is loaded into. */

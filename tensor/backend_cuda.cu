@@ -23,6 +23,8 @@ cudaStream_t cuda_stream;
 CudaFault *cuda_fault;
 
 extern "C" const Kernel kernels_cuda[];
+extern "C" void quant_pack(DType dtype, int64_t n, const void *from, void *to);
+extern "C" void quant_unpack(DType dtype, int64_t n, const void *from, void *to);
 
 namespace
 {
@@ -210,9 +212,9 @@ void device_move(void *to, const void *from, size_t bytes)
 
 void device_sync(void) { report_fault(); }
 
-Backend backend = {PCRL_DEVICE,   0,           device_alloc,  device_release,
-                   device_commit, device_zero, device_upload, device_download,
-                   device_move,   device_sync, kernels_cuda};
+Backend backend = {
+    PCRL_DEVICE,     0,           device_alloc, device_release, device_commit, device_zero, device_upload,
+    device_download, device_move, device_sync,  kernels_cuda,   quant_pack,    quant_unpack};
 
 /* Why the device cannot serve, or false. No driver leaves the count unwritten: only the code counts. */
 bool open_device(Error *e)
