@@ -33,9 +33,9 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(Q)$(EMU_LD) -shared
 
 # Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
-	@mkdir -p $(@D)
-	@ln -sf ../../bin/pcrl_$*.so $@
+$(BUILD)/tests/kernels/pcrl_%.so $(BUILD)/tests/device/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
+	@mkdir -p $(BUILD)/tests/kernels $(BUILD)/tests/device
+	@for d in kernels device; do ln -sf ../../bin/pcrl_$*.so $(BUILD)/tests/$$d/pcrl_$*.so; done
 
 $(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
 	$(call say,LD,$@)
@@ -125,17 +125,19 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
-# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the whole mini system. On ptx every
-# entry that nvcc made must have run; under TSan addresses must lie where it expects them.
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, the way of 4-bit weights to it and back, and but
+# for ptx the whole mini system. On ptx every entry that nvcc made must have run; under TSan addresses must lie where it expects them.
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
-device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) $(BUILD)/tests/device/test_system
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) \
+              $(addprefix $(BUILD)/tests/device/,test_system test_weights pcrl_$(DEVICE).so)
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $(BUILD)/tests/device/test_weights
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
 	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
 endif
