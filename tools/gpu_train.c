@@ -79,7 +79,7 @@ static void make_batch(Job *j)
         lengths[i] = s->findings;
         same[i] = (int32_t)i;
     }
-    Tensor *grid = tensor_f32(j->state, M, s->grid, s->grid, s->channels);
+    Tensor *grid = tensor_new(j->state, DTYPE_bf16, 4, (const int64_t[]){M, s->grid, s->grid, s->channels});
     Tensor *pooled = tensor_f32(j->state, M, s->channels, 0, 0);
     gpu_random(j->b, grid, 0, 1);
     gpu_random(j->b, pooled, 0, 1);

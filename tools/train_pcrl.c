@@ -12,12 +12,13 @@ bool pcrl_read_features(const PcrlSet *s, Tape *t, int64_t B, const int64_t *stu
                         Tensor **pooled, Error *e)
 {
     int64_t C = s->features.channels, per = CTRG_SLICES * GRID_CELLS * C;
-    float *g = malloc((size_t)(B * per) * sizeof *g), *f = malloc((size_t)(B * CTRG_SLICES * C) * sizeof *f);
+    uint16_t *g = malloc((size_t)(B * per) * sizeof *g);
+    float *f = malloc((size_t)(B * CTRG_SLICES * C) * sizeof *f);
     if (!g || !f) die("out of host memory for a batch");
     bool ok = true;
     for (int64_t i = 0; ok && i < B; i++)
         ok = features_read(&s->features, study[i], g + i * per, f + i * CTRG_SLICES * C, e);
-    *grid = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){B * CTRG_SLICES, GRID, GRID, C});
+    *grid = tape_tensor(t, DTYPE_bf16, 4, (int64_t[]){B * CTRG_SLICES, GRID, GRID, C});
     *pooled = tape_tensor(t, DTYPE_f32, 2, (int64_t[]){B * CTRG_SLICES, C});
     if (ok) {
         tensor_upload(*grid, g);
