@@ -212,6 +212,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     char detail[160];
     int64_t tokens;
     gpu_tape(b, &j.t);
+    b->scratch.peak = 0;
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
@@ -220,9 +221,10 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
         r.flops = step_work(&j, &tokens);
         r.tokens = (double)tokens;
         r.floor = gpu_floor(b, r.flops, 0);
-        snprintf(detail, sizeof detail, "%lld studies, %lld tokens, recompute %s, %.3g GB planned",
-                 (long long)j.s.B, (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium",
-                 (double)bytes * 1e-9);
+        snprintf(detail, sizeof detail,
+                 "%lld studies, %lld tokens, recompute %s, %.4g GB planned, scratch %.3g GB", (long long)j.s.B,
+                 (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium", (double)bytes * 1e-9,
+                 (double)b->scratch.peak * 1e-9);
         gpu_row(b, &r);
     }
     close_job(&j);
