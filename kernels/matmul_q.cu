@@ -109,9 +109,7 @@ static void forward(const MatmulQ<float> &q)
 /* Tiles of many rows where they keep half of the processors busy. */
 static void forward(const MatmulQ<Bf16> &q)
 {
-    if (q.M == 1)
-        matmul_q_one(q);
-    else if (q.M <= 64 || 2 * matmul_q_tiles_blocks(q.M, q.w->dim[0]) < gemm_processors())
+    if (q.M <= 64 || 2 * matmul_q_tiles_blocks(q.M, q.w->dim[0]) < gemm_processors())
         matmul_q_many(q);
     else
         matmul_q_tiles(q);

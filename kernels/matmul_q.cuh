@@ -17,9 +17,8 @@ template <class In, class Out = In> struct MatmulQ {
     Out *out;
 };
 
-/* Forward, at most MATMUL_Q_FEW rows; one row. */
+/* Forward, at most MATMUL_Q_FEW rows. */
 void matmul_q_few(const MatmulQ<float> &q);
-void matmul_q_one(const MatmulQ<Bf16> &q);
 
 /* Forward, for any number of rows; made for at most 64 if x is bf16. */
 void matmul_q_many(const MatmulQ<float> &q);

@@ -1,4 +1,4 @@
-/* y = x W^T (+ bias) (+ LoRA) for at most eight rows of x, or of x in bf16 for one: decoding reports.
+/* y = x W^T (+ bias) (+ LoRA) in f32 for at most eight rows of x: decoding reports.
  *
  * Mapping: a block of eight warps; a warp makes eight outputs of every row of x, two in each quarter of its
  * lanes. The eight lanes of a quarter lie along k: each takes half a block of 64 weights, one load of 16 bytes,
@@ -6,17 +6,14 @@
  * outputs, `parts` warps share theirs, each with its part of k. x goes to shared memory by cp.async, two stages
  * deep; the next codes are on their way while these are multiplied. A weight is one look-up of its level in
  * shared memory (16 levels lie in 16 banks: no conflicts) and one multiply-add a row of x; a scale is applied
- * once in 32 weights. x lies with a gap of 16 bytes behind 32 elements, so that what the eight lanes read at
- * once is in different banks; the quarters read the same.
- *
- * Numbers: f32, whatever x is.
+ * once in 32 weights. x lies with a gap of 16 bytes in 128, so that the float4 of the eight lanes are in
+ * different banks; the quarters read the same ones.
  *
  * Bytes: codes and scales once, x a time each 64 / parts outputs, from L2. Floor: codes and scales over
  * bandwidth. Issue slots of a weight: shift, mask, look-up, a multiply-add a row of x, and a read of x in eight
- * for each (bf16: in 16, and half a conversion): 32 weights a cycle and processor at M = 1, 10 at M = 8, where
- * a 4090 needs 6 to keep up with its memory and an H100 29. So from two rows on bf16 goes to the tensor cores
- * of matmul_q_many.cu; f32, whose products cost three there, stays. Log: never timed on a GPU. */
-#include "kernels/elements.cuh"
+ * for each: 32 weights a cycle and processor at M = 1, 10 at M = 8, where a 4090 needs 6 to keep up with its
+ * memory and an H100 29. In bf16 all of this is for the tensor cores (matmul_q_many.cu); f32, whose products
+ * cost three there, stays. Log: never timed on a GPU. */
 #include "kernels/matmul_q.cuh"
 #include "kernels/mma.cuh"
 
@@ -26,46 +23,29 @@ enum {
     ROWS = 2, /* of W, a lane */
     WARP_ROWS = 4 * ROWS,
     HALF = QUANT_BLOCK / 2,
-    STEP = 8 * HALF, /* along k, a warp */
-    MOST = 32,       /* M * parts: 72 KiB of shared memory */
+    STEP = 8 * HALF,       /* along k, a warp */
+    ROOM = 8 * (HALF + 4), /* floats that a step of x takes in shared memory */
+    MOST = 32,             /* M * parts: 72 KiB of shared memory */
 };
 
-/* Elements that a step of x takes in shared memory: 16 bytes behind each half of a block. */
-template <class T> constexpr int PITCH = HALF + 16 / (int)sizeof(T);
-template <class T> constexpr int ROOM = 8 * PITCH<T>;
-
 /* A step of x for each part, from k0 on: xs[m][part][k / HALF][k % HALF]. */
-template <int M, class T>
-static __device__ inline void stage_x(T *xs, const T *x, int rows, int k0, int K, int parts)
+template <int M>
+static __device__ inline void stage_x(float *xs, const float *x, int rows, int k0, int K, int parts)
 {
-    constexpr int GROUP = 16 / sizeof(T), GROUPS = STEP / GROUP;
-    int i = threadIdx.x % GROUPS * GROUP;
-    for (int step = threadIdx.x / GROUPS; step < M * parts; step += THREADS / GROUPS) {
+    int i = threadIdx.x % (STEP / 4) * 4;
+    for (int step = threadIdx.x / (STEP / 4); step < M * parts; step += THREADS / (STEP / 4)) {
         int m = step / parts, k = k0 + step % parts * STEP + i;
         bool ok = m < rows && k < K;
-        tc::cp_async16(xs + step * ROOM<T> + i / HALF * PITCH<T> + i % HALF, x + (ok ? (int64_t)m * K + k : 0),
+        tc::cp_async16(xs + step * ROOM + i / HALF * (HALF + 4) + i % HALF, x + (ok ? (int64_t)m * K + k : 0),
                        ok);
     }
     tc::cp_async_commit();
 }
 
-static __device__ inline void eight(const float *x, float (&v)[8])
-{
-    Pack<4> a = load<4>(x), b = load<4>(x + 4);
-#pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = j < 4 ? a.v[j] : b.v[j - 4];
-}
-static __device__ inline void eight(const Bf16 *x, float (&v)[8])
-{
-    Pack<8, Bf16> p = load<8>(x);
-#pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = number(p.v[j]);
-}
-
 /* acc += half a block of two rows of W times x, xs[m * stride ..]. */
-template <class Format, int M, class T>
+template <class Format, int M>
 static __device__ inline void multiply(float (&acc)[ROWS][M], const QuantHalf<Format> *codes,
-                                       const float *scales, const float *level, const T *xs, int stride)
+                                       const float *scales, const float *level, const float *xs, int stride)
 {
     float part[ROWS][M] = {};
 #pragma unroll
@@ -77,12 +57,12 @@ static __device__ inline void multiply(float (&acc)[ROWS][M], const QuantHalf<Fo
             for (int j = 0; j < 8; j++) v[r][j] = level[quant_code(codes[r].word(i), j)];
 #pragma unroll
         for (int m = 0; m < M; m++) {
-            float a[8];
-            eight(xs + m * stride + 8 * i, a);
+            float4 a = *(const float4 *)(xs + m * stride + 8 * i);
+            float4 b = *(const float4 *)(xs + m * stride + 8 * i + 4);
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
-                part[r][m] += v[r][0] * a[0] + v[r][1] * a[1] + v[r][2] * a[2] + v[r][3] * a[3];
-                part[r][m] += v[r][4] * a[4] + v[r][5] * a[5] + v[r][6] * a[6] + v[r][7] * a[7];
+                part[r][m] += v[r][0] * a.x + v[r][1] * a.y + v[r][2] * a.z + v[r][3] * a.w;
+                part[r][m] += v[r][4] * b.x + v[r][5] * b.y + v[r][6] * b.z + v[r][7] * b.w;
             }
         }
     }
@@ -93,18 +73,18 @@ static __device__ inline void multiply(float (&acc)[ROWS][M], const QuantHalf<Fo
 }
 
 /* M: rows, rounded up to a power of two. */
-template <class Format, int M, class T>
+template <class Format, int M>
 __global__ void __launch_bounds__(THREADS, M == 1   ? 4
                                            : M == 2 ? 3
                                                     : 2)
-    matmul_q_few_kernel(T *__restrict__ y, const T *__restrict__ x, QuantWeight w,
+    matmul_q_few_kernel(float *__restrict__ y, const float *__restrict__ x, QuantWeight w,
                         const float *__restrict__ bias, LoraTerm lora, int rows, int parts)
 {
-    DYN_SHARED(T, xs);
+    DYN_SHARED(float, xs);
     SHARED_ARRAY(float, level, [QUANT_LEVELS]);
     SHARED_ARRAY(float, sums, [WARPS][WARP_ROWS][M]);
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, along = lane % 8, part = warp % parts;
-    int N = (int)w.N, K = (int)w.K, stride = parts * ROOM<T>, stage = M * stride,
+    int N = (int)w.N, K = (int)w.K, stride = parts * ROOM, stage = M * stride,
         across = WARPS / parts * WARP_ROWS;
     int first = (int)blockIdx.x * across, n0 = first + warp / parts * WARP_ROWS + lane / 8 * ROWS;
     QuantHalf<Format> codes[ROWS], next[ROWS];
@@ -131,7 +111,7 @@ __global__ void __launch_bounds__(THREADS, M == 1   ? 4
             scales[r] = codes[r].scale(w, at(r, k));
         }
         load(k + parts * STEP);
-        multiply<Format, M>(acc, codes, scales, level, xs + now + part * ROOM<T> + along * PITCH<T>, stride);
+        multiply<Format, M>(acc, codes, scales, level, xs + now + part * ROOM + along * (HALF + 4), stride);
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
@@ -148,19 +128,18 @@ __global__ void __launch_bounds__(THREADS, M == 1   ? 4
         if (first + n >= N) continue;
         float sum = bias ? bias[first + n] : 0;
         for (int p = 0; p < parts; p++) sum += sums[n / WARP_ROWS * parts + p][n % WARP_ROWS][m];
-        put(y + (int64_t)m * N + first + n, sum + lora.y(m, first + n));
+        y[(int64_t)m * N + first + n] = sum + lora.y(m, first + n);
     }
 }
 
-template <class Format, int M, class T> static void launch(const MatmulQ<T> &q)
+template <class Format, int M> static void launch(const MatmulQ<float> &q)
 {
     int64_t N = q.w->dim[0];
     int parts = matmul_q_parts(ceil_div(N, (int64_t)WARPS * WARP_ROWS), M * WARPS > MOST ? MOST / M : WARPS);
-    size_t bytes = 2 * (size_t)(M * parts * ROOM<T>)*sizeof(T);
-    ALLOW_DYN_SHARED((matmul_q_few_kernel<Format, M, T>), bytes);
-    KERNEL_LAUNCH((matmul_q_few_kernel<Format, M, T>),
-                  (unsigned)ceil_div(N, (int64_t)(WARPS / parts * WARP_ROWS)), THREADS, bytes, q.out, q.in,
-                  quant_weight(q.w), q.bias, q.lora, (int)q.M, parts);
+    size_t bytes = 2 * (size_t)(M * parts * ROOM) * sizeof(float);
+    ALLOW_DYN_SHARED((matmul_q_few_kernel<Format, M>), bytes);
+    KERNEL_LAUNCH((matmul_q_few_kernel<Format, M>), (unsigned)ceil_div(N, (int64_t)(WARPS / parts * WARP_ROWS)),
+                  THREADS, bytes, q.out, q.in, quant_weight(q.w), q.bias, q.lora, (int)q.M, parts);
 }
 
 void matmul_q_few(const MatmulQ<float> &q)
@@ -172,9 +151,4 @@ void matmul_q_few(const MatmulQ<float> &q)
         if (q.M <= 4) return launch<Format, 4>(q);
         launch<Format, 8>(q);
     });
-}
-
-void matmul_q_one(const MatmulQ<Bf16> &q)
-{
-    quant_dispatch(q.w->dtype, [&](auto format) { launch<decltype(format), 1>(q); });
 }

@@ -1,5 +1,5 @@
 /* y = x W^T (+ bias) (+ LoRA) and dx += dy W (+ LoRA) on tensor cores: forward for any number of rows, in bf16
- * from two up to 64 (and more where matmul_q_tiles.cu would leave processors idle); backward in f32.
+ * for up to 64 (and more where matmul_q_tiles.cu would leave processors idle); backward in f32.
  *
  * Both make out (rows, columns) from in (rows, depth): forward the depth is k and the columns are n, backward
  * the other way round. W is the left operand of the m16n8k16 product, in the order of its codes in memory, and
@@ -37,6 +37,7 @@ enum {
     ACROSS = 2, /* tiles of 16 columns, forward */
     COLUMNS = 16 * ACROSS,
     BACKWARD = 4, /* such tiles, backward: a block of W */
+    BANKS = 32,
 };
 
 /* Warps of a block for 8 TILES rows. */
@@ -134,6 +135,30 @@ static __device__ inline void level_fragment(const unsigned *pairs, unsigned top
     }
 }
 
+/* The two levels of each byte as bf16, the even weight's in the lower half, once in each bank: of a byte, lane
+ * i reads copy i. A thread writes an entry's 128 bytes so that eight threads meet different banks. */
+template <class Format> static __device__ inline void make_bytes(unsigned *pairs)
+{
+    for (int i = threadIdx.x; i < 256; i += blockDim.x) {
+        __nv_bfloat162 both = __floats2bfloat162_rn(Format::level(i >> 4) * Format::FACTOR,
+                                                    Format::level(i & 15) * Format::FACTOR);
+        unsigned v = *(const unsigned *)&both;
+#pragma unroll
+        for (int j = 0; j < 8; j++) *(uint4 *)(pairs + i * BANKS + (i + j) % 8 * 4) = uint4{v, v, v, v};
+    }
+}
+
+/* The eight levels of a word, two a register. */
+static __device__ inline void look_up(const unsigned *pairs, unsigned word, unsigned *levels)
+{
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int b = 0; b < 4; b++) {
+        unsigned at = b ? word >> (8 * b - 7) : word << 7; /* byte b times 128 */
+        levels[b] = *(const unsigned *)((const char *)pairs + ((at & 0x7f80) | lane * 4));
+    }
+}
+
 /* sum = a word of W's rows (8i + lane / 4: words[i]) times rows 8j.. of in. */
 template <class Format, int TILES, class Use>
 static __device__ inline void multiply_words(const unsigned *words, const unsigned *pairs, const float *stage,
@@ -163,13 +188,13 @@ static __device__ inline void multiply_words(const unsigned *words, const unsign
     }
 }
 template <class Format, int TILES, class Use>
-static __device__ inline void multiply_words(const unsigned *words, const unsigned *, const Bf16 *stage,
+static __device__ inline void multiply_words(const unsigned *words, const unsigned *pairs, const Bf16 *stage,
                                              int half, Use use)
 {
     int lane = threadIdx.x % 32;
     unsigned levels[2 * ACROSS][4];
 #pragma unroll
-    for (int i = 0; i < 2 * ACROSS; i++) quant_pairs<Format>(words[i], levels[i]);
+    for (int i = 0; i < 2 * ACROSS; i++) look_up(pairs, words[i], levels[i]);
 #pragma unroll
     for (int j = 0; j < TILES; j++) {
         float sum[ACROSS][4] = {};
@@ -201,25 +226,32 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
     matmul_q_many_kernel(T *__restrict__ y, const T *__restrict__ x, QuantWeight w,
                          const float *__restrict__ bias, LoraTerm lora, int M, int parts)
 {
+    constexpr bool BF16 = sizeof(T) == 2;
+    constexpr int AHEAD = BF16 && TILES < 4 ? 2 : 1; /* blocks of codes on their way */
     DYN_SHARED(T, stages);
-    SHARED_ARRAY(unsigned, pairs, [QUANT_LEVELS]);
+    SHARED_ARRAY(unsigned, pairs, [BF16 ? 256 * BANKS : (int) QUANT_LEVELS]);
     Split split(parts);
     int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4, N = (int)w.N, K = (int)w.K,
         blocks = K / QUANT_BLOCK;
     int m0 = (int)blockIdx.y * (8 * TILES),
         n0 = ((int)blockIdx.x * (WARPS<TILES> / parts) + split.group) * COLUMNS;
     auto place = [](int i) { return forward_place<Format, T>(i); };
-    QuantLane<Format> next[2 * ACROSS];
+    QuantLane<Format> next[AHEAD][2 * ACROSS];
     auto at = [&](int i, int block) { return min(n0 + i * 8 + g, N - 1) * blocks + block; };
-    auto load = [&](int block) {
+    auto load = [&](int a, int block) {
 #pragma unroll
-        for (int i = 0; i < 2 * ACROSS; i++) next[i] = QuantLane<Format>(w, at(i, min(block, blocks - 1)), q);
+        for (int i = 0; i < 2 * ACROSS; i++)
+            next[a][i] = QuantLane<Format>(w, at(i, min(block, blocks - 1)), q);
     };
     float acc[ACROSS][TILES][4] = {};
     int block = split.part, stage = stage_length<TILES>(parts);
-    load(block);
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++) load(a, block + a * parts);
     stage_in<TILES>(stages, x, m0, M, 0, K, parts, place);
-    if (sizeof(T) == 4) make_pairs<Format>(pairs);
+    if (BF16)
+        make_bytes<Format>(pairs);
+    else
+        make_pairs<Format>(pairs);
     for (int k0 = 0, now = 0; k0 < K; k0 += parts * DEEP, block += parts, now = stage - now) {
         tc::cp_async_wait<0>();
         __syncthreads(); /* this stage is there, and nobody reads the other one any more */
@@ -230,10 +262,13 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
         float scales[2][2 * ACROSS];
 #pragma unroll
         for (int i = 0; i < 4 * ACROSS; i++) {
-            words[i % 2][i / 2] = next[i / 2].word(i % 2);
-            scales[i % 2][i / 2] = next[i / 2].scale(w, i % 2, at(i / 2, block)) * (1 / Format::FACTOR);
+            words[i % 2][i / 2] = next[0][i / 2].word(i % 2);
+            scales[i % 2][i / 2] = next[0][i / 2].scale(w, i % 2, at(i / 2, block)) * (1 / Format::FACTOR);
         }
-        load(block + parts);
+        if (AHEAD == 2)
+#pragma unroll
+            for (int i = 0; i < 2 * ACROSS; i++) next[0][i] = next[AHEAD - 1][i];
+        load(AHEAD - 1, block + AHEAD * parts);
         const T *mine = stages + now + split.part * (8 * TILES * DEEP);
 #pragma unroll 1
         for (int half = 0; half < 2; half++) {

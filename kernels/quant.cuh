@@ -60,7 +60,7 @@ static __device__ const QuantMap quant_map = quant_make_map();
 /* ---- formats ---- */
 
 /* A row of dtype.def does not compile without its own:
- *   level(code)   a weight is its level times its scale; constant(code): the same to the compiler
+ *   level(code)   a weight is its level times its scale
  *   FACTOR        what the levels are multiplied by to be bf16
  *   EXACT         whether they then are; else FACTOR is the one in [1,2) that leaves the least squared error
  *   HALVES        scales of a block: one, or one for each half */
@@ -72,27 +72,16 @@ template <> struct QuantFormat<DTYPE_nf4> {
     static constexpr float FACTOR = 1.437f; /* 3.2e-4 off in the mean square; with 1 it is 5.5e-4 */
     static constexpr bool EXACT = false, HALVES = false;
     static __device__ float level(int code) { return quant_nf4[code]; }
-    static constexpr __host__ __device__ float constant(int code)
-    {
-        const float table[] = NF4_LEVEL_TABLE;
-        return table[code];
-    }
 };
 template <> struct QuantFormat<DTYPE_fp4> {
     static constexpr float FACTOR = 12; /* 0, 1/16, 8, 12, 4, 6, 2, 3 */
     static constexpr bool EXACT = true, HALVES = false;
     static __device__ float level(int code) { return quant_fp4[code]; }
-    static constexpr __host__ __device__ float constant(int code)
-    {
-        const float table[] = FP4_LEVEL_TABLE;
-        return table[code];
-    }
 };
 template <> struct QuantFormat<DTYPE_q4_0> {
     static constexpr float FACTOR = 1;
     static constexpr bool EXACT = true, HALVES = true;
     static __device__ float level(int code) { return (float)(code - 8); }
-    static constexpr __host__ __device__ float constant(int code) { return (float)(code - 8); }
 };
 
 /* A scale in two steps: the bits that are its own, then the number. What 256 blocks share is near by the time
@@ -184,51 +173,6 @@ template <class Format> struct QuantWord {
         return quant_scale<Format>(w, loaded, block);
     }
 };
-
-/* ---- levels times FACTOR as bf16, from registers ---- */
-
-static constexpr __host__ __device__ unsigned quant_bf16(double v)
-{
-    unsigned sign = v < 0 ? 0x8000 : 0, exponent = 127;
-    if (v == 0) return 0;
-    for (v = v < 0 ? -v : v; v < 1; v *= 2) exponent--;
-    for (; v >= 2; v /= 2) exponent++;
-    return sign + (exponent << 7) + (unsigned)((v - 1) * 128 + 0.5);
-}
-
-/* Their lower and upper bytes, four a register. */
-struct QuantBytes {
-    unsigned low[4], high[4];
-};
-template <class Format> static constexpr __host__ __device__ QuantBytes quant_bytes()
-{
-    QuantBytes b = {};
-    for (int i = 0; i < QUANT_LEVELS; i++) {
-        unsigned v = quant_bf16((double)Format::constant(i) * (double)Format::FACTOR);
-        b.low[i / 4] |= (v & 255) << 8 * (i % 4);
-        b.high[i / 4] |= v >> 8 << 8 * (i % 4);
-    }
-    return b;
-}
-
-/* The eight codes of a word as pairs (0,1), (2,3), ..., the even one in the lower half. Four codes at a time: a
- * byte of each level by its lower three bits from either half of the table, then by the fourth bit one of the
- * two, then bytes into place: 10 instructions, none of which touches memory. */
-template <class Format> static __device__ inline void quant_pairs(unsigned word, unsigned *pairs)
-{
-    constexpr QuantBytes b = quant_bytes<Format>();
-    unsigned three = word & 0x77777777, fourth = word >> 1 & 0x44444444;
-#pragma unroll
-    for (int i = 0; i < 2; i++, three >>= 16, fourth >>= 16) {
-        unsigned which = fourth | 0x3210;
-        unsigned low =
-            __byte_perm(__byte_perm(b.low[0], b.low[1], three), __byte_perm(b.low[2], b.low[3], three), which);
-        unsigned high = __byte_perm(__byte_perm(b.high[0], b.high[1], three),
-                                    __byte_perm(b.high[2], b.high[3], three), which);
-        pairs[2 * i] = __byte_perm(low, high, 0x4051);
-        pairs[2 * i + 1] = __byte_perm(low, high, 0x6273);
-    }
-}
 
 /* f(QuantFormat<dtype>()) */
 template <class F> static inline void quant_dispatch(DType dtype, F f)
