@@ -5,6 +5,16 @@
 
 enum { MAX_LAYERS = 1000 };
 
+const LlamaConfig llama_3_8b = {.vocab = 128256,
+                                .dim = 4096,
+                                .layers = 32,
+                                .heads = 32,
+                                .kv_heads = 8,
+                                .head_dim = 128,
+                                .ffn = 14336,
+                                .norm_eps = 1e-5f,
+                                .rope_theta = 500000};
+
 /* ---- opening ---- */
 
 static void open_layer(Weights *w, const LlamaConfig *c, LlamaLayer *l, int i)
@@ -47,7 +57,7 @@ bool llama_create(Llama *m, Weights *w, LlamaConfig c, Error *e)
     *m = (Llama){.config = c};
     check_config(w, &c);
     if (!weights_ok(w, e)) return false;
-    WeightSpec table = {{c.vocab, c.dim}, .init = INIT_NORMAL, .a = 0.02f};
+    WeightSpec table = {{c.vocab, c.dim}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
     m->layer = arena_push_host(w->trainable ? w->state : w->weights, (size_t)c.layers * sizeof *m->layer);
     m->embed = weights_get(w, table, "model.embed_tokens.weight");
     for (int i = 0; i < c.layers; i++) open_layer(w, &c, &m->layer[i], i);
@@ -133,7 +143,7 @@ bool llama_add_lora(Llama *m, Weights *w, int rank, float alpha, float dropout, 
 #undef LORA_NAME
 }
 
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S)
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute)
 {
     const LlamaConfig *c = &m->config;
     const int64_t dim[4] = {B, S, c->kv_heads, c->head_dim};
@@ -145,8 +155,8 @@ LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S)
                         tensor_new(state, DTYPE_i32, 2, (const int64_t[]){2, B}),
                         arena_push_host(state, 2 * (size_t)B * sizeof(int32_t))};
     for (int i = 0; i < c->layers; i++) {
-        cache.k[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
-        cache.v[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
+        cache.k[i] = tensor_zeros(state, compute, 4, dim);
+        cache.v[i] = tensor_zeros(state, compute, 4, dim);
     }
     return cache;
 }
@@ -291,4 +301,7 @@ Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache)
     return blocks(t, m, in, cache, true);
 }
 
-Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h) { return op_linear(t, h, m->head, NULL, NULL); }
+Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h)
+{
+    return op_linear(t, op_cast(t, h, DTYPE_f32), m->head, NULL, NULL);
+}

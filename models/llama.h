@@ -18,6 +18,8 @@ typedef struct LlamaConfig {
     bool tied;
 } LlamaConfig;
 
+extern const LlamaConfig llama_3_8b; /* the paper's */
+
 typedef struct LlamaLayer {
     Tensor *input_norm, *post_norm; /* (D) */
     Tensor *q, *k, *v, *o;          /* (H*d,D) (G*d,D) (G*d,D) (D,H*d) */
@@ -56,18 +58,18 @@ typedef struct LlamaCache {
     Tensor *place;   /* (2,B) i32: the last token's position, and the tokens stored with it */
     int32_t *host;   /* [2 B] for uploads of it */
 } LlamaCache;
-/* In `state`; popping the state arena's mark frees it. */
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S);
+/* In `state`, of type `compute` (the tape's); popping the state arena's mark frees it. */
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute);
 /* position[b]: of row b's last token. */
 void llama_place(LlamaCache *cache, const int32_t *position);
 
-/* Embeddings of ids (...) i32 -> (...,D); -1 gives a zero row. */
+/* Embeddings of ids (...) i32 -> (...,D) of type t->compute; -1 gives a zero row. */
 Tensor *llama_embed(Tape *t, const Llama *m, Tensor *id);
 
-/* x (B,T,D) embeddings, right-padded; length (B) i32 or NULL (all T) -> hidden states after the final norm
- * (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from position 0 on and
- * its places set to each row's last (host copy `lengths`, B values or NULL for T). Taps: "layers.%d.attn" (the
- * block's attention output after o), "layers.%d" (its output), "norm". */
+/* x (B,T,D) embeddings of type t->compute, right-padded; length (B) i32 or NULL (all T) -> hidden states after
+ * the final norm (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from
+ * position 0 on and its places set to each row's last (host copy `lengths`, B values or NULL for T). Taps:
+ * "layers.%d.attn" (the block's attention output after o), "layers.%d" (its output), "norm". */
 Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaCache *cache,
                       const int32_t *lengths);
 
@@ -76,6 +78,6 @@ Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaC
  * (tensor/replay.h). A place past the cache dies. Not recorded. */
 Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache);
 
-/* h (R,D) -> logits (R,V). */
+/* h (R,D) -> logits (R,V), f32. */
 Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h);
 #endif

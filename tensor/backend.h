@@ -40,7 +40,8 @@ typedef struct Backend {
     void *(*capture_end)(void);
     void (*graph_launch)(void *graph);
     void (*graph_free)(void *graph);
-    const Kernel *kernels; /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    const Kernel *kernels;     /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    const struct Probe *probe; /* tensor/probe.h; NULL where the host computes */
 } Backend;
 
 /* What a plug-in gets from the program it is loaded into. */

@@ -8,6 +8,7 @@
  * download or sync reports it. While the stream is captured, whatever is not kept in the graph dies. */
 #include "kernels/cuda.cuh"
 #include "tensor/arena.h"
+#include "tensor/probe.h"
 #include <cuda.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@ cudaStream_t cuda_stream;
 CudaFault *cuda_fault;
 
 extern "C" const Kernel kernels_cuda[];
+extern "C" const Probe device_probe;
 
 namespace
 {
@@ -255,7 +257,7 @@ void graph_free(void *graph) { check(cudaGraphExecDestroy((cudaGraphExec_t)graph
 Backend backend = {PCRL_DEVICE,   0,           device_alloc,  device_release,
                    device_commit, device_zero, device_upload, device_download,
                    device_move,   device_sync, capture_begin, capture_end,
-                   graph_launch,  graph_free,  kernels_cuda};
+                   graph_launch,  graph_free,  kernels_cuda,  &device_probe};
 
 /* Why the device cannot serve, or false. No driver leaves the count unwritten: only the code counts. */
 bool open_device(Error *e)

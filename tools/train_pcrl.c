@@ -120,19 +120,11 @@ static StepOptions step_options(const TrainOptions *o)
 /* The 4-bit base: of the model folder, or LLaMA3-8B without a file. */
 static bool open_base(PcrlJob *j, bool paper, Error *e)
 {
-    static const LlamaConfig llama3_8b = {.vocab = 128256,
-                                          .dim = 4096,
-                                          .layers = 32,
-                                          .heads = 32,
-                                          .kv_heads = 8,
-                                          .head_dim = 128,
-                                          .ffn = 14336,
-                                          .norm_eps = 1e-5f,
-                                          .rope_theta = 500000};
     const TrainOptions *o = j->stage->o;
     j->base.quant = o->quant == QUANT_FP4 ? DTYPE_fp4 : DTYPE_nf4;
     j->base.nested = o->quant == QUANT_NF4;
-    if (paper) return llama_create(&j->llama, &j->base, llama3_8b, e);
+    j->base.table = DTYPE_bf16;
+    if (paper) return llama_create(&j->llama, &j->base, llama_3_8b, e);
     return weights_open(&j->base, j->stage->llama, e) && llama_open(&j->llama, &j->base, e);
 }
 
@@ -198,9 +190,9 @@ static bool open_job(PcrlJob *j, Trainer *t, Error *e)
                          bpe_vocab_size(s->prompt.bpe), (long long)j->llama.config.vocab);
     j->llama.recompute = (Recompute)o->recompute;
     if (!paper && !open_start(j, e)) return false;
-    int64_t C = paper ? 2048 : s->train.features.channels;
-    if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? 512 : o->embed, (HvMode)o->hv,
-                       e) ||
+    int64_t C = paper ? PAPER_CHANNELS : s->train.features.channels;
+    if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? PAPER_EMBED : o->embed,
+                       (HvMode)o->hv, e) ||
         !llama_add_lora(&j->llama, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha, (float)o->lora_dropout,
                         e))
         return false;

@@ -49,7 +49,7 @@ static bool reports(Trainer *t, PcrlJob *j, int64_t k, int64_t count, char **tex
     for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
     bool ok = pcrl_read_features(&s->validation, &t->tape, count, j->study, &grid, &pooled, e);
     if (ok) {
-        LlamaCache cache = llama_cache(&t->state, &j->llama, count, room);
+        LlamaCache cache = llama_cache(&t->state, &j->llama, count, room, t->tape.compute);
         Tensor *hv = visual_forward(&t->tape, &j->visual, grid, pooled, false);
         pcrl_generate(&t->tape, &j->llama, &cache, hv, &s->prompt.pcrl, count, &so, ids, n);
     }

@@ -28,8 +28,9 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
     if (o->schedule == SCHEDULE_STEP && o->step_every <= 0 && !o->dry_run)
         return error_set(e, ERROR_USAGE, "stage %s has no epochs: the step schedule needs --step-every",
                          o->stage);
+    DType compute;
     const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
-    if (!backend) return false;
+    if (!backend || !cli_compute(common, backend, o->dry_run, &compute, e)) return false;
     static const size_t plan = (size_t)1 << 42; /* reserved, never touched */
     size_t capacity = o->dry_run ? plan : common->memory ? common->memory : machine_memory();
     if ((!o->dry_run && !file_make_folder(o->folder, e)) ||
@@ -40,6 +41,7 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
         return false;
     params_init(&t->params, &t->state);
     tape_init(&t->tape, &t->step_arena, &t->scratch, common->seed);
+    t->tape.compute = compute;
     t->rng = rng_open(common->seed, o->stage);
     return true;
 }

@@ -281,6 +281,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int id)
     case cudaDevAttrMaxThreadsPerBlock: *value = MAX_THREADS; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = STATIC_SHARED; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = ALL_SHARED; return cudaSuccess;
+    case cudaDevAttrL2CacheSize: *value = 64 << 10; return cudaSuccess;
     default: return said(cudaErrorInvalidValue);
     }
 }
@@ -353,6 +354,24 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize(void) { return cudaStreamSynchronize(NULL); }
+
+/* Everything is done when it was asked for: an event is a time of the host's clock. */
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    *e = (cudaEvent_t)calloc(1, sizeof(double));
+    return said(*e ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+{
+    *(double *)e = seconds();
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t e) { return said(e ? cudaSuccess : cudaErrorInvalidValue); }
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = (float)(1e3 * (*(double *)to - *(double *)from));
+    return cudaSuccess;
+}
 
 cudaError_t cudaGetLastError(void)
 {

@@ -248,7 +248,7 @@ START_TEST(misuse_dies)
 {
     static const char *const said[][2] = {
         {"index", "fatal: select: index[1] = 3, but x is f32 (1,7)\n"},
-        {"shapes", "fatal: mul: a f32 (1,7) and b f32 (7) are not f32 of one shape\n"},
+        {"shapes", "fatal: mul: a f32 (1,7) and b f32 (7) are not f32 or bf16 of one shape\n"},
         {"bias", "fatal: add_bias: b f32 (6) is not the trailing part of x f32 (1,7)\n"},
         {"axis", "fatal: concat: a f32 (7) and b f32 (7) do not join along axis 1\n"},
         {"columns", "fatal: concat: a f32 (1,7) and b f32 (1,6) do not join along axis 0\n"},
