@@ -5,9 +5,9 @@
 static void binary_shape(Tape *t, Node *n)
 {
     const Tensor *a = n->in[0], *b = n->in[1];
-    if (a->dtype != DTYPE_f32 || b->dtype != DTYPE_f32 || !tensor_same_shape(a, b))
-        die("%s: a %s and b %s are not f32 of one shape", n->op->name, tensor_text(a), tensor_text(b));
-    n->out = tape_tensor(t, DTYPE_f32, a->ndim, a->dim);
+    if (!is_activation(a) || a->dtype != b->dtype || !tensor_same_shape(a, b))
+        die("%s: a %s and b %s are not f32 or bf16 of one shape", n->op->name, tensor_text(a), tensor_text(b));
+    n->out = tape_tensor(t, a->dtype, a->ndim, a->dim);
 }
 
 #define LOOP                                                                                                   \

@@ -2,8 +2,9 @@
  * other, so a and b may be one tensor or views of one.
  *
  * Mapping: a thread takes four neighbours (elements.cuh). What a formula does not use is not loaded. Bytes an
- * element: forward 12; backward 8 a gradient (read and written) and dy once, mul a and b too: add 20, mul 28.
- * Floor: bytes over bandwidth. Log: never timed on a GPU. */
+ * element in f32: forward 12; backward 8 a gradient (read and written) and dy once, mul a and b too: add 20,
+ * mul
+ * 28. Floor: bytes over bandwidth. Log: never timed on a GPU. */
 #include "kernels/elements.cuh"
 
 #define FORMULA(name, parameters, used, formula)                                                               \
@@ -26,10 +27,7 @@
             return float2{da_formula, db_formula};                                                             \
         }                                                                                                      \
     };                                                                                                         \
-    extern "C" void name##_forward_cuda(Tape *, Node *n)                                                       \
-    {                                                                                                          \
-        map_elements(f32(n->out), name##_y{}, tensor_len(n->out), f32(n->in[0]), f32(n->in[1]));               \
-    }                                                                                                          \
+    extern "C" void name##_forward_cuda(Tape *, Node *n) { map_pairs(n, name##_y{}); }                         \
     extern "C" void name##_backward_cuda(Tape *, Node *n)                                                      \
     {                                                                                                          \
         add_gradients(n, name##_both{}, name##_da{}, name##_db{});                                             \

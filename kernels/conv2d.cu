@@ -29,7 +29,7 @@ struct ConvDivisor {
 
 /* What pixel (n,h,w) of a grid sees through tap (i,j,c): image[n, h*step + top + i*sign, w*step + left +
  * j*sign, c], 0 outside. */
-struct ConvGather : GemmOperand {
+struct ConvGather : GemmOperand<float> {
     struct Pixel {
         int at, h, w;
     };
@@ -42,7 +42,7 @@ struct ConvGather : GemmOperand {
 
     /* grid (N,height,width), taps (down,across,C) */
     ConvGather(const float *image, int N, int H, int W, int C, int height, int width, int down, int across)
-        : GemmOperand{image, 0, gemm_aligned(image, 16) && C % 4 == 0}, H(H), W(W), C(C),
+        : GemmOperand<float>{image, 0, gemm_aligned(image, 16) && C % 4 == 0}, H(H), W(W), C(C),
           pixels(gemm_int((int64_t)N * height * width)), taps(down * across * C), area(height * width),
           width(width), across(across), step(1), top(0), left(0), sign(1), by_area(area), by_width(width),
           by_across(across), by_C(C)
@@ -105,7 +105,7 @@ struct ConvPhase {
 };
 
 /* w as the data product's right side: line c, at depth (i,j,o) of a phase. */
-struct ConvWeights : GemmOperand {
+struct ConvWeights : GemmOperand<float> {
     static constexpr bool DEPTH = false;
     typedef int Line, Spot;
     int C, O, kh, kw, stride;
@@ -113,7 +113,7 @@ struct ConvWeights : GemmOperand {
     ConvDivisor by_O, by_across;
 
     ConvWeights(const float *w, const Conv &s, const ConvPhase &v, const ConvPhase &h)
-        : GemmOperand{w, 0, gemm_aligned(w, 16) && s.C % 4 == 0}, C(s.C), O(s.O), kh(s.kh), kw(s.kw),
+        : GemmOperand<float>{w, 0, gemm_aligned(w, 16) && s.C % 4 == 0}, C(s.C), O(s.O), kh(s.kh), kw(s.kw),
           stride(s.stride), down(v.first), across(h.first), taps(h.taps), depth(v.taps * h.taps * s.O),
           by_O(s.O), by_across(h.taps ? h.taps : 1)
     {
@@ -138,10 +138,10 @@ struct ConvPixels : GemmOutput {
           area(height * width), width(width), by_area(area), by_width(width)
     {
     }
-    __device__ float *row(int m) const
+    __device__ int64_t row(int m) const
     {
         int n = by_area(m), rest = m - n * area, h = by_width(rest), w = rest - h * width;
-        return p + ((int64_t)(n * H + h * stride + top) * W + w * stride + left) * ld;
+        return ((int64_t)(n * H + h * stride + top) * W + w * stride + left) * ld;
     }
 };
 
@@ -195,7 +195,7 @@ void conv_weights(Tape *t, const Conv &s, const float *x, const float *dy, float
     if (pointwise(s))
         gemm_cuda(t, s.O, s.C, g.pixels, {dy, s.O, true, 0}, {x, s.C, false, 0}, out);
     else if (s.O <= GEMM_FEW)
-        gemm_few(t, ConvColumns(g), {dy, 1, s.O, 0}, out, g.taps, s.O, g.pixels, true);
+        gemm_few(t, ConvColumns(g), GemmFew(dy, 1, s.O, 0), out, g.taps, s.O, g.pixels, true);
     else
         gemm_tiles(t, GemmColumns(dy, s.O, 0, s.O, g.pixels), ConvColumns(g), out, s.O, g.taps, g.pixels);
 }

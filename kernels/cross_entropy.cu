@@ -26,14 +26,14 @@ struct CeCounted {
 };
 
 /* Counted rows of h as lines. */
-struct CeRows : GemmOperand {
+struct CeRows : GemmOperand<float> {
     static constexpr bool DEPTH = true;
     typedef int Line, Spot;
     CeCounted counted;
     int ld;
 
     CeRows(const float *h, int D, CeCounted counted)
-        : GemmOperand{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D)
+        : GemmOperand<float>{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D)
     {
     }
     __device__ int line(int i) const { return counted.row(i); }
@@ -45,14 +45,14 @@ struct CeRows : GemmOperand {
 };
 
 /* Counted rows of h as depth. */
-struct CeColumns : GemmOperand {
+struct CeColumns : GemmOperand<float> {
     static constexpr bool DEPTH = false;
     typedef int Line, Spot;
     CeCounted counted;
     int ld, depth;
 
     CeColumns(const float *h, int D, CeCounted counted, int depth)
-        : GemmOperand{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D), depth(depth)
+        : GemmOperand<float>{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D), depth(depth)
     {
     }
     __device__ int line(int i) const { return i; }
@@ -73,7 +73,7 @@ struct CeSeen : GemmOutput {
     float *picked;
 
     CeSeen(CeCounted counted, const int *label, float2 *seen, float *picked)
-        : GemmOutput(NULL, 0, false), counted(counted), label(label), seen(seen), picked(picked)
+        : GemmOutput((float *)NULL, 0, false), counted(counted), label(label), seen(seen), picked(picked)
     {
     }
     __device__ bool wants(int m0) const { return counted.row(m0) >= 0; }
@@ -136,10 +136,10 @@ struct CeScatter : GemmOutput {
 
     CeScatter(float *dh, int D, CeCounted counted) : GemmOutput(dh, D, true), counted(counted) {}
     __device__ bool wants(int m0) const { return counted.row(m0) >= 0; }
-    __device__ float *row(int m) const
+    __device__ int64_t row(int m) const
     {
         int row = counted.row(m);
-        return row < 0 ? NULL : p + (int64_t)row * ld;
+        return row < 0 ? -1 : row * ld;
     }
 };
 

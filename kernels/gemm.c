@@ -159,6 +159,18 @@ void add_into(float *y, const float *x, int64_t n)
     for (int64_t i = 0; i < n; i += CHUNK) add_part(y + i, x + i, least(CHUNK, n - i));
 }
 
+VEC_BODY(widen, (const uint16_t *x, int64_t n, float *y), {
+    uint32_t *bits = (uint32_t *)y;
+    for (int64_t i = 0; i < n; i++) bits[i] = (uint32_t)x[i] << 16;
+})
+VEC_FUNCTION(widen, (const uint16_t *x, int64_t n, float *y), (x, n, y))
+
+void bf16_row(const uint16_t *x, int64_t n, float *y)
+{
+#pragma omp parallel for schedule(static) if (n > CHUNK)
+    for (int64_t i = 0; i < n; i += CHUNK) widen(x + i, least(CHUNK, n - i), y + i);
+}
+
 void rows_fill(float *y, const float *bias, int64_t rows, int64_t C)
 {
 #pragma omp parallel for schedule(static) if (rows * C > CHUNK)

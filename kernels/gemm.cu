@@ -7,7 +7,7 @@ template <class C>
 static void few_lines(const GemmRoom &room, GemmMatrix w, bool w_depth, GemmMatrix f, bool f_depth, C c,
                       int lines, int few, int K, bool across, int products)
 {
-    GemmFew g = {f.p, f_depth ? f.ld : 1, f_depth ? 1 : f.ld, f.step};
+    GemmFew g(f.p, f_depth ? f.ld : 1, f_depth ? 1 : f.ld, f.step);
     if (w_depth)
         gemm_few(room, GemmRows(w.p, gemm_int(w.ld), w.step, lines, K), g, c, lines, few, K, across, products);
     else
@@ -25,7 +25,7 @@ void gemm_cuda(const GemmRoom &room, int64_t rows, int64_t columns, int64_t dept
     } else if (M <= GEMM_FEW) {
         few_lines(room, b, b_depth, a, a_depth, c, N, M, K, true, n);
     } else if (K <= GEMM_FEW) {
-        GemmFew x = {a.p, a_depth ? a.ld : 1, a_depth ? 1 : a.ld, a.step};
+        GemmFew x(a.p, a_depth ? a.ld : 1, a_depth ? 1 : a.ld, a.step);
         if (b_depth)
             gemm_shallow(x, GemmRows(b.p, gemm_int(b.ld), b.step, N, K), c, M, N, K, n);
         else
@@ -48,6 +48,6 @@ void gemm_cuda(const GemmRoom &room, int64_t rows, int64_t columns, int64_t dept
 void gemm_column_sums(const GemmRoom &room, float *sum, const float *x, int64_t rows, int64_t C)
 {
     int lines = gemm_int(C), K = gemm_int(rows);
-    gemm_few(room, GemmColumns(x, lines, 0, lines, K), GemmFew{NULL, 0, 0, 0}, GemmOutput(sum, C, true), lines,
-             1, K, true);
+    gemm_few(room, GemmColumns(x, lines, 0, lines, K), GemmFew((const float *)NULL, 0, 0, 0),
+             GemmOutput(sum, C, true), lines, 1, K, true);
 }

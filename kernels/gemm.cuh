@@ -20,6 +20,7 @@
  * argument, or with 2, spills too: one large block a processor. */
 #ifndef KERNELS_GEMM_CUH
 #define KERNELS_GEMM_CUH
+#include "kernels/elements.cuh"
 #include "kernels/mma.cuh"
 
 enum { GEMM_DEPTH = 32, GEMM_STAGES = 2 };
@@ -31,75 +32,91 @@ static __host__ __device__ inline bool gemm_aligned(const void *p, size_t bytes)
     return ((uintptr_t)p & (bytes - 1)) == 0;
 }
 
-/* What all operands have. four and one: what is at an address, for kernels that read to registers. */
-struct GemmOperand {
-    const float *p;
+/* What all operands have; T: float or Bf16. GROUP: elements in 16 bytes. four and one: what is at an address,
+ * for kernels that read to registers. */
+template <class T> struct GemmOperand {
+    typedef T Element;
+    static constexpr int GROUP = 16 / sizeof(T);
+    const T *p;
     int64_t step; /* elements from one product's operand to the next's */
     bool vector;
 
-    __device__ float4 four(const float *from) const { return *(const float4 *)from; }
-    __device__ float one(const float *from) const { return *from; }
+    __device__ float4 four(const T *from) const
+    {
+        Pack<4> x = load_f32<4>(from);
+        return float4{x.v[0], x.v[1], x.v[2], x.v[3]};
+    }
+    __device__ float one(const T *from) const { return number(*from); }
 };
 
+/* Whether groups of 16 bytes lie aligned in rows of `length` elements that are `ld` apart. */
+template <class T> static inline bool gemm_groups(const T *p, int64_t ld, int64_t step, int length)
+{
+    return gemm_aligned(p, 16) && (ld | step | length) % GemmOperand<T>::GROUP == 0;
+}
+
 /* p[i ld + k] */
-struct GemmRows : GemmOperand {
+template <class T> struct GemmRows : GemmOperand<T> {
     static constexpr bool DEPTH = true;
     typedef int Line, Spot;
     int ld, lines, depth;
 
-    GemmRows(const float *p, int ld, int64_t step, int lines, int depth)
-        : GemmOperand{p, step, gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0 && depth % 4 == 0}, ld(ld),
-          lines(lines), depth(depth)
+    GemmRows(const T *p, int ld, int64_t step, int lines, int depth)
+        : GemmOperand<T>{p, step, gemm_groups(p, ld, step, depth)}, ld(ld), lines(lines), depth(depth)
     {
     }
     __device__ int line(int i) const { return i; }
     __device__ int spot(int k) const { return k; }
-    __device__ const float *at(int i, int k) const
+    __device__ const T *at(int i, int k) const
     {
-        return i < lines && k < depth ? p + (int64_t)i * ld + k : NULL;
+        return i < lines && k < depth ? this->p + (int64_t)i * ld + k : NULL;
     }
 };
 
 /* p[k ld + i] */
-struct GemmColumns : GemmOperand {
+template <class T> struct GemmColumns : GemmOperand<T> {
     static constexpr bool DEPTH = false;
     typedef int Line, Spot;
     int ld, lines, depth;
 
-    GemmColumns(const float *p, int ld, int64_t step, int lines, int depth)
-        : GemmOperand{p, step, gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0 && lines % 4 == 0}, ld(ld),
-          lines(lines), depth(depth)
+    GemmColumns(const T *p, int ld, int64_t step, int lines, int depth)
+        : GemmOperand<T>{p, step, gemm_groups(p, ld, step, lines)}, ld(ld), lines(lines), depth(depth)
     {
     }
     __device__ int line(int i) const { return i; }
     __device__ int spot(int k) const { return k; }
-    __device__ const float *at(int i, int k) const
+    __device__ const T *at(int i, int k) const
     {
-        return i < lines && k < depth ? p + (int64_t)k * ld + i : NULL;
+        return i < lines && k < depth ? this->p + (int64_t)k * ld + i : NULL;
     }
 };
 
 /* ---- result ---- */
 
-/* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]). Others derive from it: row(m) NULL leaves row m out;
- * wants(m0) false: the products of the tile that begins at row m0 are 0 and need not be computed; SPLITS false:
- * it needs them whole. */
+/* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]), f32 or bf16. Others derive from it: row(m), elements
+ * from p on, is negative to leave row m out; wants(m0) false: the products of the tile that begins at row m0
+ * are 0 and need not be computed; SPLITS false: it needs them whole. */
 struct GemmOutput {
     static constexpr bool SPLITS = true;
-    float *p;
+    void *p;
     int64_t ld, step;
     const float *bias;
     float alpha;
-    bool add, vector; /* vector: every fourth element is aligned to 16 bytes */
+    bool add, bf16, vector; /* vector: every fourth element is aligned to four */
 
-    __host__ __device__ GemmOutput(float *p, int64_t ld, bool add, float alpha = 1, const float *bias = NULL,
+    template <class T>
+    __host__ __device__ GemmOutput(T *p, int64_t ld, bool add, float alpha = 1, const float *bias = NULL,
                                    int64_t step = 0)
-        : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add),
-          vector(gemm_aligned(p, 16) && ld % 4 == 0 && step % 4 == 0)
+        : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add), bf16(sizeof(T) == 2),
+          vector(gemm_aligned(p, 4 * sizeof(T)) && ld % 4 == 0 && step % 4 == 0)
     {
     }
+    __device__ void advance(int products)
+    {
+        p = (char *)p + products * step * (int)(bf16 ? sizeof(Bf16) : sizeof(float));
+    }
     __device__ bool wants(int) const { return true; }
-    __device__ float *row(int m) const { return p + m * ld; }
+    __device__ int64_t row(int m) const { return m * ld; }
     __device__ float value(int, int n, float product) const { return alpha * product + (bias ? bias[n] : 0); }
 };
 
@@ -109,21 +126,41 @@ template <class C> static __device__ inline float4 gemm_values(const C &c, int m
     return float4{c.value(m, n, v.x), c.value(m, n + 1, v.y), c.value(m, n + 2, v.z), c.value(m, n + 3, v.w)};
 }
 
+static __device__ inline void gemm_put_one(const GemmOutput &c, int64_t at, float v)
+{
+    if (c.bf16) {
+        Bf16 *y = (Bf16 *)c.p + at;
+        put(y, c.add ? number(*y) + v : v);
+    } else {
+        float *y = (float *)c.p + at;
+        *y = c.add ? *y + v : v;
+    }
+}
+template <class T> static __device__ inline void gemm_put_four(T *y, bool add, float4 v)
+{
+    Pack<4> x = {};
+    if (add) x = load_f32<4>(y);
+    store(y, Pack<4>{x.v[0] + v.x, x.v[1] + v.y, x.v[2] + v.z, x.v[3] + v.w});
+}
+
 /* Hands out the products at (m,n) to (m,n+3), as far as there are columns; n is a multiple of 4. */
 template <class C> static __device__ inline void gemm_put(const C &c, int m, int n, int N, float4 v)
 {
-    float *y = c.row(m);
-    if (!y) return;
-    y += n;
+    int64_t at = c.row(m);
+    if (at < 0) return;
+    at += n;
     if (c.vector && n + 4 <= N) {
-        float4 old = c.add ? *(const float4 *)y : float4{0, 0, 0, 0}, x = gemm_values(c, m, n, v);
-        *(float4 *)y = float4{old.x + x.x, old.y + x.y, old.z + x.z, old.w + x.w};
+        v = gemm_values(c, m, n, v);
+        if (c.bf16)
+            gemm_put_four((Bf16 *)c.p + at, c.add, v);
+        else
+            gemm_put_four((float *)c.p + at, c.add, v);
         return;
     }
     const float product[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
     for (int e = 0; e < 4; e++)
-        if (n + e < N) y[e] = (c.add ? y[e] : 0) + c.value(m, n + e, product[e]);
+        if (n + e < N) gemm_put_one(c, at + e, c.value(m, n + e, product[e]));
 }
 
 /* ---- shared memory ---- */
@@ -308,7 +345,7 @@ __global__ void __launch_bounds__(S::THREADS, 1) gemm_tile_kernel(A a, B b, C c,
     gemm_tile<S>(e, (int)blockIdx.x % tiles, m0, n0);
     a.p += product * a.step;
     b.p += product * b.step;
-    c.p += product * c.step;
+    c.advance(product);
     StageA stage_a;
     StageB stage_b;
     stage_a.begin(a, m0);
@@ -352,9 +389,9 @@ __global__ void __launch_bounds__(256)
     for (int s = 1; s < splits; s++) sum += parts[s * elements + i];
     int64_t row = i / N;
     int m = (int)(row % M), n = (int)(i % N);
-    c.p += row / M * c.step;
-    float *y = c.row(m);
-    if (y) y[n] = (c.add ? y[n] : 0) + c.value(m, n, sum);
+    c.advance((int)(row / M));
+    int64_t at = c.row(m);
+    if (at >= 0) gemm_put_one(c, at + n, c.value(m, n, sum));
 }
 
 /* ---- host ---- */

@@ -20,6 +20,9 @@ void add_into(float *y, const float *x, int64_t n);
 /* Each of the rows of y (rows,C) becomes bias (C). */
 void rows_fill(float *y, const float *bias, int64_t rows, int64_t C);
 
+/* y (n) f32 = x (n) bf16. */
+void bf16_row(const uint16_t *x, int64_t n, float *y);
+
 /* sum[c] += sum over rows of x (rows,C): the gradient of a bias. Blocks of rows are summed in f32, the blocks
  * in double, in a fixed order. */
 void rows_sum_add(Tape *t, float *sum, const float *x, int64_t rows, int64_t C);

@@ -23,10 +23,26 @@ enum {
     GEMM_SHALLOW_ROWS = 128
 };
 
-/* p[i * line + k * depth]; p NULL: all are 1. */
+/* p[i * line + k * depth], f32 or bf16; p NULL: all are 1. */
 struct GemmFew {
-    const float *p;
+    const void *p;
+    bool bf16;
     int64_t line, depth, step;
+
+    template <class T>
+    GemmFew(const T *p, int64_t line, int64_t depth, int64_t step)
+        : p(p), bf16(sizeof(T) == 2), line(line), depth(depth), step(step)
+    {
+    }
+    __device__ void advance(int products)
+    {
+        if (p) p = (const char *)p + products * step * (int)(bf16 ? sizeof(Bf16) : sizeof(float));
+    }
+    __device__ float at(int i, int k) const
+    {
+        int64_t j = i * line + k * depth;
+        return bf16 ? number(((const Bf16 *)p)[j]) : ((const float *)p)[j];
+    }
 };
 
 struct GemmFewExtent {
@@ -40,13 +56,13 @@ struct GemmFewExtent {
 template <class W> static __device__ inline float4 gemm_four(const W &w, typename W::Line line, int i, int k)
 {
     if (w.vector) {
-        const float *from = w.at(line, w.spot(k));
+        const typename W::Element *from = w.at(line, w.spot(k));
         return from ? w.four(from) : float4{0, 0, 0, 0};
     }
     float v[4];
 #pragma unroll
     for (int e = 0; e < 4; e++) {
-        const float *from = w.at(W::DEPTH ? line : w.line(i + e), w.spot(W::DEPTH ? k + e : k));
+        const typename W::Element *from = w.at(W::DEPTH ? line : w.line(i + e), w.spot(W::DEPTH ? k + e : k));
         v[e] = from ? w.one(from) : 0;
     }
     return float4{v[0], v[1], v[2], v[3]};
@@ -60,7 +76,7 @@ static __device__ inline void gemm_load_few(float *to, const GemmFew &f, const G
         /* neighbouring threads read neighbouring elements */
         int i = f.depth == 1 ? j / DEPTH : j % FEW, d = f.depth == 1 ? j % DEPTH : j / FEW;
         float v = 0;
-        if (i < e.few && k + d < e.K) v = f.p ? f.p[i * f.line + (k + d) * f.depth] : 1;
+        if (i < e.few && k + d < e.K) v = f.p ? f.at(i, k + d) : 1;
         to[DEPTH_INSIDE ? i * DEPTH + d : d * FEW + i] = v;
     }
 }
@@ -75,9 +91,9 @@ static __device__ inline void gemm_put_few(C c, const GemmFewExtent &e, int prod
         e.parts[(((int64_t)blockIdx.y * products + product) * e.lines * e.few) + (int64_t)m * N + n] = v;
         return;
     }
-    c.p += product * c.step;
-    float *y = c.row(m);
-    if (y) y[n] = (c.add ? y[n] : 0) + c.value(m, n, v);
+    c.advance(product);
+    int64_t at = c.row(m);
+    if (at >= 0) gemm_put_one(c, at + n, c.value(m, n, v));
 }
 
 /* Grid: blocks of 32 lines of all products, splits. */
@@ -89,7 +105,7 @@ __global__ void __launch_bounds__(256, 1) gemm_dots_kernel(W w, GemmFew f, C c, 
     int product = (int)blockIdx.x / e.blocks, lane = threadIdx.x % 32;
     int first = ((int)blockIdx.x % e.blocks * 8 + (int)threadIdx.x / 32) * LINES;
     w.p += product * w.step;
-    f.p += f.p ? product * f.step : 0;
+    f.advance(product);
     typename W::Line line[LINES];
 #pragma unroll
     for (int l = 0; l < LINES; l++) line[l] = w.line(first + l);
@@ -132,7 +148,7 @@ __global__ void __launch_bounds__(256, 1) gemm_sums_kernel(W w, GemmFew f, C c, 
     int product = (int)blockIdx.x / e.blocks, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     int first = (int)blockIdx.x % e.blocks * 128;
     w.p += product * w.step;
-    f.p += f.p ? product * f.step : 0;
+    f.advance(product);
     typename W::Line line = w.line(first + lane * 4);
     float acc[FEW][4] = {};
     int to = e.K - (int)blockIdx.y * e.part < e.part ? e.K : ((int)blockIdx.y + 1) * e.part;
@@ -200,9 +216,9 @@ __global__ void __launch_bounds__(256, 1)
     int blocks = across * ceil_div(M, (int)GEMM_SHALLOW_ROWS), block = (int)blockIdx.x % blocks;
     int product = (int)blockIdx.x / blocks, n = block % across * 128 + (int)threadIdx.x % 32 * 4;
     int m = block / across * GEMM_SHALLOW_ROWS + (int)threadIdx.x / 32, to = m + GEMM_SHALLOW_ROWS;
-    a.p += product * a.step;
+    a.advance(product);
     b.p += product * b.step;
-    c.p += product * c.step;
+    c.advance(product);
     if (n >= N) return;
     float y[GEMM_FEW][4];
     gemm_load_shallow(y, b, n);
@@ -211,7 +227,7 @@ __global__ void __launch_bounds__(256, 1)
 #pragma unroll
         for (int k = 0; k < GEMM_FEW; k++) {
             if (k >= K) break;
-            float x = a.p[m * a.line + k * a.depth];
+            float x = a.at(m, k);
             sum.x += x * y[k][0];
             sum.y += x * y[k][1];
             sum.z += x * y[k][2];

@@ -84,7 +84,7 @@ void lora_forward_cuda(Tape *t, Node *n)
     int rows = gemm_int(tensor_rows(n->in[0])), K = gemm_int(n->in[3]->dim[1]), N = gemm_int(n->in[4]->dim[0]);
     const float *A = f32(n->in[3]), *B = f32(n->in[4]);
     float *u = f32(n->saved[0]);
-    LoraDropped<GemmRows> x(n, GemmRows(f32(n->in[0]), K, 0, rows, K));
+    LoraDropped<GemmRows<float>> x(n, GemmRows(f32(n->in[0]), K, 0, rows, K));
     GemmOutput y(f32(n->out), N, true, NODE_AS(MatmulParams, n)->lora_scale);
     GemmRoom room(t);
     for (int64_t j = 0; j < r; j += GEMM_FEW) {
@@ -113,8 +113,8 @@ void lora_backward_cuda(Tape *t, Node *n)
         gemm_few(room, GemmRows(dy, N, 0, rows, N), {f32(B) + j, 1, r, 0}, GemmOutput(du + j, r, false, scale),
                  rows, few, N, false);
         if (A->grad)
-            gemm_few(room, LoraDropped<GemmColumns>(n, GemmColumns(f32(x), K, 0, K, rows)), {du + j, 1, r, 0},
-                     GemmOutput(f32(A->grad) + j * K, K, true), K, few, rows, true);
+            gemm_few(room, LoraDropped<GemmColumns<float>>(n, GemmColumns(f32(x), K, 0, K, rows)),
+                     {du + j, 1, r, 0}, GemmOutput(f32(A->grad) + j * K, K, true), K, few, rows, true);
         if (x->grad)
             gemm_shallow({du + j, r, 1, 0}, GemmColumns(f32(A) + j * K, K, 0, K, few),
                          LoraMasked(n, f32(x->grad), K), rows, K, few);

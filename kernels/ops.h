@@ -27,12 +27,12 @@ typedef struct {
  * with two dims it serves all leading dims of a: a (...,M,K) -> y (...,M,N). With equal leading dims b is
  * batched. transpose_a: a is (...,K,M) (only without LoRA). bias (N) or NULL; lora NULL or with a not
  * transposed and b two-dim. Inputs of the node: a, b, bias, lora A, lora B. saved[0] = u = A dropout(x)
- * (rows,r) with LoRA. */
+ * (rows,r) with LoRA. b may be f32 or bf16, whatever a is. */
 Tensor *op_matmul(Tape *t, Tensor *a, Tensor *b, Tensor *bias, const Lora *lora, bool transpose_a,
                   bool transpose_b);
 /* The same with a quantised, frozen W (N,K): y = x W^T ...; no dW; dx = dy W from the same packed weights. */
 Tensor *op_matmul_q(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora);
-/* Every Linear goes through here: x (...,K), W (N,K) f32 (op_matmul) or 4-bit (op_matmul_q). */
+/* Every Linear goes through here: x (...,K), W (N,K) f32 or bf16 (op_matmul) or 4-bit (op_matmul_q). */
 Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lora);
 
 /* y[n,h,w,o] = sum_{i,j,c} x[n, h*stride-pad+i, w*stride-pad+j, c] w[o,i,j,c] (+ bias[o]).
@@ -89,7 +89,7 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_sub(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_mul(Tape *t, Tensor *a, Tensor *b);
 
-/* y = x + b, b matching x's trailing dims (any rank): bias, position and dense embeddings. */
+/* y = x + b, b f32 matching x's trailing dims (any rank): bias, position and dense embeddings. */
 Tensor *op_add_bias(Tape *t, Tensor *x, Tensor *b);
 
 /* y = silu(gate) * up, equal shapes (Shazeer 2020). */
@@ -100,6 +100,12 @@ typedef struct {
     float k;
 } SumParams;
 Tensor *op_sum(Tape *t, Tensor *x, float k);
+
+/* x in another type: f32 to bf16 (to nearest, ties to even) or back. x itself where it has that type. */
+typedef struct {
+    DType to;
+} CastParams;
+Tensor *op_cast(Tape *t, Tensor *x, DType to);
 
 /* ---- shape and lookup ---- */
 
@@ -112,8 +118,8 @@ Tensor *op_concat(Tape *t, Tensor *a, Tensor *b, int axis);
 /* y[i] = x[index[i]] along dim 0. x (N,...), index (M) i32 in 0..N-1 -> (M,...). Repeats add up in backward. */
 Tensor *op_select(Tape *t, Tensor *x, Tensor *index);
 
-/* y[i] = table[id[i]]. table (V,D) f32, id (...) i32 in 0..V-1, or -1 for a zero row -> (...,D). id at most 3
- * dims. */
+/* y[i] = table[id[i]], in the type of t->compute. table (V,D) f32 or bf16, id (...) i32 in 0..V-1, or -1 for a
+ * zero row -> (...,D). id at most 3 dims. */
 Tensor *op_embed(Tape *t, Tensor *table, Tensor *id);
 
 /* Maximum over windows, pad value -inf. x (N,H,W,C). ceil_mode as in PyTorch (a window must start inside).
@@ -166,16 +172,16 @@ typedef struct {
 } AttentionParams;
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
 
-/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D), position (B) i32. A row
- * past S dies. Returns cache. */
+/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D) of the same type, position
+ * (B) i32. A row past S dies. Returns cache. */
 Tensor *op_kv_append(Tape *t, Tensor *cache, Tensor *x, Tensor *position);
 
 /* ---- losses ---- */
 
 /* Language-model head and cross-entropy in one: logits = h w^T are made in chunks of the vocabulary and never
- * stored. h (R,D), w (V,D) f32, label (R) i32, rows with label < 0 ignored -> (1): sum or mean over the counted
- * rows of lse(h w^T) - h.w[label]. saved[0] = lse (R). No counted row: 0. dw is added only where w has a
- * gradient. */
+ * stored. h (R,D), w (V,D), each f32 or bf16, label (R) i32, rows with label < 0 ignored -> (1), f32: sum or
+ * mean over the counted rows of lse(h w^T) - h.w[label]. saved[0] = lse (R). No counted row: 0. dw is added
+ * only where w has a gradient. */
 typedef struct {
     bool mean;
 } CrossEntropyParams;
@@ -228,13 +234,19 @@ Tensor *op_argmax(Tape *t, Tensor *x);
 
 /* Nucleus sampling (Holtzman et al. 2020; the rule of LLaMA's reference generation): p = softmax(x /
  * temperature) sorted descending, stable (lower id first); token k is kept if the mass before it does not
- * exceed top_p; one draw from the renormalised rest with Philox (seed, row, step). x (R,V) -> i32 (R).
- * saved[0]: renormalised probabilities (R,V), 0 where dropped. */
+ * exceed top_p; one draw from the renormalised rest with Philox (seed, row, step). x (R,V), draw (3) i32: step,
+ * low and high word of the seed -> i32 (R). saved[0]: renormalised probabilities (R,V), 0 where dropped. */
 typedef struct {
     float temperature, top_p;
-    uint64_t seed, step;
 } TopPParams;
-Tensor *op_top_p(Tape *t, Tensor *x, TopPParams p);
+Tensor *op_top_p(Tape *t, Tensor *x, Tensor *draw, TopPParams p);
+
+/* What lies between two decode steps. With s = draw[0], the step, and id (B) what was chosen for each row:
+ * out[s,b] = id[b], or -1 where that is one of stop (n) or out[s-1,b] is -1: the row has ended; token[b] =
+ * id[b]; place[.,b] and the step go up by 1. Updates out (M,B), token (B), place (2,B) and draw (op_top_p), all
+ * i32; stop may be NULL. A step past M dies. Returns out. */
+Tensor *op_next_token(Tape *t, Tensor *out, Tensor *token, Tensor *place, Tensor *draw, Tensor *id,
+                      Tensor *stop);
 
 /* ---- rows and prototypes, from the table ---- */
 

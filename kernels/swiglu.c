@@ -12,9 +12,9 @@ Tensor *op_swiglu(Tape *t, Tensor *gate, Tensor *up)
 void swiglu_shape(Tape *t, Node *n)
 {
     const Tensor *gate = n->in[0], *up = n->in[1];
-    if (gate->dtype != DTYPE_f32 || up->dtype != DTYPE_f32 || !tensor_same_shape(gate, up))
+    if (!is_activation(gate) || gate->dtype != up->dtype || !tensor_same_shape(gate, up))
         die("swiglu: gate %s and up %s differ", tensor_text(gate), tensor_text(up));
-    n->out = tape_tensor(t, DTYPE_f32, gate->ndim, gate->dim);
+    n->out = tape_tensor(t, gate->dtype, gate->ndim, gate->dim);
 }
 
 /* Work is shared out in pieces of this many elements. */

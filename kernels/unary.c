@@ -6,8 +6,8 @@
 static void unary_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
-    if (x->dtype != DTYPE_f32) die("%s: x %s is not f32", n->op->name, tensor_text(x));
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    if (!is_activation(x)) die("%s: x %s is neither f32 nor bf16", n->op->name, tensor_text(x));
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
 }
 
 #define UNARY_KERNELS(name, y_formula, dx_formula)                                                             \

@@ -24,13 +24,20 @@
     };                                                                                                         \
     extern "C" void name##_forward_cuda(Tape *, Node *n)                                                       \
     {                                                                                                          \
-        map_elements(f32(n->out), name##_y{NODE_AS(UnaryParams, n)->k}, tensor_len(n->out), f32(n->in[0]));    \
+        with_type(n->out, [&](auto type) {                                                                     \
+            map_elements(elements<decltype(type)>(n->out), name##_y{NODE_AS(UnaryParams, n)->k},               \
+                         tensor_len(n->out), (const decltype(type) *)n->in[0]->data);                          \
+        });                                                                                                    \
     }                                                                                                          \
     extern "C" void name##_backward_cuda(Tape *, Node *n)                                                      \
     {                                                                                                          \
         if (!n->in[0]->grad) return;                                                                           \
-        add_elements(f32(n->in[0]->grad), name##_dx{NODE_AS(UnaryParams, n)->k}, tensor_len(n->out),           \
-                     f32(n->in[0]), f32(n->out), f32(n->out->grad));                                           \
+        with_type(n->out, [&](auto type) {                                                                     \
+            const decltype(type) *x = elements<decltype(type)>(n->in[0]),                                      \
+                                 *y = elements<decltype(type)>(n->out);                                        \
+            add_elements(f32(n->in[0]->grad), name##_dx{NODE_AS(UnaryParams, n)->k}, tensor_len(n->out), x, y, \
+                         (const float *)f32(n->out->grad));                                                    \
+        });                                                                                                    \
     }
 #define UNARY(name, y_formula, dx_formula)   UNARY_KERNELS(name, y_formula, dx_formula)
 #define UNARY_K(name, y_formula, dx_formula) UNARY_KERNELS(name, y_formula, dx_formula)

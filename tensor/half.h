@@ -1,4 +1,4 @@
-/* IEEE 754 half precision (fp16) as 16 bits, to float and back. One source for every compiler. */
+/* IEEE 754 half precision (fp16) and bfloat16 as 16 bits, to float and back. One source for every compiler. */
 #ifndef TENSOR_HALF_H
 #define TENSOR_HALF_H
 #include <stdint.h>
@@ -8,6 +8,24 @@
 #else
 #define HALF_FUNCTION static inline
 #endif
+
+/* Exact. */
+HALF_FUNCTION float bf16_to_float(uint16_t h)
+{
+    uint32_t bits = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Rounds to nearest, ties to even; a NaN stays one. */
+HALF_FUNCTION uint16_t bf16_from_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 /* Exact: every half is a float. */
 HALF_FUNCTION float half_to_float(uint16_t h)

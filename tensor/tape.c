@@ -60,6 +60,8 @@ static void run(Tape *t, Node *n, bool backward)
 {
     const Kernel *k = &n->out->backend->kernels[n->op->id];
     if (!k->forward) die("%s: no kernel for it on device %s", n->op->name, n->out->backend->name);
+    if (n->out->dtype == DTYPE_bf16 && n->out->backend->kernels == kernels_cpu)
+        die("%s: %s: device cpu computes in f32", n->op->name, tensor_text(n->out));
     ArenaMark mark = arena_mark(t->scratch);
     double start = t->trace ? now_us() : 0;
     (backward ? k->backward : k->forward)(t, n);

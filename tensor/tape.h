@@ -5,7 +5,11 @@
  * Memory: forward pushes on the step stack. Once a node's backward has run, everything pushed at or after that
  * node's mark is dead (later nodes are done, earlier ones never read it), so the stack pops as the tape is
  * walked. Gradients of intermediates come from the arena's pool: taken at first write, given back when the
- * producing node's backward has run. Everything is deterministic, so addresses repeat from step to step. */
+ * producing node's backward has run. Everything is deterministic, so addresses repeat from step to step.
+ *
+ * Types: an op's output has the type of the activations it reads (f32 or bf16, all of one type); op_embed
+ * begins in `compute`, op_cast changes it. Gradients are f32, and so are trainable weights, losses and what ops
+ * save. */
 #ifndef TENSOR_TAPE_H
 #define TENSOR_TAPE_H
 #include "tensor/tensor.h"
@@ -40,6 +44,7 @@ typedef void TapeTap(void *user, const char *name, Tensor *x);
 struct Tape {
     Arena *step, *scratch;
     Node *last;
+    DType compute;        /* of the activations that a model begins with: f32, or (not on cpu) bf16 */
     bool recording;       /* false: inference */
     bool first_run;       /* inside the unrecorded first run of a checkpoint */
     uint64_t seed, calls; /* counter-based dropout: op call number `calls` under `seed` */
@@ -48,7 +53,7 @@ struct Tape {
     bool debug, trace; /* TENSOR_DEBUG=1, TENSOR_TRACE=1 */
 };
 
-/* Not recording; debug and trace from the environment. */
+/* Not recording, computing in f32; debug and trace from the environment. */
 void tape_init(Tape *t, Arena *step, Arena *scratch, uint64_t seed);
 
 /* Runs op on its inputs. params (at most NODE_PARAMS bytes) is copied. All inputs on one backend, or dies

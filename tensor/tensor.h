@@ -52,6 +52,8 @@ static inline int64_t tensor_len(const Tensor *x)
 static inline int64_t tensor_last(const Tensor *x) { return x->dim[x->ndim - 1]; }
 /* Rows when the last dim is folded away. */
 static inline int64_t tensor_rows(const Tensor *x) { return tensor_len(x) / tensor_last(x); }
+/* Whether x may be what a layer reads and writes: f32, or (not on cpu) bf16. */
+static inline bool is_activation(const Tensor *x) { return x->dtype == DTYPE_f32 || x->dtype == DTYPE_bf16; }
 size_t tensor_bytes(const Tensor *x); /* of data (the code plane of a planar 4-bit weight) */
 bool tensor_same_shape(const Tensor *x, const Tensor *y);
 /* "f32 (4,24,192)" into a static ring of buffers; for messages. */

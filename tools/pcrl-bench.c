@@ -42,7 +42,8 @@ static const char doc[] =
     "GFLOP/s from the bytes that must move and the operations that must be done; and the larger of the two "
     "shares of "
     "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted. "
-    "Last come a report and a training step of the model in DIR, on synthetic studies drawn for it.\n"
+    "Last come a report and a training step of the model in DIR, on synthetic studies drawn for it, and what a "
+    "start costs on each device whose plug-in is there.\n"
     "\n"
     "Examples:\n"
     "  pcrl-bench\n"
@@ -134,7 +135,7 @@ static void bench_case(Bench *b, const KernelTest *test, const KernelCase *kase)
 {
     CaseInputs c;
     Tensor *in[NODE_INPUTS] = {NULL};
-    case_inputs_make(&c, test, kase, b->options->common.seed, false);
+    case_inputs_make(&c, test, kase, b->options->common.seed, 0, false);
     for (int i = 0; i < test->n_in; i++) in[i] = case_tensor(&c, i, &b->state);
     case_inputs_free(&c); /* gigabytes, some of them */
     print_row(b, test->op->name, kase->what, "forward", repeat(b, test, kase, in, false), kase->flops,

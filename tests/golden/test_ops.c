@@ -260,15 +260,17 @@ START_TEST(top_p)
     Error e = {0};
     rig_open(&r, test_device());
     Tensor *x = golden_fill(tensor_f32(&r.state, R, V, 0, 0), "logits", GOLDEN_INPUTS, 4, false);
+    Tensor *draw = tensor_new(&r.state, DTYPE_i32, 1, (int64_t[]){3});
+    tensor_upload(draw, (int32_t[]){0, 5, 0});
     for (int i = 0; i < 9; i++) {
         char name[64];
         uint64_t kept[R];
         int32_t id[R];
-        TopPParams p = {temperatures[i / 3], masses[i % 3], 5, 0};
+        TopPParams p = {temperatures[i / 3], masses[i % 3]};
         snprintf(name, sizeof name, "top_p.%g.%g.kept", (double)p.temperature, (double)p.top_p);
         const StEntry *entry = safetensors_find(g, name);
         ck_assert(entry && entry->size == sizeof kept && safetensors_read(g, entry, kept, &e));
-        Node n = {.op = &top_p_op, .n_in = 1, .in = {x}};
+        Node n = {.op = &top_p_op, .n_in = 2, .in = {x, draw}};
         memcpy(n.params, &p, sizeof p);
         top_p_shape(&r.tape, &n);
         x->backend->kernels[top_p_op.id].forward(&r.tape, &n);

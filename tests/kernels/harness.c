@@ -6,6 +6,7 @@
  * that of the kernel. At a kink (relu at 0, a tie of maxima) the two one-sided slopes disagree and the element
  * is passed over; a case where that happens to more than every fourth element is at fault itself. */
 #include "tests/kernels/harness.h"
+#include "tensor/half.h"
 #include "tensor/rng.h"
 #include "tests/kernels/kernel_case.h"
 #include <math.h>
@@ -35,6 +36,9 @@ typedef struct Case {
     const KernelTest *test;
     const KernelCase *kase;
     CaseInputs inputs;
+    const char *types; /* " in bf16"... */
+    DType compute;
+    double tol;
     unsigned diff;                 /* inputs that are there and have a gradient */
     double *y, *saved[NODE_SAVED]; /* of the oracle */
     double *before[NODE_INPUTS];   /* inputs that it overwrites, as they were */
@@ -59,7 +63,7 @@ static bool fault(Case *c, const char *format, ...)
     c->ok = false;
     va_list args;
     va_start(args, format);
-    printf("FAIL %s, %s [%s]: ", c->test->op->name, c->h->backend->name, c->kase->what);
+    printf("FAIL %s, %s [%s%s]: ", c->test->op->name, c->h->backend->name, c->kase->what, c->types);
     vprintf(format, args);
     va_end(args);
     printf(" (SEED=%llu)\n", (unsigned long long)c->h->seed);
@@ -86,7 +90,11 @@ static Record record(const Tensor *x)
 
 static double at(const Record *r, int64_t i)
 {
-    return r->dtype == DTYPE_i32 ? (double)((const int32_t *)r->data)[i] : (double)((const float *)r->data)[i];
+    switch (r->dtype) {
+    case DTYPE_i32: return (double)((const int32_t *)r->data)[i];
+    case DTYPE_bf16: return (double)bf16_to_float(((const uint16_t *)r->data)[i]);
+    default: return (double)((const float *)r->data)[i];
+    }
 }
 
 static void run_free(Run *r)
@@ -146,6 +154,7 @@ static void run(Case *c, unsigned need, Run *r)
     poison(&h->state);
     Tape t;
     tape_init(&t, &h->step, &h->scratch, h->seed);
+    t.compute = c->compute;
     t.recording = true;
     Tensor *in[NODE_INPUTS] = {NULL};
     for (int i = 0; i < c->test->n_in; i++) {
@@ -188,7 +197,7 @@ static bool near(double got, double want, double tol)
 static bool check_values(Case *c, const char *what, int index, const Record *r, const double *want)
 {
     for (int64_t i = 0; i < r->len; i++)
-        if (!near(at(r, i), want[i], r->dtype == DTYPE_i32 ? 0 : c->test->tol))
+        if (!near(at(r, i), want[i], r->dtype == DTYPE_i32 ? 0 : c->tol))
             return fault(c, "%s %d, element %lld of %lld: got %.9g, want %.9g", what, index, (long long)i,
                          (long long)r->len, at(r, i), want[i]);
     return true;
@@ -251,8 +260,8 @@ static bool check_element(Case *c, const Run *r, int i, int64_t j, double *up, d
         return true;
     }
     double got = at(&r->grad[i], j);
-    if (near(got, PREFILL + want, c->test->tol)) return true;
-    const char *hint = near(got, want, c->test->tol) ? "; it was set, not added to" : "";
+    if (near(got, PREFILL + want, c->tol)) return true;
+    const char *hint = near(got, want, c->tol) ? "; it was set, not added to" : "";
     return fault(c, "gradient of input %d, element %lld of %lld: got %.9g, want %d + %.9g%s", i, (long long)j,
                  (long long)r->grad[i].len, got, PREFILL, want, hint);
 }
@@ -281,8 +290,9 @@ static bool check_backward(Case *c, const Run *r)
 static bool check_same(Case *c, const char *what, int index, const Record *a, const Record *b)
 {
     if (a->bytes == b->bytes && (!a->data || !memcmp(a->data, b->data, a->bytes))) return true;
-    for (int64_t i = 0; i < a->len && a->len == b->len; i++)
-        if (memcmp((char *)a->data + 4 * i, (char *)b->data + 4 * i, 4))
+    size_t size = dtype_bytes(a->dtype, 1);
+    for (int64_t i = 0; i < a->len && a->bytes == b->bytes; i++)
+        if (memcmp((char *)a->data + (size_t)i * size, (char *)b->data + (size_t)i * size, size))
             return fault(c, "%s %d, element %lld: %.9g in one run, %.9g in the next", what, index, (long long)i,
                          at(a, i), at(b, i));
     return fault(c, "%s %d: two runs disagree", what, index);
@@ -315,7 +325,7 @@ static bool check_subsets(Case *c, const Run *all)
         ok = c->ok;
         for (int i = 0; ok && i < c->test->n_in; i++)
             for (int64_t j = 0; ok && (need >> i & 1) && j < r.grad[i].len; j++)
-                if (!near(at(&r.grad[i], j), at(&all->grad[i], j), c->test->tol))
+                if (!near(at(&r.grad[i], j), at(&all->grad[i], j), c->tol))
                     ok = fault(
                         c, "gradient of input %d, element %lld: %.9g when inputs 0x%x need one, %.9g when 0x%x",
                         i, (long long)j, at(&r.grad[i], j), need, at(&all->grad[i], j), c->diff);
@@ -324,12 +334,23 @@ static bool check_subsets(Case *c, const Run *all)
     return ok;
 }
 
-static void check_case(Harness *h, const KernelTest *test, const KernelCase *kase)
+/* What of a case is in bf16. */
+typedef struct Types {
+    bool activations, weights;
+} Types;
+
+static void check_case(Harness *h, const KernelTest *test, const KernelCase *kase, Types in)
 {
-    Case c = {.h = h, .test = test, .kase = kase, .ok = true};
-    snprintf(where, sizeof where, "FAIL %s, %s [%s]: the program ended here (SEED=%llu)\n", test->op->name,
-             h->backend->name, kase->what, (unsigned long long)h->seed);
-    case_inputs_make(&c.inputs, test, kase, h->seed, true);
+    static const char *const types[2][2] = {{"", ", weights in bf16"}, {", bf16", ", bf16, weights too"}};
+    bool device = strcmp(h->backend->name, "cpu");
+    bool rounds = kase->device || in.activations || (in.weights && device);
+    Case c = {.h = h, .test = test, .kase = kase, .types = types[in.activations][in.weights], .ok = true};
+    c.tol = rounds && test->tol < BF16_TOL ? BF16_TOL : test->tol;
+    c.compute = in.activations ? DTYPE_bf16 : DTYPE_f32;
+    snprintf(where, sizeof where, "FAIL %s, %s [%s%s]: the program ended here (SEED=%llu)\n", test->op->name,
+             h->backend->name, kase->what, c.types, (unsigned long long)h->seed);
+    case_inputs_make(&c.inputs, test, kase, h->seed,
+                     (in.activations ? test->bf16 : 0) | (in.weights ? test->bf16_weights : 0), true);
     for (int i = 0; i < test->n_in; i++) {
         if (!c.inputs.raw[i]) continue;
         c.diff |= test->diff & 1u << i;
@@ -365,15 +386,26 @@ void harness_op(Harness *h, const KernelTest *test)
                test->op->differentiable ? "" : "not ");
         h->failed++;
     }
-    for (int i = 0; i < test->n_cases; i++)
-        if (!test->cases[i].bench_only && !test->cases[i].dies) check_case(h, test, &test->cases[i]);
+    bool device = strcmp(h->backend->name, "cpu");
+    for (int i = 0; i < test->n_cases; i++) {
+        const KernelCase *k = &test->cases[i];
+        if (k->bench_only || k->dies || (k->device && !device)) continue;
+        for (int type = 0; type < 4; type++) {
+            Types in = {type / 2, type % 2};
+            bool apart = k->twin && (test->bf16 & 3) == 1; /* one tensor cannot have two types */
+            if ((in.activations && (!test->bf16 || !device || k->device || apart)) ||
+                (in.weights && !test->bf16_weights))
+                continue;
+            check_case(h, test, k, in);
+        }
+    }
     fflush(stdout);
 }
 
 void harness_forward(Harness *h, const KernelTest *test, const KernelCase *kase)
 {
     CaseInputs inputs;
-    case_inputs_make(&inputs, test, kase, h->seed, false);
+    case_inputs_make(&inputs, test, kase, h->seed, 0, false);
     Tape t;
     tape_init(&t, &h->step, &h->scratch, h->seed);
     Tensor *in[NODE_INPUTS] = {NULL};

@@ -1,5 +1,6 @@
 #include "tests/kernels/kernel_case.h"
 #include "kernels/quant.h"
+#include "tensor/half.h"
 #include "tensor/rng.h"
 #include <math.h>
 #include <stdio.h>
@@ -101,10 +102,21 @@ static void dequantised(double *value, const float *raw, const KernelInput *in)
     arena_close(&a);
 }
 
-void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *kase, uint64_t seed,
-                      bool with_values)
+/* n values of x to bf16, in place; value: what they are now. */
+static void round_to_bf16(float *x, int64_t n, double *value)
 {
-    *c = (CaseInputs){.test = test, .kase = kase};
+    uint16_t *half = (uint16_t *)(void *)x;
+    for (int64_t j = 0; j < n; j++) {
+        uint16_t h = bf16_from_float(x[j]);
+        memcpy(half + j, &h, sizeof h);
+        if (value) value[j] = (double)bf16_to_float(h);
+    }
+}
+
+void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *kase, uint64_t seed,
+                      unsigned bf16, bool with_values)
+{
+    *c = (CaseInputs){.test = test, .kase = kase, .bf16 = bf16};
     for (int i = 0; i < test->n_in; i++) {
         const KernelInput *in = &kase->in[i];
         if (in->fill == FILL_NONE) continue;
@@ -132,6 +144,7 @@ void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *k
             if (value) value[j] = v;
         }
         if (value && dtype_is_quant(quant_type(in->fill))) dequantised(value, f, in);
+        if (bf16 >> i & 1) round_to_bf16(f, n, value);
     }
 }
 
@@ -160,7 +173,7 @@ Tensor *case_tensor(const CaseInputs *c, int i, Arena *a)
     DType quant = quant_type(in->fill);
     if (dtype_is_quant(quant))
         return quant_tensor(a, quant, in->dim[0], in->dim[1], c->raw[i], is_nested(in->fill));
-    DType dtype = is_integer(in->fill) ? DTYPE_i32 : DTYPE_f32;
+    DType dtype = is_integer(in->fill) ? DTYPE_i32 : c->bf16 >> i & 1 ? DTYPE_bf16 : DTYPE_f32;
     Tensor *x =
         c->kase->view ? case_view(a, dtype, dims(in), in->dim) : tensor_new(a, dtype, dims(in), in->dim);
     tensor_upload(x, c->raw[i]);

@@ -13,15 +13,16 @@ extern const KernelTest *const kernel_tests[];
 typedef struct CaseInputs {
     const KernelTest *test;
     const KernelCase *kase;
+    unsigned bf16; /* bit i: input i is in bf16 */
     void *raw[NODE_INPUTS];
     double *value[NODE_INPUTS]; /* all NULL unless asked for */
     int64_t len[NODE_INPUTS];
 } CaseInputs;
 
-/* The same numbers for the same seed, op, case and input, on every machine. with_values: for the oracle. Dies
- * when out of memory. case_inputs_free gives them back. */
+/* The same numbers for the same seed, op, case and input, on every machine. bf16: bit i: input i is rounded to
+ * bf16. with_values: for the oracle. Dies when out of memory. case_inputs_free gives them back. */
 void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *kase, uint64_t seed,
-                      bool with_values);
+                      unsigned bf16, bool with_values);
 void case_inputs_free(CaseInputs *c);
 
 /* Input i as a new tensor in a; NULL where it is absent. */

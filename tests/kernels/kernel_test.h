@@ -1,7 +1,9 @@
 /* How an op is tested: a double-precision oracle written straight from the formula, shapes, and how each input
  * is filled. tests/kernels/test_kernels.c does the rest for every row of ops.def: forward against the oracle;
  * backward against central differences of the oracle in double; gradients pre-filled with 3 that must become 3
- * + grad; each subset of needs_grad; guard bytes; bit-identical repeats. pcrl-bench times the same cases. */
+ * + grad; each subset of needs_grad; guard bytes; bit-identical repeats; all of it again with bf16 activations
+ * (not on cpu), with bf16 weights, and with both, where the op takes them: the oracle then sees the rounded
+ * values. pcrl-bench times the same cases. */
 #ifndef TESTS_KERNELS_KERNEL_TEST_H
 #define TESTS_KERNELS_KERNEL_TEST_H
 #include "kernels/ops.h"
@@ -39,6 +41,7 @@ typedef struct KernelCase {
     size_t params_bytes;
     bool view;           /* inputs and gradients are slices that begin at row 1, so mostly not aligned */
     bool twin;           /* input 1 is input 0 */
+    bool device;         /* not on cpu: it computes in bf16 */
     bool dies;           /* an input is out of range: the program must end with a line that names the op */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
@@ -49,13 +52,22 @@ typedef struct KernelCase {
  * double. in[i] is NULL for an absent input; integer inputs hold whole numbers. */
 typedef void KernelOracle(double *y, double *const *saved, double *const *in, const KernelCase *k);
 
+/* bf16 has 8 bits: half a unit in the last place is 2^-9 of a value. An output is rounded once and inputs are
+ * exact, but a factor that is f32 (a gradient, a trainable weight) is rounded where it meets one in bf16. */
+#define BF16_TOL    8e-3
+#define BF16_BEGINS (1u << NODE_INPUTS)
+
 typedef struct KernelTest {
     const Op *op;
     int n_in;
     unsigned diff;    /* bit i: input i has a gradient */
     unsigned updates; /* bit i: the op writes input i in place (and the oracle writes in[i]) */
     unsigned saved;   /* bit i: saved[i] is compared */
-    double tol;       /* |got - want| <= tol * (1 + |want|) */
+    unsigned bf16;    /* bit i: input i is an activation and may be bf16, all of them together; BF16_BEGINS: the
+                         output is of type Tape.compute */
+    unsigned bf16_weights; /* bit i: input i may be bf16 by itself, on cpu too */
+    double tol; /* |got - want| <= tol * (1 + |want|); with bf16 activations, and on a device with bf16
+                   weights, at least BF16_TOL */
     KernelOracle *oracle;
     const KernelCase *cases;
     int n_cases;

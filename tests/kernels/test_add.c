@@ -22,4 +22,4 @@ static const KernelCase cases[] = {
      .bytes = 12.0 * (16 << 20)},
 };
 
-KERNEL_TEST(add, .n_in = 2, .diff = 3, .tol = 1e-6);
+KERNEL_TEST(add, .n_in = 2, .diff = 3, .bf16 = 3, .tol = 1e-6);

@@ -22,4 +22,4 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * (32 << 20)},
 };
 
-KERNEL_TEST(sigmoid, .n_in = 1, .diff = 1, .tol = 1e-6);
+KERNEL_TEST(sigmoid, .n_in = 1, .diff = 1, .bf16 = 1, .tol = 1e-6);

@@ -21,4 +21,4 @@ static const KernelCase cases[] = {
      .flops = 5.0 * 512 * 14336,
      .bytes = 12.0 * 512 * 14336},
 };
-KERNEL_TEST(swiglu, .n_in = 2, .diff = 3, .tol = 1e-4);
+KERNEL_TEST(swiglu, .n_in = 2, .diff = 3, .bf16 = 3, .tol = 1e-4);

@@ -197,6 +197,14 @@ static void rows_upload(Tensor *x, const float *host, int64_t all, const int32_t
                            (size_t)n * sizeof *host);
 }
 
+/* The cache's places: B positions, then B lengths. */
+static void check_places(const LlamaCache *c, const int32_t want[2 * B])
+{
+    int32_t got[2 * B];
+    tensor_download(c->place, got);
+    ck_assert_mem_eq(got, want, sizeof got);
+}
+
 /* A prefill of rows of different lengths, then single steps, against one pass over everything. */
 START_TEST(cache)
 {
@@ -210,11 +218,13 @@ START_TEST(cache)
     Tensor *prefix = tensor_f32(&o.rig.state, B, PREFIX, D, 0), *one = tensor_f32(&o.rig.state, B, 1, D, 0);
     float *host = host_copy(x), *want = host_copy(llama_forward(t, &o.m, x, NULL, NULL, NULL));
     rows_upload(prefix, host, ALL, (const int32_t[B]){0});
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL, DTYPE_f32);
     Tensor *length = integers(&o.rig.state, 1, (int64_t[]){B}, start);
     llama_forward(t, &o.m, prefix, length, &c, start);
     double worst = 0;
+    check_places(&c, (const int32_t[]){19, 12, 20, 13});
     for (int step = 0; step < STEPS; step++) {
+        llama_place(&c, (int32_t[]){start[0] + step, start[1] + step});
         rows_upload(one, host, ALL, (const int32_t[B]){start[0] + step, start[1] + step});
         float *y = host_copy(llama_step(t, &o.m, one, &c));
         for (int b = 0; b < B; b++)
@@ -224,7 +234,7 @@ START_TEST(cache)
         free(y);
     }
     ck_assert_double_le(worst, test_tolerance(TOL_LLAMA));
-    ck_assert_int_eq(c.position[1], 25);
+    check_places(&c, (const int32_t[]){31, 24, 32, 25});
     free(want);
     free(host);
     model_close(&o);
@@ -254,7 +264,7 @@ START_TEST(greedy_equals_full_forward)
     int32_t out[ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     SamplerOptions options = {0, 1, 1, MOST, stop, 1};
     size_t used = o.rig.step.used;
     sampler_generate(&o.rig.tape, &o.m, &c, x, lengths, &options, out, n);
@@ -297,7 +307,7 @@ START_TEST(sampling)
     int32_t out[3][ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     for (int i = 0; i < 3; i++) {
         SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0};
         sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &options, out[i], n);

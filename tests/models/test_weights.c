@@ -1,6 +1,7 @@
 /* Weights: initialisation by name, layouts, prefixes, partial files, faults of plain and 4-bit files. Needs no
  * op. */
 #include "models/weights.h"
+#include "tensor/half.h"
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 #include <unistd.h>
@@ -90,6 +91,49 @@ START_TEST(layout_and_prefix)
         weights_close(&w);
         rig_close(&r);
     }
+    unlink(test_path());
+}
+END_TEST
+
+/* A frozen table stays bf16 where its file has bf16, bit for bit; a trainable one is f32, and so is one from an
+ * f32 file. Without a file it is what Weights.table says. */
+START_TEST(bf16_table)
+{
+    static const WeightSpec table = {{5, 3}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
+    uint16_t half[15], back[15];
+    float whole[15];
+    Error e = {0};
+    for (int i = 0; i < 15; i++) whole[i] = bf16_to_float(half[i] = (uint16_t)(0x3f81 + 77 * i));
+    for (int file = 0; file < 3; file++) /* bf16, f32, none */
+        for (int trainable = 0; trainable < 2; trainable++) {
+            Rig r;
+            Weights w;
+            open_rig(&r, &w, trainable);
+            w.table = DTYPE_bf16;
+            if (file < 2) {
+                write_file("w", file ? ST_F32 : ST_BF16, 2, table.dim, file ? (void *)whole : half);
+                ck_assert(weights_open(&w, test_path(), &e));
+            }
+            Tensor *x = weights_get(&w, table, "w");
+            if (trainable) params_alloc(&r.params);
+            ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+            ck_assert_int_eq(x->dtype, !trainable && file != 1 ? DTYPE_bf16 : DTYPE_f32);
+            ck_assert(weights_save((Weights *[]){&w}, 1, true, NULL, test_path(), &e));
+            SafeTensors *saved = safetensors_open(test_path(), &e);
+            const StEntry *entry = safetensors_find(saved, "w");
+            float values[15];
+            ck_assert_int_eq(entry->dtype, x->dtype == DTYPE_bf16 ? ST_BF16 : ST_F32);
+            ck_assert(safetensors_read_f32(saved, entry, values, &e));
+            if (file < 2) ck_assert_mem_eq(values, whole, sizeof whole);
+            if (x->dtype == DTYPE_bf16) {
+                tensor_download(x, back);
+                if (!file) ck_assert_mem_eq(back, half, sizeof half);
+                for (int i = 0; i < 15; i++) ck_assert(values[i] == bf16_to_float(back[i]) && values[i] != 0);
+            }
+            safetensors_close(saved);
+            weights_close(&w);
+            rig_close(&r);
+        }
     unlink(test_path());
 }
 END_TEST
@@ -258,7 +302,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed,
+    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed, bf16_table,
                                   faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }

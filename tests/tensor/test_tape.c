@@ -397,7 +397,7 @@ START_TEST(misuse_dies)
 {
     static const char *const said[][2] = {
         {"two backends", "fatal: mul: inputs on two backends: f32 (6) on cpu, f32 (6) on plan\n"},
-        {"add", "fatal: add: a f32 (2,3) and b f32 (3,2) are not f32 of one shape\n"},
+        {"add", "fatal: add: a f32 (2,3) and b f32 (3,2) are not f32 or bf16 of one shape\n"},
         {"matmul", "fatal: matmul: "},
         {"matmul", "f32 (4,24,192)"},
         {"matmul", "f32 (64,16)"},

@@ -136,8 +136,12 @@ static void model_close(Model *m)
 static void step(Model *m, const StepOptions *o, double term[STEP_TERMS])
 {
     const StepModel model = {&m->visual, &m->llama, &prompt, &m->preset->text};
+    float value[STEP_TERMS];
     params_zero_grad(&m->rig.params);
-    pcrl_step(&m->rig.tape, &model, &m->batch, o, term);
+    Tensor *x = tensor_new(&m->rig.step, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
+    pcrl_step(&m->rig.tape, &model, &m->batch, o, x);
+    tensor_download(x, value);
+    for (int i = 0; i < STEP_TERMS; i++) term[i] = (double)value[i];
     tape_reset(&m->rig.tape);
 }
 

@@ -1,0 +1,44 @@
+/* y = x in another type: f32 or bf16. dx = dy. Nothing is saved. */
+#include "kernels/ops.h"
+#include "tensor/half.h"
+#include <string.h>
+
+Tensor *op_cast(Tape *t, Tensor *x, DType to)
+{
+    CastParams p = {to};
+    if (x->dtype == to) return x;
+    return op_apply(t, &cast_op, 1, &x, &p, sizeof p);
+}
+
+void cast_shape(Tape *t, Node *n)
+{
+    const Tensor *x = n->in[0];
+    DType to = NODE_AS(CastParams, n)->to;
+    if (!is_activation(x) || (to != DTYPE_f32 && to != DTYPE_bf16))
+        die("cast: %s to %s: f32 and bf16 can be cast", tensor_text(x), dtype_name(to));
+    n->out = tape_tensor(t, to, x->ndim, x->dim);
+}
+
+/* To f32 only: a bf16 output is not computed on this device. */
+void cast_forward_cpu(Tape *t, Node *n)
+{
+    (void)t;
+    const Tensor *x = n->in[0];
+    float *y = n->out->data;
+    int64_t len = tensor_len(x);
+    if (x->dtype == DTYPE_f32)
+        memcpy(y, x->data, tensor_bytes(x));
+    else
+        for (int64_t i = 0; i < len; i++) y[i] = bf16_to_float(((const uint16_t *)x->data)[i]);
+}
+
+void cast_backward_cpu(Tape *t, Node *n)
+{
+    (void)t;
+    if (!n->in[0]->grad) return;
+    const float *dy = n->out->grad->data;
+    float *dx = n->in[0]->grad->data;
+    int64_t len = tensor_len(n->out);
+#pragma omp parallel for simd schedule(static) if (len > 1 << 15)
+    for (int64_t i = 0; i < len; i++) dx[i] += dy[i];
+}
