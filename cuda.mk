@@ -132,8 +132,8 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 
 # The programs that take DEVICE: the kernel suite, the goldens, the whole system.
 GOLDEN := golden/test_ops losses/test_align losses/test_segment losses/test_joint models/test_weights models/test_resnet \
-          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step tools/test_plan
-SYSTEM := device/test_pack device/test_decode device/test_system
+          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step
+SYSTEM := device/test_pack device/test_decode device/test_system tools/test_plan
 
 # ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
 # make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
