@@ -1,4 +1,4 @@
-/* y = x in another type: f32 or bf16. dx = dy. Nothing is saved. */
+/* y = x in another type: f32 or bf16 to f32, f32 to bf16. dx = dy. Nothing is saved. */
 #include "kernels/gemm.h"
 #include "kernels/ops.h"
 #include <string.h>
@@ -14,8 +14,8 @@ void cast_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
     DType to = NODE_AS(CastParams, n)->to;
-    if (!is_activation(x) || (to != DTYPE_f32 && to != DTYPE_bf16))
-        die("cast: %s to %s: f32 and bf16 can be cast", tensor_text(x), dtype_name(to));
+    if (!is_activation(x) || (to != DTYPE_f32 && (to != DTYPE_bf16 || x->dtype != DTYPE_f32)))
+        die("cast: %s to %s: f32 or bf16 can be cast to f32, f32 to bf16", tensor_text(x), dtype_name(to));
     n->out = tape_tensor(t, to, x->ndim, x->dim);
 }
 
