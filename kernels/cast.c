@@ -1,6 +1,6 @@
 /* y = x in another type: f32 or bf16. dx = dy. Nothing is saved. */
+#include "kernels/gemm.h"
 #include "kernels/ops.h"
-#include "tensor/half.h"
 #include <string.h>
 
 Tensor *op_cast(Tape *t, Tensor *x, DType to)
@@ -25,11 +25,10 @@ void cast_forward_cpu(Tape *t, Node *n)
     (void)t;
     const Tensor *x = n->in[0];
     float *y = n->out->data;
-    int64_t len = tensor_len(x);
     if (x->dtype == DTYPE_f32)
         memcpy(y, x->data, tensor_bytes(x));
     else
-        for (int64_t i = 0; i < len; i++) y[i] = bf16_to_float(((const uint16_t *)x->data)[i]);
+        bf16_row(x->data, tensor_len(x), y);
 }
 
 void cast_backward_cpu(Tape *t, Node *n)

@@ -86,7 +86,7 @@ static __device__ inline void gemm_finish(const CeSeen &c, const float *tile, in
 {
     constexpr int EACH = S::N / 32;
     int lane = threadIdx.x % 32;
-    for (int r = threadIdx.x / 32; r < S::M; r += S::THREADS / 32) {
+    for (int r = threadIdx.x / 32; r < S::HEIGHT; r += S::THREADS / 32) {
         int row = m0 + r < e.M ? c.counted.row(m0 + r) : -1;
         if (row < 0) continue;
         float x[EACH], top = -INFINITY, sum = 0;
@@ -214,7 +214,7 @@ extern "C" void cross_entropy_forward_cuda(Tape *t, Node *n)
     const float *h = f32(n->in[0]), *w = f32(n->in[1]);
     float *lse = f32(n->saved[0]);
     CeCounted counted = count_rows(t, n, R, V);
-    int most = least(R, CE_ROWS), small = ceil_div(V, GemmSmall::N);
+    int most = least(R, CE_ROWS), small = ceil_div(V, GemmShapes<float>::Small::N);
     float2 *seen = (float2 *)scratch(t, (size_t)most * small * sizeof *seen);
     float *picked = (float *)scratch(t, (size_t)most * sizeof *picked);
     float *loss = (float *)scratch(t, (size_t)R * sizeof *loss);
@@ -222,7 +222,8 @@ extern "C" void cross_entropy_forward_cuda(Tape *t, Node *n)
     GemmRoom room(t);
     for (; counted.first < R; counted.first += CE_ROWS) {
         int M = least(CE_ROWS, R - counted.first);
-        int tiles = ceil_div(V, gemm_large(M, V, 1) ? GemmLarge::N : GemmSmall::N);
+        int tiles =
+            ceil_div(V, gemm_large(M, V, 1) ? GemmShapes<float>::Large::N : GemmShapes<float>::Small::N);
         gemm_tiles(room, CeRows(h, D, counted), GemmRows(w, D, 0, V, D),
                    CeSeen(counted, (const int *)n->in[2]->data, seen, picked), M, V, D);
         KERNEL_LAUNCH(cross_entropy_join_kernel, (unsigned)ceil_div(M, 8), 256, 0, counted, M, tiles, seen,

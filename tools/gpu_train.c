@@ -79,7 +79,7 @@ static void make_batch(Job *j)
         lengths[i] = s->findings;
         same[i] = (int32_t)i;
     }
-    Tensor *grid = tensor_f32(j->state, M, s->grid, s->grid, s->channels);
+    Tensor *grid = tensor_new(j->state, DTYPE_bf16, 4, (const int64_t[]){M, s->grid, s->grid, s->channels});
     Tensor *pooled = tensor_f32(j->state, M, s->channels, 0, 0);
     gpu_random(j->b, grid, 0, 1);
     gpu_random(j->b, pooled, 0, 1);
@@ -212,6 +212,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     char detail[160];
     int64_t tokens;
     gpu_tape(b, &j.t);
+    b->scratch.peak = 0;
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
@@ -220,9 +221,10 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
         r.flops = step_work(&j, &tokens);
         r.tokens = (double)tokens;
         r.floor = gpu_floor(b, r.flops, 0);
-        snprintf(detail, sizeof detail, "%lld studies, %lld tokens, recompute %s, %.3g GB planned",
-                 (long long)j.s.B, (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium",
-                 (double)bytes * 1e-9);
+        snprintf(detail, sizeof detail,
+                 "%lld studies, %lld tokens, recompute %s, %.4g GB planned, scratch %.3g GB", (long long)j.s.B,
+                 (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium", (double)bytes * 1e-9,
+                 (double)b->scratch.peak * 1e-9);
         gpu_row(b, &r);
     }
     close_job(&j);
