@@ -345,7 +345,7 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     bool device = strcmp(h->backend->name, "cpu");
     bool rounds = kase->device || in.activations || (in.weights && device);
     Case c = {.h = h, .test = test, .kase = kase, .types = types[in.activations][in.weights], .ok = true};
-    c.tol = rounds && test->tol < BF16_TOL ? BF16_TOL : test->tol;
+    c.tol = rounds ? fmax(test->tol, fmax(BF16_TOL, test->bf16_tol)) : test->tol;
     c.compute = in.activations ? DTYPE_bf16 : DTYPE_f32;
     snprintf(where, sizeof where, "FAIL %s, %s [%s%s]: the program ended here (SEED=%llu)\n", test->op->name,
              h->backend->name, kase->what, c.types, (unsigned long long)h->seed);
