@@ -90,7 +90,7 @@ $(BUILD)/tests/kernels/test_kernels $(BUILD)/$(MUTANTS)/test_mutants: $(BUILD)/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
-$(BUILD)/bin/pcrl-bench: $(BUILD)/tools/pcrl-bench.o $(KERNEL_CASES) $(TOOL_LIB) $(LIB)
+$(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.o $(KERNEL_CASES) $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)

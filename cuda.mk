@@ -32,10 +32,13 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(call say,LD,$@)
 	$(Q)$(EMU_LD) -shared
 
-# Beside the tests that take DEVICE.
-$(BUILD)/tests/kernels/pcrl_%.so $(BUILD)/tests/device/pcrl_%.so: $(BUILD)/bin/pcrl_%.so
-	@mkdir -p $(BUILD)/tests/kernels $(BUILD)/tests/device
-	@for d in kernels device; do ln -sf ../../bin/pcrl_$*.so $(BUILD)/tests/$$d/pcrl_$*.so; done
+# Beside the tests that take DEVICE, in whichever folder.
+define PLUGIN_LINK
+$$(BUILD)/tests/%/pcrl_$(1).so: $$(BUILD)/bin/pcrl_$(1).so
+	@mkdir -p $$(@D)
+	@ln -sf ../../bin/$$(@F) $$@
+endef
+$(foreach device,emu ptx cuda,$(eval $(call PLUGIN_LINK,$(device))))
 
 $(BUILD)/emu/cases: $(call EMU_OBJ,$(wildcard tests/emu/*.cu)) $(EMU_RUNNER)
 	$(call say,LD,$@)
@@ -125,8 +128,48 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(call say,LD,$@)
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
-# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, the way of 4-bit weights to it and back, and but
-# for ptx the whole mini system. On ptx every entry that nvcc made must have run; under TSan addresses must lie where it expects them.
+# The programs that take DEVICE: the kernel suite, the goldens, the whole system.
+GOLDEN := golden/test_ops losses/test_align losses/test_segment losses/test_joint models/test_weights models/test_resnet \
+          models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step
+SYSTEM := device/test_weights device/test_decode device/test_system
+
+# ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
+# make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
+DEVICE_TESTS := $(patsubst %,tests/%,kernels/test_kernels $(GOLDEN) $(SYSTEM))
+GPU_TOOLS := pcrl-gpu pcrl-report pcrl-synth pcrl-train
+GPU_DEVICE = $(or $(filter-out cpu,$(DEVICE)),cuda)
+GPU_PLUGIN = $(or $(PLUGIN_BUILD),$(BUILD))/bin/pcrl_$(GPU_DEVICE).so
+BUNDLE := build/pcrl-gpu.tar.gz
+BUNDLE_MEGABYTES := 40
+.PHONY: gpu gpu-folder gpu-bundle
+gpu-folder: $(DEVICE_TESTS:%=$(BUILD)/%) $(GPU_TOOLS:%=$(BUILD)/bin/%) $(if $(PLUGIN_BUILD),,$(GPU_PLUGIN))
+	$(call say,GPU,$(BUILD)/pcrl-gpu)
+	$(Q)tools/gpu_bundle.sh $(BUILD)/pcrl-gpu $(GPU_PLUGIN) $(DEVICE_TESTS:%=$(BUILD)/%) -- $(GPU_TOOLS:%=$(BUILD)/bin/%)
+
+ifeq ($(if $(filter emu,$(GPU_DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
+gpu:
+	@echo "make gpu: no $(if $(filter emu,$(GPU_DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"; exit 1
+gpu-bundle:
+	@echo "SKIPPED gpu-bundle: no nvcc under $(CUDA) (CUDA=... names another place)"
+else
+gpu:
+	@[ $(GPU_DEVICE) != cuda ] || [ -e /dev/nvidiactl ] || [ -e /dev/dxg ] || { echo "make gpu: no NVIDIA driver on this" \
+	  "machine (neither /dev/nvidiactl nor /dev/dxg); make gpu-bundle makes one file that runs where there is one"; exit 1; }
+	@$(MAKE) --no-print-directory $(JOBS) gpu-folder
+	@DEVICE=$(GPU_DEVICE) SIZES=$(or $(SIZES),paper) $(BUILD)/pcrl-gpu/gpu $(SECTIONS)
+
+gpu-bundle:
+	@$(MAKE) --no-print-directory $(JOBS) $(GPU_PLUGIN)
+	@$(MAKE) --no-print-directory $(JOBS) DNNL=0 PLUGIN_BUILD=$(BUILD) gpu-folder
+	@tar -C $(BUILD)-loops -czf $(BUNDLE) pcrl-gpu
+	@n=$$(stat -c %s $(BUNDLE)); echo "$(BUNDLE): $$n bytes; on a machine with a GPU: tar xzf it, then pcrl-gpu/gpu"; \
+	  [ $$n -le $$(($(BUNDLE_MEGABYTES) * 1000000)) ] || { echo "$(BUNDLE): more than $(BUNDLE_MEGABYTES) MB"; exit 1; }
+endif
+
+# ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the goldens (on emu those of at
+# most 1 GFLOP) and the whole mini system; what make gpu does, at small sizes, on emu. On ptx every entry that nvcc made must
+# have run; under TSan addresses must lie where it expects them.
+ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
@@ -134,10 +177,10 @@ device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
 device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) \
-              $(addprefix $(BUILD)/tests/device/,test_system test_weights pcrl_$(DEVICE).so)
+              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE))))
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
-	@DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $(BUILD)/tests/device/test_weights
-	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED), \
-	  $(if $(SAN),,BUILD=$(BUILD) DEVICE=$(DEVICE) $(BUILD)/tests/device/test_system))
+	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; BUILD=$(BUILD) DEVICE=$(DEVICE) $$t; done
+	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
+	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
 endif

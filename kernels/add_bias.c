@@ -12,10 +12,10 @@ Tensor *op_add_bias(Tape *t, Tensor *x, Tensor *b)
 void add_bias_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *b = n->in[1];
-    bool fits = x->dtype == DTYPE_f32 && b->dtype == DTYPE_f32 && b->ndim <= x->ndim;
+    bool fits = is_activation(x) && b->dtype == DTYPE_f32 && b->ndim <= x->ndim;
     for (int i = 0; fits && i < b->ndim; i++) fits = b->dim[i] == x->dim[x->ndim - b->ndim + i];
     if (!fits) die("add_bias: b %s is not the trailing part of x %s", tensor_text(b), tensor_text(x));
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
 }
 
 void add_bias_forward_cpu(Tape *t, Node *n)

@@ -4,23 +4,23 @@
  * Mapping: a thread takes four neighbours of a row (columns.cuh). Backward reads dy once for both: a thread
  * strides over rows, adds dy to dx and sums it up, the block's rows are joined, and up to 256 blocks down the
  * rows leave partial sums (blocks,C), which a second launch adds up (column_sums.cuh).
- * One block down the rows writes db itself. Bytes an element: forward 8, backward 12 (without dx 4). Floor:
- * bytes over bandwidth. Log: never timed on a GPU. */
+ * One block down the rows writes db itself. Bytes an element: forward 8 (bf16 4), backward 12 (without dx 4).
+ * Floor: bytes over bandwidth. Log: never timed on a GPU. */
 #include "kernels/column_sums.cuh"
 #include "kernels/two_float.cuh"
 
 enum { SPLITS = 256 };
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    add_bias_forward_kernel(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ b,
+    add_bias_forward_kernel(T *__restrict__ y, const T *__restrict__ x, const float *__restrict__ b,
                             int64_t rows, int64_t C)
 {
     int64_t c = first_column<V>();
     if (c >= C) return;
     Pack<V> bias = load<V>(b + c);
     for (int64_t r = first_row(); r < rows; r += row_step()) {
-        Pack<V> v = load<V>(x + r * C + c);
+        Pack<V> v = load_f32<V>(x + r * C + c);
 #pragma unroll
         for (int j = 0; j < V; j++) v.v[j] += bias.v[j];
         store(y + r * C + c, v);
@@ -69,10 +69,14 @@ struct add_bias_dx {
 
 extern "C" void add_bias_forward_cuda(Tape *, Node *n)
 {
-    const float *x = f32(n->in[0]), *b = f32(n->in[1]);
-    float *y = f32(n->out);
+    const float *b = f32(n->in[1]);
     int64_t C = tensor_len(n->in[1]), rows = tensor_len(n->out) / C;
-    LAUNCH_COLUMNS(add_bias_forward_kernel, wide_rows(C, x, b, y), 1, rows, C, y, x, b, rows, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        const T *x = elements<T>(n->in[0]);
+        T *y = elements<T>(n->out);
+        LAUNCH_COLUMNS_OF((add_bias_forward_kernel<V, T>), wide_rows(C, x, b, y), 1, rows, C, y, x, b, rows, C);
+    });
 }
 
 extern "C" void add_bias_backward_cuda(Tape *t, Node *n)

@@ -22,11 +22,11 @@ void batchnorm_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
     for (int i = 1; i < 5; i++)
-        if (x->dtype != DTYPE_f32 || n->in[i]->dtype != DTYPE_f32 || n->in[i]->ndim != 1 ||
+        if (!is_activation(x) || n->in[i]->dtype != DTYPE_f32 || n->in[i]->ndim != 1 ||
             n->in[i]->dim[0] != tensor_last(x))
             die("batchnorm: input %d %s does not fit x %s", i, tensor_text(n->in[i]), tensor_text(x));
     int64_t C = tensor_last(x);
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
     n->saved[0] = tape_tensor(t, DTYPE_f32, 1, &C);
     n->saved[1] = tape_tensor(t, DTYPE_f32, 1, &C);
 }

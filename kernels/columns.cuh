@@ -1,9 +1,9 @@
 /* Rows of C neighbours (channels, a row of a table) whose threads must know where in a row they are.
  *
- * Mapping: x runs along a row, a thread takes V neighbours as one access (4, so 16 bytes, where every row
- * begins at a multiple of 16 bytes, else 1); y runs over rows, z over images. Narrow rows lie side by side in a
- * block, so that a warp still moves whole lines, and a block has at most 256 threads. Where the grid is at its
- * limit threads stride over rows and images. */
+ * Mapping: x runs along a row, a thread takes V neighbours as one access (4, so 16 bytes, of bf16 8, where
+ * every row begins at a multiple of as many, else 1); y runs over rows, z over images. Narrow rows lie side by
+ * side in a block, so that a warp still moves whole lines, and a block has at most 256 threads. Where the grid
+ * is at its limit threads stride over rows and images. */
 #ifndef KERNELS_COLUMNS_CUH
 #define KERNELS_COLUMNS_CUH
 #include "kernels/elements.cuh"
@@ -40,17 +40,22 @@ template <class... P> static inline bool wide_rows(int64_t length, const P *...p
     return length % 4 == 0 && wide(p...);
 }
 
-/* kernel<4> or kernel<1> over images x rows x C. */
-#define LAUNCH_COLUMNS(kernel, four, images, rows, C, ...)                                                     \
+/* kernel, in terms of V, with V = 4 or 1 over images x rows x C: (k<V, T>). */
+#define LAUNCH_COLUMNS_OF(kernel, four, images, rows, C, ...)                                                  \
     do {                                                                                                       \
         if (four) {                                                                                            \
-            RowGrid at = row_grid(images, rows, (C) / 4);                                                      \
-            KERNEL_LAUNCH((kernel<4>), at.grid, at.block, 0, __VA_ARGS__);                                     \
+            constexpr int V = 4;                                                                               \
+            RowGrid at = row_grid(images, rows, (C) / V);                                                      \
+            KERNEL_LAUNCH(kernel, at.grid, at.block, 0, __VA_ARGS__);                                          \
         } else {                                                                                               \
+            constexpr int V = 1;                                                                               \
             RowGrid at = row_grid(images, rows, C);                                                            \
-            KERNEL_LAUNCH((kernel<1>), at.grid, at.block, 0, __VA_ARGS__);                                     \
+            KERNEL_LAUNCH(kernel, at.grid, at.block, 0, __VA_ARGS__);                                          \
         }                                                                                                      \
     } while (0)
+/* kernel<V> */
+#define LAUNCH_COLUMNS(kernel, four, images, rows, C, ...)                                                     \
+    LAUNCH_COLUMNS_OF((kernel<V>), four, images, rows, C, __VA_ARGS__)
 
 /* The block's rows into one, pairwise, so in a fixed order: what the threads of row 0 get back. part: one a
  * thread. All threads of the block must come. */

@@ -13,14 +13,13 @@ void concat_shape(Tape *t, Node *n)
 {
     const Tensor *a = n->in[0], *b = n->in[1];
     const int axis = NODE_AS(ConcatParams, n)->axis;
-    bool fits =
-        a->dtype == DTYPE_f32 && b->dtype == DTYPE_f32 && a->ndim == b->ndim && axis >= 0 && axis < a->ndim;
+    bool fits = is_activation(a) && a->dtype == b->dtype && a->ndim == b->ndim && axis >= 0 && axis < a->ndim;
     for (int i = 0; fits && i < a->ndim; i++) fits = i == axis || a->dim[i] == b->dim[i];
     if (!fits) die("concat: a %s and b %s do not join along axis %d", tensor_text(a), tensor_text(b), axis);
     int64_t dim[TENSOR_DIMS];
     memcpy(dim, a->dim, sizeof dim);
     dim[axis] += b->dim[axis];
-    n->out = tape_tensor(t, DTYPE_f32, a->ndim, dim);
+    n->out = tape_tensor(t, a->dtype, a->ndim, dim);
 }
 
 /* Length of one of the outer rows of x. */

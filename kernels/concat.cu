@@ -1,14 +1,14 @@
 /* Joins a and b along one axis: seen as (outer,A) and (outer,B), y is (outer,A+B). da and db are its two parts.
  *
  * Mapping: columns.cuh over the rows of y, in fours where A and B are multiples of four; one launch writes both
- * parts, and so does backward unless the gradients overlap. Bytes an element: forward 8, backward 12. Floor:
- * bytes over bandwidth. Log: never timed on a GPU. */
+ * parts, and so does backward unless the gradients overlap. Bytes an element: forward 8 (bf16 4), backward 12.
+ * Floor: bytes over bandwidth. Log: never timed on a GPU. */
 #include "kernels/columns.cuh"
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    concat_forward_kernel(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b,
-                          int64_t outer, int64_t A, int64_t B)
+    concat_forward_kernel(T *__restrict__ y, const T *__restrict__ a, const T *__restrict__ b, int64_t outer,
+                          int64_t A, int64_t B)
 {
     int64_t c = first_column<V>();
     if (c >= A + B) return;
@@ -41,10 +41,14 @@ static int64_t row_length(const Node *n, const Tensor *x)
 
 extern "C" void concat_forward_cuda(Tape *, Node *n)
 {
-    const float *a = f32(n->in[0]), *b = f32(n->in[1]);
-    float *y = f32(n->out);
     int64_t A = row_length(n, n->in[0]), B = row_length(n, n->in[1]), outer = tensor_len(n->out) / (A + B);
-    LAUNCH_COLUMNS(concat_forward_kernel, wide_rows(A | B, a, b, y), 1, outer, A + B, y, a, b, outer, A, B);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        const T *a = elements<T>(n->in[0]), *b = elements<T>(n->in[1]);
+        T *y = elements<T>(n->out);
+        LAUNCH_COLUMNS_OF((concat_forward_kernel<V, T>), wide_rows(A | B, a, b, y), 1, outer, A + B, y, a, b,
+                          outer, A, B);
+    });
 }
 
 static void backward(float *da, float *db, const float *dy, int64_t outer, int64_t A, int64_t B)

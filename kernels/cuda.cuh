@@ -71,6 +71,10 @@ template <class... P> struct PtxLauncher {
 
     void operator()(P... p) const
     {
+        emu::enqueue([self = *this, p...] { self.run(p...); });
+    }
+    void run(P... p) const
+    {
         emu::Access access;
         void *arguments[] = {&p..., NULL};
         const size_t sizes[] = {sizeof p..., 0};

@@ -73,7 +73,7 @@ template <int V> static inline __device__ void add_to(float *p, const Pack<V> &x
 }
 
 /* Whether all may be moved in fours (NULL does not object). */
-template <class... P> static inline bool wide(const P *...p)
+template <class... P> static inline __host__ __device__ bool wide(const P *...p)
 {
     return (0 | ... | ((uintptr_t)p & (4 * sizeof(P) - 1))) == 0;
 }

@@ -2,5 +2,10 @@
  * gather.cuh has the mapping. Floor: bytes over bandwidth. Log: never timed on a GPU. */
 #include "kernels/gather.cuh"
 
-extern "C" void embed_forward_cuda(Tape *, Node *n) { gather_forward(n, true); }
+extern "C" void embed_forward_cuda(Tape *, Node *n)
+{
+    with_type(n->in[0], [&](auto table) {
+        with_type(n->out, [&](auto y) { gather_forward<decltype(table), decltype(y)>(n, true); });
+    });
+}
 extern "C" void embed_backward_cuda(Tape *t, Node *n) { gather_backward(t, n); }

@@ -1,7 +1,7 @@
 /* Rows by number, y[i] = x[index[i]], and their gradient, dx[index[i]] += dy[i] in the order of i: select and
  * embed.
  *
- * Mapping: rows as in columns.cuh; bytes forward: 8 an element of y.
+ * Mapping: rows as in columns.cuh; bytes forward: 8 an element of y (bf16 4).
  *
  * Backward sorts the numbers and lets each row of dx gather: a row of dx is written once, by the first of its
  * span, and rows that nobody names are not touched.
@@ -22,17 +22,17 @@
 enum { SPAN = 32 };
 
 /* empty: the number -1 is a row of zeros. */
-template <int V>
+template <int V, class X, class Y>
 __global__ void __launch_bounds__(256)
-    gather_forward_kernel(float *__restrict__ y, const float *__restrict__ x, const int *__restrict__ index,
-                          int64_t M, int64_t C, int N, bool empty, CudaFault *fault, int op)
+    gather_forward_kernel(Y *__restrict__ y, const X *__restrict__ x, const int *__restrict__ index, int64_t M,
+                          int64_t C, int N, bool empty, CudaFault *fault, int op)
 {
     int64_t c = first_column<V>();
     if (c >= C) return;
     for (int64_t r = first_row(); r < M; r += row_step()) {
         int i = index[r];
         Pack<V> row = {};
-        if (!(empty && i == -1) && in_range(fault, op, i, N)) row = load<V>(x + i * C + c);
+        if (!(empty && i == -1) && in_range(fault, op, i, N)) row = load_f32<V>(x + i * C + c);
         store(y + r * C + c, row);
     }
 }
@@ -118,15 +118,15 @@ __global__ void __launch_bounds__(256)
     }
 }
 
-/* in[0] (N,...) and in[1], M numbers; out M rows of C. */
-static inline void gather_forward(Node *n, bool empty)
+/* in[0] (N,...) of X and in[1], M numbers; out M rows of C, of Y. */
+template <class X, class Y> static inline void gather_forward(Node *n, bool empty)
 {
-    const float *x = f32(n->in[0]);
+    const X *x = elements<X>(n->in[0]);
     const int *index = (const int *)n->in[1]->data;
-    float *y = f32(n->out);
+    Y *y = elements<Y>(n->out);
     int64_t N = n->in[0]->dim[0], C = tensor_len(n->in[0]) / N, M = tensor_len(n->in[1]);
-    LAUNCH_COLUMNS(gather_forward_kernel, wide_rows(C, x, y), 1, M, C, y, x, index, M, C,
-                   (int)at_most(N, INT_MAX), empty, cuda_fault, n->op->id);
+    LAUNCH_COLUMNS_OF((gather_forward_kernel<V, X, Y>), wide_rows(C, x, y), 1, M, C, y, x, index, M, C,
+                      (int)at_most(N, INT_MAX), empty, cuda_fault, n->op->id);
 }
 
 static inline void gather_backward(Tape *t, Node *n)

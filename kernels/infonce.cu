@@ -120,10 +120,14 @@ __global__ void __launch_bounds__(256)
     for (int j = lane; j < n; j += 32)
         if (mask.counts(i, j)) (i == j ? self : others) += expf(infonce_above(product(k, ci[j]), top));
     others = warp_sum(others);
-    const float sum = others + warp_sum(self);
+    self = warp_sum(self);
+    const float sum = others + self;
     if (lane) return;
     lse[row] = any ? InfonceLse{top, 1 / sum, others / sum} : InfonceLse{};
-    term[row] = any ? logf(sum) - infonce_above(product(k, ci[i]), top) : 0;
+    /* Where i has a good part, 1 + others / self has digits that the sum lost: of one pair alone it is 0. */
+    term[row] = !any           ? 0
+                : self > 0.25f ? log1pf(others / self)
+                               : logf(sum) - infonce_above(product(k, ci[i]), top);
 }
 
 /* Row i of g = k [weight_v (P - 1 where i = j) + weight_w (Q - 1 where i = j)], and sum_j g_ij c_ij. */

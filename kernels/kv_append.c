@@ -1,5 +1,5 @@
 /* The key/value cache's new rows: cache[b, position[b] + i] = x[b, i], in place. cache (B,S,G,D), x (B,T,G,D),
- * position (B) i32. */
+ * f32 or bf16, position (B) i32. */
 #include "kernels/ops.h"
 #include <string.h>
 
@@ -12,7 +12,7 @@ void kv_append_shape(Tape *t, Node *n)
 {
     (void)t;
     const Tensor *cache = n->in[0], *x = n->in[1], *position = n->in[2];
-    bool fits = cache->dtype == DTYPE_f32 && x->dtype == DTYPE_f32 && cache->ndim == 4 && x->ndim == 4;
+    bool fits = is_activation(cache) && x->dtype == cache->dtype && cache->ndim == 4 && x->ndim == 4;
     for (int i = 0; fits && i < 4; i++) fits = i == 1 || cache->dim[i] == x->dim[i];
     if (!fits) die("kv_append: x %s does not fit the cache %s", tensor_text(x), tensor_text(cache));
     if (position->dtype != DTYPE_i32 || position->ndim != 1 || position->dim[0] != x->dim[0])

@@ -8,9 +8,9 @@ Tensor *op_l2norm(Tape *t, Tensor *x) { return op_apply(t, &l2norm_op, 1, &x, NU
 void l2norm_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
-    if (x->dtype != DTYPE_f32) die("l2norm: x %s is not f32", tensor_text(x));
+    if (!is_activation(x)) die("l2norm: x %s is neither f32 nor bf16", tensor_text(x));
     int64_t rows = tensor_rows(x);
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
     n->saved[0] = tape_tensor(t, DTYPE_f32, 1, &rows);
 }
 

@@ -1,12 +1,12 @@
 /* y = x / |x|, dx = (dy - y (y . dy)) / |x|, a row of zeros gives zeros: a warp or a block a row (rows.cuh).
  * Squares are those of x times a power of two near 1 / max |x|, so that none leaves f32's range.
  *
- * Bytes: forward 8 an element, backward 16; further walks hit a cache. Floor: bytes over bandwidth. Log: never
- * timed on a GPU. */
+ * Bytes: forward 8 an element (bf16 4), backward 16 (14); further walks hit a cache. Floor: bytes over
+ * bandwidth. Log: never timed on a GPU. */
 #include "kernels/rows.cuh"
 
-template <int threads>
-__global__ void ROW_BOUNDS(threads) l2norm_forward_kernel(const float *__restrict__ x, float *__restrict__ y,
+template <int threads, class T>
+__global__ void ROW_BOUNDS(threads) l2norm_forward_kernel(const T *__restrict__ x, T *__restrict__ y,
                                                           float *__restrict__ saved, int64_t rows, int C)
 {
     int64_t row = row_index<threads>();
@@ -24,9 +24,9 @@ __global__ void ROW_BOUNDS(threads) l2norm_forward_kernel(const float *__restric
     if (threadIdx.x % threads == 0) saved[row] = length / unit;
 }
 
-template <int threads>
+template <int threads, class T>
 __global__ void ROW_BOUNDS(threads)
-    l2norm_backward_kernel(const float *__restrict__ y, const float *__restrict__ dy,
+    l2norm_backward_kernel(const T *__restrict__ y, const float *__restrict__ dy,
                            const float *__restrict__ saved, float *__restrict__ dx, int64_t rows, int C)
 {
     int64_t row = row_index<threads>();
@@ -45,7 +45,11 @@ extern "C" void l2norm_forward_cuda(Tape *, Node *n)
 {
     int64_t rows = tensor_rows(n->in[0]);
     int C = (int)tensor_last(n->in[0]);
-    LAUNCH_ROWS(l2norm_forward_kernel, rows, C, f32(n->in[0]), f32(n->out), f32(n->saved[0]), rows, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        LAUNCH_ROWS(l2norm_forward_kernel, T, rows, C, elements<T>(n->in[0]), elements<T>(n->out),
+                    f32(n->saved[0]), rows, C);
+    });
 }
 
 extern "C" void l2norm_backward_cuda(Tape *, Node *n)
@@ -53,6 +57,9 @@ extern "C" void l2norm_backward_cuda(Tape *, Node *n)
     if (!n->in[0]->grad) return;
     int64_t rows = tensor_rows(n->in[0]);
     int C = (int)tensor_last(n->in[0]);
-    LAUNCH_ROWS(l2norm_backward_kernel, rows, C, f32(n->out), f32(n->out->grad), f32(n->saved[0]),
-                f32(n->in[0]->grad), rows, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        LAUNCH_ROWS(l2norm_backward_kernel, T, rows, C, elements<T>(n->out), f32(n->out->grad),
+                    f32(n->saved[0]), f32(n->in[0]->grad), rows, C);
+    });
 }

@@ -89,7 +89,7 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_sub(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_mul(Tape *t, Tensor *a, Tensor *b);
 
-/* y = x + b, b matching x's trailing dims (any rank): bias, position and dense embeddings. */
+/* y = x + b, b f32 matching x's trailing dims (any rank): bias, position and dense embeddings. */
 Tensor *op_add_bias(Tape *t, Tensor *x, Tensor *b);
 
 /* y = silu(gate) * up, equal shapes (Shazeer 2020). */
@@ -172,8 +172,8 @@ typedef struct {
 } AttentionParams;
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
 
-/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D), position (B) i32. A row
- * past S dies. Returns cache. */
+/* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D) of the same type, position
+ * (B) i32. A row past S dies. Returns cache. */
 Tensor *op_kv_append(Tape *t, Tensor *cache, Tensor *x, Tensor *position);
 
 /* ---- losses ---- */
@@ -234,13 +234,19 @@ Tensor *op_argmax(Tape *t, Tensor *x);
 
 /* Nucleus sampling (Holtzman et al. 2020; the rule of LLaMA's reference generation): p = softmax(x /
  * temperature) sorted descending, stable (lower id first); token k is kept if the mass before it does not
- * exceed top_p; one draw from the renormalised rest with Philox (seed, row, step). x (R,V) -> i32 (R).
- * saved[0]: renormalised probabilities (R,V), 0 where dropped. */
+ * exceed top_p; one draw from the renormalised rest with Philox (seed, row, step). x (R,V), draw (3) i32: step,
+ * low and high word of the seed -> i32 (R). saved[0]: renormalised probabilities (R,V), 0 where dropped. */
 typedef struct {
     float temperature, top_p;
-    uint64_t seed, step;
 } TopPParams;
-Tensor *op_top_p(Tape *t, Tensor *x, TopPParams p);
+Tensor *op_top_p(Tape *t, Tensor *x, Tensor *draw, TopPParams p);
+
+/* What lies between two decode steps. With s = draw[0], the step, and id (B) what was chosen for each row:
+ * out[s,b] = id[b], or -1 where that is one of stop (n) or out[s-1,b] is -1: the row has ended; token[b] =
+ * id[b]; place[.,b] and the step go up by 1. Updates out (M,B), token (B), place (2,B) and draw (op_top_p), all
+ * i32; stop may be NULL. A step past M dies. Returns out. */
+Tensor *op_next_token(Tape *t, Tensor *out, Tensor *token, Tensor *place, Tensor *draw, Tensor *id,
+                      Tensor *stop);
 
 /* ---- rows and prototypes, from the table ---- */
 

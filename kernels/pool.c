@@ -19,8 +19,7 @@ Tensor *op_max_pool(Tape *t, Tensor *x, int kernel, int stride, int pad, bool ce
 static void check_image(const Node *n)
 {
     const Tensor *x = n->in[0];
-    if (x->dtype != DTYPE_f32 || x->ndim != 4)
-        die("%s: expected images, found %s", n->op->name, tensor_text(x));
+    if (!is_activation(x) || x->ndim != 4) die("%s: expected images, found %s", n->op->name, tensor_text(x));
 }
 
 /* Outputs along a side of `size`: with ceil_mode a last window may hang over, but must not start in the pad. */
@@ -51,7 +50,7 @@ void max_pool_shape(Tape *t, Node *n)
 {
     int64_t dim[4];
     pool_dims(n, dim);
-    n->out = tape_tensor(t, DTYPE_f32, 4, dim);
+    n->out = tape_tensor(t, n->in[0]->dtype, 4, dim);
     n->saved[0] = tape_tensor(t, DTYPE_i32, 4, dim);
 }
 
@@ -137,10 +136,10 @@ Tensor *op_reduce_max(Tape *t, Tensor *x) { return op_apply(t, &reduce_max_op, 1
 void reduce_max_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
-    if (x->dtype != DTYPE_f32 || x->ndim != 3)
-        die("reduce_max: x %s is not f32 with three dims", tensor_text(x));
+    if (!is_activation(x) || x->ndim != 3)
+        die("reduce_max: x %s is not f32 or bf16 with three dims", tensor_text(x));
     const int64_t dim[2] = {x->dim[0], x->dim[2]};
-    n->out = tape_tensor(t, DTYPE_f32, 2, dim);
+    n->out = tape_tensor(t, x->dtype, 2, dim);
     n->saved[0] = tape_tensor(t, DTYPE_i32, 2, dim);
 }
 
@@ -178,7 +177,7 @@ void avg_pool_shape(Tape *t, Node *n)
     pool_dims(n, dim);
     if (NODE_AS(PoolParams, n)->pad || NODE_AS(PoolParams, n)->ceil_mode)
         die("avg_pool: pad and ceil_mode are not for means");
-    n->out = tape_tensor(t, DTYPE_f32, 4, dim);
+    n->out = tape_tensor(t, n->in[0]->dtype, 4, dim);
 }
 
 Tensor *op_adaptive_pool(Tape *t, Tensor *x, int height, int width)
@@ -193,7 +192,8 @@ void adaptive_pool_shape(Tape *t, Node *n)
     check_image(n);
     if (p->height < 1 || p->width < 1)
         die("adaptive_pool: %d x %d bins of %s", p->height, p->width, tensor_text(n->in[0]));
-    n->out = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){n->in[0]->dim[0], p->height, p->width, n->in[0]->dim[3]});
+    n->out = tape_tensor(t, n->in[0]->dtype, 4,
+                         (int64_t[]){n->in[0]->dim[0], p->height, p->width, n->in[0]->dim[3]});
 }
 
 typedef struct {

@@ -8,9 +8,9 @@
  * ("tall") they are shared out among the rows of a block, at most 32 channel lanes wide, which join at its end,
  * so that a global pool of few images still has threads. Backward gathers, an input pixel a thread: no two
  * threads write one place. Winners are read by every pixel of their window, from L1 and L2; reduce_max, whose
- * windows do not overlap, scatters instead and touches nothing but the winners. Bytes: forward 4 an input and 4
- * (maximum: 8) an output; backward 8 an input and 4 (8) an output; reduce_max's 16 an output. Floor: bytes over
- * bandwidth. Log: never timed on a GPU. */
+ * windows do not overlap, scatters instead and touches nothing but the winners. Bytes: forward 4 (bf16 2) an
+ * input and 4 (2; maximum: 4 more) an output; backward 8 an input and 4 (8) an output; reduce_max's 16 an
+ * output. Floor: bytes over bandwidth. Log: never timed on a GPU. */
 #include "kernels/columns.cuh"
 #include <limits.h>
 
@@ -72,10 +72,10 @@ template <int V> struct Winner {
 };
 
 /* The first element stands whatever it is, NaN too; then what is larger. */
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    max_forward_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x,
-                       PoolSide rows, PoolSide columns, int64_t N, int64_t C)
+    max_forward_kernel(T *__restrict__ y, int *__restrict__ winner, const T *__restrict__ x, PoolSide rows,
+                       PoolSide columns, int64_t N, int64_t C)
 {
     int64_t c = first_column<V>();
     int cells = rows.cells * columns.cells;
@@ -83,15 +83,15 @@ __global__ void __launch_bounds__(256)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int64_t cell = first_row(); cell < cells; cell += row_step()) {
             Window w = window_of(rows, columns, (int)cell);
-            const float *image = x + n * rows.size * columns.size * C + c;
+            const T *image = x + n * rows.size * columns.size * C + c;
             int start = w.rows.from * columns.size + w.columns.from;
             Winner<V> best;
-            best.value = load<V>(image + start * C);
+            best.value = load_f32<V>(image + start * C);
             for (int j = 0; j < V; j++) best.at.v[j] = start;
             for (int h = w.rows.from; h < w.rows.to; h++)
                 for (int i = w.columns.from; i < w.columns.to; i++) {
                     int at = h * columns.size + i;
-                    Pack<V> v = load<V>(image + at * C);
+                    Pack<V> v = load_f32<V>(image + at * C);
 #pragma unroll
                     for (int j = 0; j < V; j++) {
                         if (!(v.v[j] > best.value.v[j])) continue;
@@ -118,9 +118,9 @@ template <int V> static inline __device__ Winner<V> larger(const Winner<V> &a, c
     return best;
 }
 
-template <int V>
-__global__ void __launch_bounds__(256)
-    max_tall_kernel(float *__restrict__ y, int *__restrict__ winner, const float *__restrict__ x, PoolSide rows,
+template <int V, class T>
+__global__ void __launch_bounds__(256, 4)
+    max_tall_kernel(T *__restrict__ y, int *__restrict__ winner, const T *__restrict__ x, PoolSide rows,
                     PoolSide columns, int64_t N, int64_t C)
 {
     SHARED_ARRAY(Winner<V>, part, [COLUMNS]);
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(256)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int cell = (int)blockIdx.y; cell < cells; cell += (int)gridDim.y) {
             Window w = window_of(rows, columns, cell);
-            const float *image = x + n * rows.size * columns.size * C + c;
+            const T *image = x + n * rows.size * columns.size * C + c;
             Winner<V> best;
             for (int j = 0; j < V; j++) {
                 best.value.v[j] = -INFINITY;
@@ -139,14 +139,14 @@ __global__ void __launch_bounds__(256)
             for (int i = c < C ? (int)threadIdx.y : INT_MAX; i < w.pixels; i += (int)blockDim.y) {
                 Winner<V> next;
                 int at = pixel_of(w, columns, i);
-                next.value = load<V>(image + at * C);
+                next.value = load_f32<V>(image + at * C);
                 for (int j = 0; j < V; j++) next.at.v[j] = at;
                 best = larger(best, next);
             }
             best = join_rows(part, best, larger<V>);
             if (c >= C || threadIdx.y) continue;
             int start = pixel_of(w, columns, 0);
-            Pack<V> first = load<V>(image + start * C);
+            Pack<V> first = load_f32<V>(image + start * C);
             for (int j = 0; j < V; j++) {
                 if (first.v[j] == first.v[j]) continue;
                 best.value.v[j] = first.v[j];
@@ -210,10 +210,10 @@ template <int V> static inline __device__ Pack<V> sum_of(const Pack<V> &a, const
     return sum;
 }
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256, 6)
-    mean_forward_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
-                        int64_t N, int64_t C)
+    mean_forward_kernel(T *__restrict__ y, const T *__restrict__ x, PoolSide rows, PoolSide columns, int64_t N,
+                        int64_t C)
 {
     int64_t c = first_column<V>();
     int cells = rows.cells * columns.cells;
@@ -221,21 +221,21 @@ __global__ void __launch_bounds__(256, 6)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int64_t cell = first_row(); cell < cells; cell += row_step()) {
             Window w = window_of(rows, columns, (int)cell);
-            const float *line = x + (n * rows.size * columns.size + pixel_of(w, columns, 0)) * C + c;
+            const T *line = x + (n * rows.size * columns.size + pixel_of(w, columns, 0)) * C + c;
             Pack<V> sum = {};
             for (int h = w.rows.from; h < w.rows.to; h++, line += columns.size * C)
 #pragma unroll 4
-                for (int i = 0; i < w.across; i++) sum = sum_of(sum, load<V>(line + i * C));
+                for (int i = 0; i < w.across; i++) sum = sum_of(sum, load_f32<V>(line + i * C));
             float k = 1 / (float)w.pixels;
             for (int j = 0; j < V; j++) sum.v[j] *= k;
             store(y + (n * cells + cell) * C + c, sum);
         }
 }
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256, 6)
-    mean_tall_kernel(float *__restrict__ y, const float *__restrict__ x, PoolSide rows, PoolSide columns,
-                     int64_t N, int64_t C)
+    mean_tall_kernel(T *__restrict__ y, const T *__restrict__ x, PoolSide rows, PoolSide columns, int64_t N,
+                     int64_t C)
 {
     SHARED_ARRAY(Pack<V>, part, [COLUMNS]);
     int64_t c = first_column<V>();
@@ -243,11 +243,11 @@ __global__ void __launch_bounds__(256, 6)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int cell = (int)blockIdx.y; cell < cells; cell += (int)gridDim.y) {
             Window w = window_of(rows, columns, cell);
-            const float *image = x + n * rows.size * columns.size * C + c;
+            const T *image = x + n * rows.size * columns.size * C + c;
             Pack<V> sum = {};
 #pragma unroll 4
             for (int i = c < C ? (int)threadIdx.y : INT_MAX; i < w.pixels; i += (int)blockDim.y)
-                sum = sum_of(sum, load<V>(image + pixel_of(w, columns, i) * C));
+                sum = sum_of(sum, load_f32<V>(image + pixel_of(w, columns, i) * C));
             sum = join_rows(part, sum, sum_of<V>);
             if (c >= C || threadIdx.y) continue;
             float k = 1 / (float)w.pixels;
@@ -282,15 +282,18 @@ __global__ void __launch_bounds__(256)
 
 /* ---- launches ---- */
 
-/* A kernel<4> or kernel<1> with a block for each output. */
-#define LAUNCH_TALL(kernel, four, N, cells, pixels, C, ...)                                                    \
+/* kernel, in terms of V, with a block for each output. */
+#define LAUNCH_TALL_OF(kernel, four, N, cells, pixels, C, ...)                                                 \
     do {                                                                                                       \
         RowGrid at = row_grid(N, pixels, (four) ? (C) / 4 : (C), 32);                                          \
         at.grid.y = (unsigned)at_most(cells, DOWN);                                                            \
-        if (four)                                                                                              \
-            KERNEL_LAUNCH((kernel<4>), at.grid, at.block, 0, __VA_ARGS__);                                     \
-        else                                                                                                   \
-            KERNEL_LAUNCH((kernel<1>), at.grid, at.block, 0, __VA_ARGS__);                                     \
+        if (four) {                                                                                            \
+            constexpr int V = 4;                                                                               \
+            KERNEL_LAUNCH(kernel, at.grid, at.block, 0, __VA_ARGS__);                                          \
+        } else {                                                                                               \
+            constexpr int V = 1;                                                                               \
+            KERNEL_LAUNCH(kernel, at.grid, at.block, 0, __VA_ARGS__);                                          \
+        }                                                                                                      \
     } while (0)
 
 /* Pixels of the largest window. */
@@ -303,28 +306,35 @@ static int64_t most_pixels(const PoolSide &rows, const PoolSide &columns)
 
 static void max_forward(Node *n, const PoolSide &rows, const PoolSide &columns, int64_t N, int64_t C)
 {
-    const float *x = f32(n->in[0]);
-    float *y = f32(n->out);
     int *winner = (int *)n->saved[0]->data;
     int64_t cells = (int64_t)rows.cells * columns.cells, pixels = most_pixels(rows, columns);
-    bool four = wide_rows(C, x, y, winner);
-    if (pixels < TALL)
-        LAUNCH_COLUMNS(max_forward_kernel, four, N, cells, C, y, winner, x, rows, columns, N, C);
-    else
-        LAUNCH_TALL(max_tall_kernel, four, N, cells, pixels, C, y, winner, x, rows, columns, N, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        const T *x = elements<T>(n->in[0]);
+        T *y = elements<T>(n->out);
+        bool four = wide_rows(C, x, y, winner);
+        if (pixels < TALL)
+            LAUNCH_COLUMNS_OF((max_forward_kernel<V, T>), four, N, cells, C, y, winner, x, rows, columns, N, C);
+        else
+            LAUNCH_TALL_OF((max_tall_kernel<V, T>), four, N, cells, pixels, C, y, winner, x, rows, columns, N,
+                           C);
+    });
 }
 
 static void mean_forward(Node *n, const PoolSide &rows, const PoolSide &columns)
 {
-    const float *x = f32(n->in[0]);
-    float *y = f32(n->out);
     int64_t N = n->out->dim[0], C = n->out->dim[3], cells = (int64_t)rows.cells * columns.cells,
             pixels = most_pixels(rows, columns);
-    bool four = wide_rows(C, x, y);
-    if (pixels < TALL)
-        LAUNCH_COLUMNS(mean_forward_kernel, four, N, cells, C, y, x, rows, columns, N, C);
-    else
-        LAUNCH_TALL(mean_tall_kernel, four, N, cells, pixels, C, y, x, rows, columns, N, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        const T *x = elements<T>(n->in[0]);
+        T *y = elements<T>(n->out);
+        bool four = wide_rows(C, x, y);
+        if (pixels < TALL)
+            LAUNCH_COLUMNS_OF((mean_forward_kernel<V, T>), four, N, cells, C, y, x, rows, columns, N, C);
+        else
+            LAUNCH_TALL_OF((mean_tall_kernel<V, T>), four, N, cells, pixels, C, y, x, rows, columns, N, C);
+    });
 }
 
 static void mean_backward(Node *n, const PoolSide &rows, const PoolSide &columns)

@@ -25,10 +25,10 @@ void resize_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
     const ResizeParams *p = NODE_AS(ResizeParams, n);
-    if (x->dtype != DTYPE_f32 || x->ndim != 4) die("resize: expected images, found %s", tensor_text(x));
+    if (!is_activation(x) || x->ndim != 4) die("resize: expected images, found %s", tensor_text(x));
     if (p->height < 1 || p->width < 1 || (p->mode != RESIZE_NEAREST && p->mode != RESIZE_BILINEAR))
         die("resize: %s to %d x %d in mode %d", tensor_text(x), p->height, p->width, (int)p->mode);
-    n->out = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){x->dim[0], p->height, p->width, x->dim[3]});
+    n->out = tape_tensor(t, x->dtype, 4, (int64_t[]){x->dim[0], p->height, p->width, x->dim[3]});
 }
 
 /* Where output i of `to` lies among `from` inputs. */

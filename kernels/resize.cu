@@ -6,9 +6,9 @@
  * Mapping: columns.cuh, forward an output, backward an input and four of its channels a thread. Backward
  * gathers over the outputs that an input has a share in, so no two threads write one place; nearest touches
  * only inputs that are in an output. One channel (masks) goes one by one: neighbouring threads are neighbouring
- * columns. Bytes: 4 an output and 4 (backward 8) an input. Floor: bytes over bandwidth; bilinear backward with
- * out = 4 in looks at 81 outputs an input, about 50 operations an output, which hide behind memory on an RTX
- * 4090 and exceed it about twice on an H100 where C = 1. Log: never timed on a GPU. */
+ * columns. Bytes: 4 (bf16 2) an output and 4 (2) an input, backward 4 and 8. Floor: bytes over bandwidth;
+ * bilinear backward with out = 4 in looks at 81 outputs an input, about 50 operations an output, which hide
+ * behind memory on an RTX 4090 and exceed it about twice on an H100 where C = 1. Log: never timed on a GPU. */
 #include "kernels/columns.cuh"
 #include <limits.h>
 
@@ -29,10 +29,10 @@ static inline __device__ int place(const ResizeSide &s, int i)
     return min(max((2 * i + 1) * s.in - s.out, 0), 2 * s.out * (s.in - 1));
 }
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    resize_nearest_kernel(float *__restrict__ y, const float *__restrict__ x, ResizeSide rows,
-                          ResizeSide columns, int64_t N, int64_t C)
+    resize_nearest_kernel(T *__restrict__ y, const T *__restrict__ x, ResizeSide rows, ResizeSide columns,
+                          int64_t N, int64_t C)
 {
     int64_t c = first_column<V>();
     int outputs = rows.out * columns.out;
@@ -40,14 +40,14 @@ __global__ void __launch_bounds__(256)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int64_t o = first_row(); o < outputs; o += row_step()) {
             int h = nearest(rows, (int)o / columns.out), w = nearest(columns, (int)o % columns.out);
-            store(y + (n * outputs + o) * C + c, load<V>(x + ((n * rows.in + h) * columns.in + w) * C + c));
+            store(y + (n * outputs + o) * C + c, load_f32<V>(x + ((n * rows.in + h) * columns.in + w) * C + c));
         }
 }
 
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    resize_bilinear_kernel(float *__restrict__ y, const float *__restrict__ x, ResizeSide rows,
-                           ResizeSide columns, int64_t N, int64_t C)
+    resize_bilinear_kernel(T *__restrict__ y, const T *__restrict__ x, ResizeSide rows, ResizeSide columns,
+                           int64_t N, int64_t C)
 {
     int64_t c = first_column<V>(), line = columns.in * C;
     int outputs = rows.out * columns.out;
@@ -58,9 +58,10 @@ __global__ void __launch_bounds__(256)
             int h = down / (2 * rows.out), w = across / (2 * columns.out);
             float low = (float)(down - h * 2 * rows.out) * rows.unit,
                   right = (float)(across - w * 2 * columns.out) * columns.unit;
-            const float *a = x + (n * rows.in + h) * line + w * C + c, *b = h + 1 < rows.in ? a + line : a;
+            const T *a = x + (n * rows.in + h) * line + w * C + c, *b = h + 1 < rows.in ? a + line : a;
             int64_t next = w + 1 < columns.in ? C : 0;
-            Pack<V> a0 = load<V>(a), a1 = load<V>(a + next), b0 = load<V>(b), b1 = load<V>(b + next), out;
+            Pack<V> a0 = load_f32<V>(a), a1 = load_f32<V>(a + next), b0 = load_f32<V>(b),
+                    b1 = load_f32<V>(b + next), out;
 #pragma unroll
             for (int j = 0; j < V; j++)
                 out.v[j] = (1 - low) * ((1 - right) * a0.v[j] + right * a1.v[j]) +
@@ -159,15 +160,18 @@ static ResizeSide side(const Node *n, int axis)
 
 extern "C" void resize_forward_cuda(Tape *, Node *n)
 {
-    const float *x = f32(n->in[0]);
-    float *y = f32(n->out);
     ResizeSide rows = side(n, 1), columns = side(n, 2);
     int64_t N = n->out->dim[0], C = n->out->dim[3], outputs = (int64_t)rows.out * columns.out;
-    bool four = wide_rows(C, x, y);
-    if (NODE_AS(ResizeParams, n)->mode == RESIZE_NEAREST)
-        LAUNCH_COLUMNS(resize_nearest_kernel, four, N, outputs, C, y, x, rows, columns, N, C);
-    else
-        LAUNCH_COLUMNS(resize_bilinear_kernel, four, N, outputs, C, y, x, rows, columns, N, C);
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        const T *x = elements<T>(n->in[0]);
+        T *y = elements<T>(n->out);
+        bool four = wide_rows(C, x, y);
+        if (NODE_AS(ResizeParams, n)->mode == RESIZE_NEAREST)
+            LAUNCH_COLUMNS_OF((resize_nearest_kernel<V, T>), four, N, outputs, C, y, x, rows, columns, N, C);
+        else
+            LAUNCH_COLUMNS_OF((resize_bilinear_kernel<V, T>), four, N, outputs, C, y, x, rows, columns, N, C);
+    });
 }
 
 extern "C" void resize_backward_cuda(Tape *, Node *n)

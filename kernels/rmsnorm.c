@@ -13,10 +13,10 @@ Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps)
 void rmsnorm_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1];
-    if (x->dtype != DTYPE_f32 || w->dtype != DTYPE_f32 || w->ndim != 1 || w->dim[0] != tensor_last(x))
+    if (!is_activation(x) || w->dtype != DTYPE_f32 || w->ndim != 1 || w->dim[0] != tensor_last(x))
         die("rmsnorm: weight %s does not fit x %s", tensor_text(w), tensor_text(x));
     int64_t rows = tensor_rows(x);
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
     n->saved[0] = tape_tensor(t, DTYPE_f32, 1, &rows);
 }
 

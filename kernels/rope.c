@@ -13,12 +13,12 @@ Tensor *op_rope(Tape *t, Tensor *x, Tensor *position, float theta)
 void rope_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *position = n->in[1];
-    if (x->dtype != DTYPE_f32 || x->ndim != 4 || x->dim[3] % 2)
-        die("rope: x %s is not f32 (B,T,H,D) with even D", tensor_text(x));
+    if (!is_activation(x) || x->ndim != 4 || x->dim[3] % 2)
+        die("rope: x %s is not f32 or bf16 (B,T,H,D) with even D", tensor_text(x));
     if (position->dtype != DTYPE_i32 || position->ndim != 2 || position->dim[0] != x->dim[0] ||
         position->dim[1] != x->dim[1])
         die("rope: position %s is not i32 (B,T) of x %s", tensor_text(position), tensor_text(x));
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
 }
 
 /* y (+)= x turned by sign * angle. The sines of one token serve all its heads. */

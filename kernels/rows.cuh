@@ -1,21 +1,21 @@
 /* Row by row: what rmsnorm, l2norm and softmax are made of.
  *
  * Mapping: a row of at most ROW_SHORT elements belongs to a warp, eight of them to a block of 256 threads; a
- * longer one to a block of ROW_BLOCK. Threads take four neighbours (16 bytes), or one where rows are no
- * multiple of four floats or not aligned. Who walks over a row again finds it in a cache. */
+ * longer one to a block of ROW_BLOCK. Threads take four neighbours (16 bytes, of bf16 8), or one where rows are
+ * no multiple of four or not aligned. Who walks over a row again finds it in a cache. */
 #ifndef KERNELS_ROWS_CUH
 #define KERNELS_ROWS_CUH
 #include "kernels/elements.cuh"
 
 enum { ROW_SHORT = 1024, ROW_BLOCK = 512 };
 
-/* Kernels are templates of `threads` a row: 32 or ROW_BLOCK. */
-#define LAUNCH_ROWS(kernel, rows, C, ...)                                                                      \
+/* Kernels are templates of `threads` a row, 32 or ROW_BLOCK, and of T, the type of activations. */
+#define LAUNCH_ROWS(kernel, T, rows, C, ...)                                                                   \
     do {                                                                                                       \
         if ((C) <= ROW_SHORT)                                                                                  \
-            KERNEL_LAUNCH((kernel<32>), (unsigned)ceil_div(rows, (int64_t)8), 256, 0, __VA_ARGS__);            \
+            KERNEL_LAUNCH((kernel<32, T>), (unsigned)ceil_div(rows, (int64_t)8), 256, 0, __VA_ARGS__);         \
         else                                                                                                   \
-            KERNEL_LAUNCH((kernel<ROW_BLOCK>), (unsigned)(rows), ROW_BLOCK, 0, __VA_ARGS__);                   \
+            KERNEL_LAUNCH((kernel<ROW_BLOCK, T>), (unsigned)(rows), ROW_BLOCK, 0, __VA_ARGS__);                \
     } while (0)
 
 template <int threads> static constexpr int row_block = threads == 32 ? 256 : threads;
@@ -55,7 +55,7 @@ static inline __device__ float power_near(float x)
 
 template <class... P> static inline __device__ bool row_wide(int C, const P *...p)
 {
-    return C % 4 == 0 && ((0 | ... | (uintptr_t)p) & 15) == 0;
+    return C % 4 == 0 && wide(p...);
 }
 
 /* f(i, x[i]...) for the thread's elements i of a row of C. */
@@ -64,43 +64,39 @@ template <int threads, class F, class... X> static inline __device__ void row_re
     const int lane = (int)threadIdx.x % threads;
     if (!row_wide(C, x...)) {
 #pragma unroll 1
-        for (int i = lane; i < C; i += threads) f(i, x[i]...);
+        for (int i = lane; i < C; i += threads) f(i, number(x[i])...);
         return;
     }
 #pragma unroll 2
     for (int i = 4 * lane; i < C; i += 4 * threads) {
-        auto one = [&](int j, auto... p) { f(i + j, p[j]...); };
-        auto all = [&](auto... q) {
+        auto all = [&](auto... p) {
 #pragma unroll
-            for (int j = 0; j < 4; j++) one(j, (const float *)&q...);
+            for (int j = 0; j < 4; j++) f(i + j, p.v[j]...);
         };
-        all(*(const float4 *)(x + i)...);
+        all(load_f32<4>(x + i)...);
     }
 }
 
 /* y[i] = f(i, x[i]...), or y[i] += f(...). */
-template <int threads, bool add, class F, class... X>
-static inline __device__ void row_write(float *y, int C, F f, const X *...x)
+template <int threads, bool add, class F, class Y, class... X>
+static inline __device__ void row_write(Y *y, int C, F f, const X *...x)
 {
     const int lane = (int)threadIdx.x % threads;
     if (!row_wide(C, y, x...)) {
 #pragma unroll 1
-        for (int i = lane; i < C; i += threads) y[i] = (add ? y[i] : 0) + f(i, x[i]...);
+        for (int i = lane; i < C; i += threads) put(y + i, (add ? number(y[i]) : 0) + f(i, number(x[i])...));
         return;
     }
 #pragma unroll 2
     for (int i = 4 * lane; i < C; i += 4 * threads) {
-        float4 out = add ? *(const float4 *)(y + i) : float4{};
-        float v[4];
-        auto one = [&](int j, auto... p) { v[j] = f(i + j, p[j]...); };
-        auto all = [&](auto... q) {
+        Pack<4> out = {};
+        if (add) out = load_f32<4>(y + i);
+        auto all = [&](auto... p) {
 #pragma unroll
-            for (int j = 0; j < 4; j++) one(j, (const float *)&q...);
+            for (int j = 0; j < 4; j++) out.v[j] = (add ? out.v[j] : 0) + f(i + j, p.v[j]...);
         };
-        all(*(const float4 *)(x + i)...);
-        out = add ? float4{out.x + v[0], out.y + v[1], out.z + v[2], out.w + v[3]}
-                  : float4{v[0], v[1], v[2], v[3]};
-        *(float4 *)(y + i) = out;
+        all(load_f32<4>(x + i)...);
+        store(y + i, out);
     }
 }
 #endif

@@ -12,12 +12,13 @@ Tensor *op_select(Tape *t, Tensor *x, Tensor *index)
 void select_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *index = n->in[1];
-    if (x->dtype != DTYPE_f32 || index->dtype != DTYPE_i32 || index->ndim != 1)
-        die("select: x %s, index %s: expected f32 and a list of i32", tensor_text(x), tensor_text(index));
+    if (!is_activation(x) || index->dtype != DTYPE_i32 || index->ndim != 1)
+        die("select: x %s, index %s: expected f32 or bf16 and a list of i32", tensor_text(x),
+            tensor_text(index));
     int64_t dim[TENSOR_DIMS];
     memcpy(dim, x->dim, sizeof dim);
     dim[0] = index->dim[0];
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, dim);
 }
 
 void select_forward_cpu(Tape *t, Node *n)

@@ -12,8 +12,8 @@ Tensor *op_softmax(Tape *t, Tensor *x, float scale)
 void softmax_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
-    if (x->dtype != DTYPE_f32) die("softmax: x %s is not f32", tensor_text(x));
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, x->dim);
+    if (!is_activation(x)) die("softmax: x %s is neither f32 nor bf16", tensor_text(x));
+    n->out = tape_tensor(t, x->dtype, x->ndim, x->dim);
 }
 
 void softmax_forward_cpu(Tape *t, Node *n)

@@ -233,8 +233,8 @@ template <int threads> static __device__ TopPScan fill_bins(const float *x, int 
 /* tokens (R,V): the rows' lists. */
 template <int threads>
 __global__ void __launch_bounds__(threads, 1024 / threads)
-    top_p_kernel(const float *__restrict__ x, TopPParams p, TopPRow row, int V, Mass *__restrict__ tokens,
-                 float *__restrict__ kept, int *__restrict__ y)
+    top_p_kernel(const float *__restrict__ x, const int *__restrict__ draw, TopPParams p, TopPRow row, int V,
+                 Mass *__restrict__ tokens, float *__restrict__ kept, int *__restrict__ y)
 {
     SHARED_ARRAY(TopPBin, bin, [TOP_P_BINS]);
     SHARED_ARRAY(TopPBin, fine, [TOP_P_BINS]);
@@ -265,8 +265,7 @@ __global__ void __launch_bounds__(threads, 1024 / threads)
         last = find_token<threads>(list, fine, row, place.before, target, &mass);
     }
 
-    const Philox r = philox4x32(blockIdx.x, 0, (uint32_t)p.step, (uint32_t)(p.step >> 32), (uint32_t)p.seed,
-                                (uint32_t)(p.seed >> 32));
+    const Philox r = philox4x32(blockIdx.x, 0, (uint32_t)draw[0], 0, (uint32_t)draw[1], (uint32_t)draw[2]);
     const Mass target = (Mass)((double)philox_unit(r.v[0]) * (double)mass);
     const float share = 1 / (float)mass;
     const TopPPlace place = find_bin<threads>(bin, s, target);
@@ -297,10 +296,12 @@ extern "C" void top_p_forward_cuda(Tape *t, Node *n)
     row.fraction = 62 - row.id_bits < 44 ? 62 - row.id_bits : 44;
     Mass *tokens = (Mass *)scratch(t, (size_t)(R * V) * sizeof *tokens);
     float *kept = f32(n->saved[0]);
+    const int *draw = (const int *)n->in[1]->data;
     int *y = (int *)n->out->data;
     if (V <= TOP_P_SHORT)
-        KERNEL_LAUNCH((top_p_kernel<256>), (unsigned)R, 256, 0, f32(n->in[0]), p, row, (int)V, tokens, kept, y);
+        KERNEL_LAUNCH((top_p_kernel<256>), (unsigned)R, 256, 0, f32(n->in[0]), draw, p, row, (int)V, tokens,
+                      kept, y);
     else
-        KERNEL_LAUNCH((top_p_kernel<1024>), (unsigned)R, 1024, 0, f32(n->in[0]), p, row, (int)V, tokens, kept,
-                      y);
+        KERNEL_LAUNCH((top_p_kernel<1024>), (unsigned)R, 1024, 0, f32(n->in[0]), draw, p, row, (int)V, tokens,
+                      kept, y);
 }

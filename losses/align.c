@@ -12,7 +12,7 @@ static Tensor *list(Tape *t, const int32_t *value, int64_t n)
     return x;
 }
 
-/* The loss of the rows row[0..m-1] of v and w; same is on the host. */
+/* The loss of the rows row[0..m-1] of v and w. */
 static Tensor *part(Tape *t, Tensor *v, Tensor *w, Tensor *scale, const int32_t *same, const AlignOptions *o,
                     const int32_t *row, int64_t m)
 {
@@ -25,16 +25,13 @@ static Tensor *part(Tape *t, Tensor *v, Tensor *w, Tensor *scale, const int32_t 
     return align_loss(t, op_select(t, v, index), op_select(t, w, index), scale, group, o);
 }
 
-Tensor *align_loss_groups(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *same, const AlignOptions *o,
-                          const int32_t *sample, int64_t n)
+Tensor *align_loss_groups(Tape *t, Tensor *v, Tensor *w, Tensor *scale, const int32_t *same,
+                          const AlignOptions *o, const int32_t *sample, int64_t n)
 {
     if (v->dim[0] != w->dim[0])
         die("align: rows of v %s and w %s are not paired", tensor_text(v), tensor_text(w));
-    if (v->dim[0] != n || (same && (same->dtype != DTYPE_i32 || tensor_len(same) != n)))
-        die("align: %lld samples for v %s, same %s", (long long)n, tensor_text(v),
-            same ? tensor_text(same) : "absent");
-    int32_t *row = arena_push_host(t->step, (size_t)n * sizeof *row), *group = NULL;
-    if (same) tensor_download(same, group = arena_push_host(t->step, (size_t)n * sizeof *group));
+    if (v->dim[0] != n) die("align: %lld samples for v %s", (long long)n, tensor_text(v));
+    int32_t *row = arena_push_host(t->step, (size_t)n * sizeof *row);
     Tensor *total = NULL;
     int64_t samples = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -44,10 +41,10 @@ Tensor *align_loss_groups(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *
         for (int64_t j = i; j < n; j++)
             if (sample[j] == sample[i]) row[m++] = (int32_t)j;
         if (m < 2) continue;
-        Tensor *loss = part(t, v, w, scale, group, o, row, m);
+        Tensor *loss = part(t, v, w, scale, same, o, row, m);
         total = total ? op_add(t, total, loss) : loss;
         samples++;
     }
-    if (!total) return part(t, v, w, scale, group, o, &(int32_t){0}, 1); /* one pair: 0 */
+    if (!total) return part(t, v, w, scale, same, o, &(int32_t){0}, 1); /* one pair: 0 */
     return op_scale(t, total, 1 / (float)samples);
 }

@@ -13,8 +13,8 @@ typedef InfonceParams AlignOptions;
 Tensor *align_loss(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *same, const AlignOptions *o);
 
 /* The loss of each sample's pairs on their own, averaged over the samples of at least two; 0 with zero
- * gradients where there is none. sample[i], on the host, is the number of row i's sample; rows of a sample need
- * not be neighbours. */
-Tensor *align_loss_groups(Tape *t, Tensor *v, Tensor *w, Tensor *scale, Tensor *same, const AlignOptions *o,
-                          const int32_t *sample, int64_t n);
+ * gradients where there is none. sample[i] is the number of row i's sample; rows of a sample need not be
+ * neighbours. sample and same (or NULL) are n numbers on the host. */
+Tensor *align_loss_groups(Tape *t, Tensor *v, Tensor *w, Tensor *scale, const int32_t *same,
+                          const AlignOptions *o, const int32_t *sample, int64_t n);
 #endif

@@ -5,6 +5,16 @@
 
 enum { MAX_LAYERS = 1000 };
 
+const LlamaConfig llama_3_8b = {.vocab = 128256,
+                                .dim = 4096,
+                                .layers = 32,
+                                .heads = 32,
+                                .kv_heads = 8,
+                                .head_dim = 128,
+                                .ffn = 14336,
+                                .norm_eps = 1e-5f,
+                                .rope_theta = 500000};
+
 /* ---- opening ---- */
 
 static void open_layer(Weights *w, const LlamaConfig *c, LlamaLayer *l, int i)
@@ -47,7 +57,7 @@ bool llama_create(Llama *m, Weights *w, LlamaConfig c, Error *e)
     *m = (Llama){.config = c};
     check_config(w, &c);
     if (!weights_ok(w, e)) return false;
-    WeightSpec table = {{c.vocab, c.dim}, .init = INIT_NORMAL, .a = 0.02f};
+    WeightSpec table = {{c.vocab, c.dim}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
     m->layer = arena_push_host(w->trainable ? w->state : w->weights, (size_t)c.layers * sizeof *m->layer);
     m->embed = weights_get(w, table, "model.embed_tokens.weight");
     for (int i = 0; i < c.layers; i++) open_layer(w, &c, &m->layer[i], i);
@@ -133,18 +143,31 @@ bool llama_add_lora(Llama *m, Weights *w, int rank, float alpha, float dropout, 
 #undef LORA_NAME
 }
 
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S)
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute)
 {
     const LlamaConfig *c = &m->config;
     const int64_t dim[4] = {B, S, c->kv_heads, c->head_dim};
     size_t pointers = (size_t)c->layers * sizeof(Tensor *);
-    LlamaCache cache = {B, S, arena_push_host(state, pointers), arena_push_host(state, pointers),
-                        arena_push_host(state, (size_t)B * sizeof(int32_t))};
+    LlamaCache cache = {B,
+                        S,
+                        arena_push_host(state, pointers),
+                        arena_push_host(state, pointers),
+                        tensor_new(state, DTYPE_i32, 2, (const int64_t[]){2, B}),
+                        arena_push_host(state, 2 * (size_t)B * sizeof(int32_t))};
     for (int i = 0; i < c->layers; i++) {
-        cache.k[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
-        cache.v[i] = tensor_zeros(state, DTYPE_f32, 4, dim);
+        cache.k[i] = tensor_zeros(state, compute, 4, dim);
+        cache.v[i] = tensor_zeros(state, compute, 4, dim);
     }
     return cache;
+}
+
+void llama_place(LlamaCache *cache, const int32_t *position)
+{
+    for (int64_t b = 0; b < cache->B; b++) {
+        cache->host[b] = position[b];
+        cache->host[cache->B + b] = position[b] + 1;
+    }
+    tensor_upload(cache->place, cache->host);
 }
 
 /* ---- forward ---- */
@@ -230,12 +253,12 @@ static Tensor *blocks(Tape *t, const Llama *m, Tensor *const in[4], LlamaCache *
     return y;
 }
 
-/* position[b,i] = from[b] + i, from NULL: 0. */
-static Tensor *positions(Tape *t, int64_t B, int64_t T, const int32_t *from)
+/* position[b,i] = i. */
+static Tensor *positions(Tape *t, int64_t B, int64_t T)
 {
     Tensor *x = tape_tensor(t, DTYPE_i32, 2, (const int64_t[]){B, T});
     int32_t *host = arena_push_host(t->step, (size_t)(B * T) * sizeof *host);
-    for (int64_t i = 0; i < B * T; i++) host[i] = (from ? from[i / T] : 0) + (int32_t)(i % T);
+    for (int64_t i = 0; i < B * T; i++) host[i] = (int32_t)(i % T);
     tensor_upload(x, host);
     return x;
 }
@@ -256,9 +279,11 @@ Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaC
                 (long long)cache->S, tensor_text(x));
         append = tape_tensor(t, DTYPE_i32, 1, &B);
         append->backend->zero(append->data, tensor_bytes(append));
-        for (int64_t b = 0; b < B; b++) cache->position[b] = lengths ? lengths[b] : (int32_t)T;
+        int32_t *last = arena_push_host(t->step, (size_t)B * sizeof *last);
+        for (int64_t b = 0; b < B; b++) last[b] = (lengths ? lengths[b] : (int32_t)T) - 1;
+        llama_place(cache, last);
     }
-    Tensor *const in[4] = {x, positions(t, B, T, NULL), length, append};
+    Tensor *const in[4] = {x, positions(t, B, T), length, append};
     return blocks(t, m, in, cache, false);
 }
 
@@ -269,15 +294,14 @@ Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache)
     if (x->ndim != 3 || x->dim[0] != B || x->dim[1] != 1)
         die("llama_step: expected (%lld,1,%lld), got %s", (long long)B, (long long)m->config.dim,
             tensor_text(x));
-    Tensor *position = positions(t, B, 1, cache->position); /* (B,1) */
-    Tensor *append = tensor_reshape(t->step, position, 1, &B);
-    for (int64_t b = 0; b < B; b++)
-        if (++cache->position[b] > cache->S)
-            die("llama_step: row %lld is past the cache's %lld tokens", (long long)b, (long long)cache->S);
-    Tensor *length = tape_tensor(t, DTYPE_i32, 1, &B);
-    tensor_upload(length, cache->position);
+    Tensor *append = tensor_reshape(t->step, tensor_slice(t->step, cache->place, 0, 1), 1, &B);
+    Tensor *length = tensor_reshape(t->step, tensor_slice(t->step, cache->place, 1, 1), 1, &B);
+    Tensor *position = tensor_reshape(t->step, append, 2, (const int64_t[]){B, 1});
     Tensor *const in[4] = {x, position, length, append};
     return blocks(t, m, in, cache, true);
 }
 
-Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h) { return op_linear(t, h, m->head, NULL, NULL); }
+Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h)
+{
+    return op_linear(t, op_cast(t, h, DTYPE_f32), m->head, NULL, NULL);
+}

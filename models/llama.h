@@ -18,6 +18,8 @@ typedef struct LlamaConfig {
     bool tied;
 } LlamaConfig;
 
+extern const LlamaConfig llama_3_8b; /* the paper's */
+
 typedef struct LlamaLayer {
     Tensor *input_norm, *post_norm; /* (D) */
     Tensor *q, *k, *v, *o;          /* (H*d,D) (G*d,D) (G*d,D) (D,H*d) */
@@ -49,28 +51,33 @@ bool llama_create(Llama *m, Weights *w, LlamaConfig config, Error *e);
  * the arguments. */
 bool llama_add_lora(Llama *m, Weights *adapter, int rank, float alpha, float dropout, Error *e);
 
-/* Keys and values after RoPE, one pair a layer. */
+/* Keys and values after RoPE, one pair a layer, and where each row stands. */
 typedef struct LlamaCache {
-    int64_t B, S;      /* rows, capacity in tokens */
-    Tensor **k, **v;   /* [layers] (B,S,G,d) */
-    int32_t *position; /* [B] host: tokens stored of each row */
+    int64_t B, S;    /* rows, capacity in tokens */
+    Tensor **k, **v; /* [layers] (B,S,G,d) */
+    Tensor *place;   /* (2,B) i32: the last token's position, and the tokens stored with it */
+    int32_t *host;   /* [2 B] for uploads of it */
 } LlamaCache;
-/* In `state`; popping the state arena's mark frees it. */
-LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S);
+/* In `state`, of type `compute` (the tape's); popping the state arena's mark frees it. */
+LlamaCache llama_cache(Arena *state, const Llama *m, int64_t B, int64_t S, DType compute);
+/* position[b]: of row b's last token. */
+void llama_place(LlamaCache *cache, const int32_t *position);
 
-/* Embeddings of ids (...) i32 -> (...,D); -1 gives a zero row. */
+/* Embeddings of ids (...) i32 -> (...,D) of type t->compute; -1 gives a zero row. */
 Tensor *llama_embed(Tape *t, const Llama *m, Tensor *id);
 
-/* x (B,T,D) embeddings, right-padded; length (B) i32 or NULL (all T) -> hidden states after the final norm
- * (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from position 0 on and
- * its positions set to the lengths (host copy `lengths`, B values or NULL for T). Taps: "layers.%d.attn" (the
- * block's attention output after o), "layers.%d" (its output), "norm". */
+/* x (B,T,D) embeddings of type t->compute, right-padded; length (B) i32 or NULL (all T) -> hidden states after
+ * the final norm (B,T,D). Rows past a length are computed but mean nothing. cache (or NULL) is filled from
+ * position 0 on and its places set to each row's last (host copy `lengths`, B values or NULL for T). Taps:
+ * "layers.%d.attn" (the block's attention output after o), "layers.%d" (its output), "norm". */
 Tensor *llama_forward(Tape *t, const Llama *m, Tensor *x, Tensor *length, LlamaCache *cache,
                       const int32_t *lengths);
 
-/* One token for each row of the cache: x (B,1,D) -> hidden (B,1,D); advances the positions. Not recorded. */
+/* One token for each row of the cache, at cache->place, which the caller has moved on to it (op_next_token, or
+ * llama_place): x (B,1,D) -> hidden (B,1,D). Nothing comes from the host, so it can be replayed
+ * (tensor/replay.h). A place past the cache dies. Not recorded. */
 Tensor *llama_step(Tape *t, const Llama *m, Tensor *x, LlamaCache *cache);
 
-/* h (R,D) -> logits (R,V). */
+/* h (R,D) -> logits (R,V), f32. */
 Tensor *llama_logits(Tape *t, const Llama *m, Tensor *h);
 #endif

@@ -26,7 +26,7 @@ static Tensor *prefix(Tape *t, const Llama *m, Tensor *hv, const PcrlPrompt *p, 
         die("pcrl: expected visual slots (%lld,slots,%lld), got %s", (long long)B, (long long)m->config.dim,
             tensor_text(hv));
     Tensor *x = p->n_before ? repeated(t, m, B, p->before, p->n_before) : NULL;
-    x = join(t, x, hv);
+    x = join(t, x, hv ? op_cast(t, hv, t->compute) : NULL);
     x = join(t, x, p->n_after ? repeated(t, m, B, p->after, p->n_after) : NULL);
     if (!x) die("pcrl: an empty prefix predicts nothing");
     return x;
@@ -101,7 +101,7 @@ Tensor *pcrl_text(Tape *t, const Llama *m, const PcrlTextPrompt *p, int64_t B, c
     tensor_upload(lengths, length);
     Tensor *h = llama_forward(t, m, llama_embed(t, m, ids), lengths, NULL, NULL); /* (B,T,D) */
     h = tensor_reshape(t->step, h, 2, (const int64_t[]){B * T, m->config.dim});
-    Tensor *y = op_select(t, h, rows); /* (B,D) */
+    Tensor *y = op_cast(t, op_select(t, h, rows), DTYPE_f32); /* (B,D) */
     tape_tap(t, y, "text");
     return y;
 }

@@ -189,7 +189,7 @@ Tensor *resnet_features(Tape *t, const Resnet *net, Tensor *x, bool train)
 {
     bool caffe = net->config.caffe;
     ArenaMark mark = arena_mark(t->step);
-    Tensor *y = op_relu(t, conv_norm(t, &net->stem, x, 2, train));
+    Tensor *y = op_relu(t, conv_norm(t, &net->stem, op_cast(t, x, t->compute), 2, train));
     y = tape_keep(t, mark, op_max_pool(t, y, 3, 2, caffe ? 0 : 1, caffe));
     tape_tap(t, y, "stem");
     for (int s = 0; s < RESNET_STAGES; s++) {
@@ -208,12 +208,12 @@ void resnet_forward(Tape *t, const Resnet *net, Tensor *x, bool train, Tensor **
             die("resnet: %s from %s would be upsampled to %d x %d", tensor_text(f), tensor_text(x), RESNET_GRID,
                 RESNET_GRID);
         bool native = f->dim[1] == RESNET_GRID && f->dim[2] == RESNET_GRID;
-        *grid = native ? f : op_adaptive_pool(t, f, RESNET_GRID, RESNET_GRID);
+        *grid = op_cast(t, native ? f : op_adaptive_pool(t, f, RESNET_GRID, RESNET_GRID), DTYPE_f32);
         tape_tap(t, *grid, "grid");
     }
     if (pooled) {
         const int64_t dim[2] = {f->dim[0], f->dim[3]};
-        *pooled = tensor_reshape(t->step, op_adaptive_pool(t, f, 1, 1), 2, dim);
+        *pooled = tensor_reshape(t->step, op_cast(t, op_adaptive_pool(t, f, 1, 1), DTYPE_f32), 2, dim);
         tape_tap(t, *pooled, "pooled");
     }
 }

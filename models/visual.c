@@ -136,7 +136,8 @@ Tensor *visual_local(Tape *t, const Visual *v, Tensor *grid, bool train)
         die("visual: expected a grid (M,h,w,%lld) of even sides, got %s", (long long)v->channels,
             tensor_text(grid));
     ArenaMark mark = arena_mark(t->step);
-    Tensor *y = tape_keep(t, mark, basic_block(t, v->conv[0], &v->shortcut, grid, train));
+    Tensor *x = op_cast(t, grid, t->compute), *y;
+    y = tape_keep(t, mark, basic_block(t, v->conv[0], &v->shortcut, x, train));
     tape_tap(t, y, "local_res.0");
     y = tape_keep(t, mark, basic_block(t, v->conv[1], NULL, y, train));
     tape_tap(t, y, "local_res.1");
@@ -148,7 +149,8 @@ Tensor *visual_segment(Tape *t, const Visual *v, Tensor *V)
     if (!v->up.weight) die("visual: this head has no local_seg");
     ArenaMark mark = arena_mark(t->step);
     Tensor *y = op_relu(t, op_deconv2d(t, V, v->up.weight, v->up.bias, 2, 0)); /* (n,2h,2w,C) */
-    y = tape_keep(t, mark, op_conv2d(t, y, v->cell.weight, v->cell.bias, 1, 0));
+    y = op_conv2d(t, y, v->cell.weight, v->cell.bias, 1, 0);
+    y = tape_keep(t, mark, op_cast(t, y, DTYPE_f32));
     tape_tap(t, y, "segment");
     return y;
 }
@@ -162,8 +164,8 @@ Tensor *visual_linear(Tape *t, const VisualLinear *l, Tensor *x)
 static Tensor *local_tokens(Tape *t, const Visual *v, Tensor *V)
 {
     const int64_t dim[2] = {V->dim[0], v->channels};
-    Tensor *pooled = tensor_reshape(t->step, op_adaptive_pool(t, V, 1, 1), 2, dim); /* (M,C) */
-    return visual_linear(t, &v->local, pooled);                                     /* (M,D) */
+    Tensor *mean = op_cast(t, op_adaptive_pool(t, V, 1, 1), DTYPE_f32);        /* (M,1,1,C) */
+    return visual_linear(t, &v->local, tensor_reshape(t->step, mean, 2, dim)); /* (M,D) */
 }
 
 static Tensor *global_tokens(Tape *t, const Visual *v, Tensor *pooled)

@@ -1,5 +1,6 @@
 #include "models/weights.h"
 #include "models/weights_quant.h"
+#include "tensor/half.h"
 #include "tensor/rng.h"
 #include <errno.h>
 #include <math.h>
@@ -269,26 +270,44 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
     va_end(args);
 }
 
-static bool is_plan(const Tensor *x) { return x->backend->kernels == kernels_plan; }
+/* Whether nobody will read the values, or somebody else makes them. */
+static bool is_unfilled(const Weights *w, const Backend *b)
+{
+    return b->kernels == kernels_plan || (w->unfilled && !w->file);
+}
 
 /* Uploads the values of `name` into x. */
 static bool load_plain(Weights *w, const WeightSpec *s, const char *name, Tensor *x)
 {
-    if (is_plan(x)) return true;
+    if (is_unfilled(w, x->backend)) return true;
+    const StEntry *entry = weights_find(w, name);
+    bool as_it_is = x->dtype == DTYPE_bf16 && entry && entry->dtype == ST_BF16;
     float *host = malloc((size_t)spec_len(s) * sizeof *host);
     if (!host) return error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
-    bool ok = read_values(w, s, name, host);
+    bool ok = as_it_is ? safetensors_read(w->file, entry, host, &w->error) : read_values(w, s, name, host);
+    if (ok && x->dtype == DTYPE_bf16 && !as_it_is)
+        for (int64_t i = 0; i < spec_len(s); i++) {
+            uint16_t half = bf16_from_float(host[i]);
+            memcpy((char *)host + (size_t)i * sizeof half, &half, sizeof half);
+        }
     if (ok) tensor_upload(x, host);
     free(host);
     return ok;
+}
+
+/* What a frozen tensor is kept in where it is not 4-bit. */
+static DType plain_type(Weights *w, const WeightSpec *s, const char *name)
+{
+    const StEntry *entry = weights_find(w, name);
+    if (s->kind != WEIGHT_TABLE) return DTYPE_f32;
+    return !entry ? w->table : entry->dtype == ST_BF16 ? DTYPE_bf16 : DTYPE_f32;
 }
 
 static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
-        bool plan = w->weights->backend->kernels == kernels_plan;
-        if (dtype_is_quant(w->quant) && plan)
+        if (dtype_is_quant(w->quant) && is_unfilled(w, w->weights->backend))
             return quant_tensor(w->weights, w->quant, s->dim[0], s->dim[1], NULL, w->nested);
         if (dtype_is_quant(w->quant)) {
             float *host = malloc((size_t)spec_len(s) * sizeof *host);
@@ -300,7 +319,7 @@ static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
             return x;
         }
     }
-    Tensor *x = tensor_new(w->weights, DTYPE_f32, spec_dims(s), s->dim);
+    Tensor *x = tensor_new(w->weights, plain_type(w, s, name), spec_dims(s), s->dim);
     return load_plain(w, s, name, x) ? x : NULL;
 }
 
@@ -394,7 +413,7 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
 /* ---- writing ---- */
 
 /* One tensor's values in the file's layout; NULL when out of memory. */
-static float *save_values(const WeightsItem *item)
+static void *save_values(const WeightsItem *item)
 {
     size_t bytes = tensor_bytes(item->tensor);
     float *x = malloc(bytes), *turned = is_turned(&item->spec) ? malloc(bytes) : NULL;
@@ -415,9 +434,10 @@ static bool save_item(StWriter *writer, const WeightsItem *item, WeightsBuffers 
     if (dtype_is_quant(item->tensor->dtype))
         return weights_write_quant(writer, item->name, item->tensor, buffers);
     int64_t dim[TENSOR_DIMS];
-    float *x = save_values(item);
+    void *x = save_values(item);
     if (!x) return false;
-    st_writer_add(writer, item->name, ST_F32, file_dims(&item->spec, dim), dim, x);
+    StDType type = item->tensor->dtype == DTYPE_bf16 ? ST_BF16 : ST_F32;
+    st_writer_add(writer, item->name, type, file_dims(&item->spec, dim), dim, x);
     return weights_buffers_keep(buffers, x);
 }
 

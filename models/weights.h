@@ -23,6 +23,7 @@ typedef enum {
     WEIGHT_CONV,   /* [o,i,kh,kw] in the file, (o,kh,kw,i) in memory */
     WEIGHT_DECONV, /* [i,o,kh,kw] in the file, (i,kh,kw,o) in memory */
     WEIGHT_LINEAR, /* (out,in); may be 4-bit when frozen */
+    WEIGHT_TABLE,  /* (V,D), of embeddings or a language model's head; may be bf16 when frozen */
     WEIGHT_BUFFER, /* updated in place by ops, without gradient */
 } WeightKind;
 
@@ -64,8 +65,11 @@ typedef struct Weights {
     Arena *state;   /* buffers of a trainable part */
     Params *params; /* trainables; may be NULL for a frozen part */
     bool trainable; /* set before the model opens */
-    DType quant;   /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
+    DType quant; /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
+    DType
+        table; /* of frozen WEIGHT_TABLEs that no file has: f32 or bf16. From a file: bf16 where it has bf16 */
     bool nested;   /* ... with double quantisation; nf4 and fp4 only */
+    bool unfilled; /* without a file: tensors as they will be, their values left to whoever asked */
     uint64_t seed; /* of the initialisation; each tensor has its own stream, named after it */
     WeightsGenerator *generator;
     void *user;

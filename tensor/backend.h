@@ -34,7 +34,15 @@ typedef struct Backend {
     void (*download)(void *host, const void *src, size_t bytes);
     void (*move)(void *dst, const void *src, size_t bytes); /* within the backend; may overlap */
     void (*sync)(void);                                     /* waits until everything asked for is done */
-    const Kernel *kernels; /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    /* Between the first two, kernels, zero and move are not done but kept, addresses and parameters as they
+     * are; each launch of what capture_end returns does them all. Memory must be there, and commit, alloc,
+     * release, upload, download and sync die. All four NULL: no graphs here. */
+    void (*capture_begin)(void);
+    void *(*capture_end)(void);
+    void (*graph_launch)(void *graph);
+    void (*graph_free)(void *graph);
+    const Kernel *kernels;     /* indexed by Op.id; a row may be empty while its twin is unwritten */
+    const struct Probe *probe; /* tensor/probe.h; NULL where the host computes */
     /* A blocked 4-bit weight of n elements as the kernels here want it, and the exact inverse: between host
      * buffers of dtype_bytes, before an upload and after a download. NULL: as in a file. */
     void (*pack)(DType dtype, int64_t n, const void *from, void *to);

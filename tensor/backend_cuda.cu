@@ -5,9 +5,10 @@
  * time (cudaGetDriverEntryPoint): the plug-in links no libcuda and loads where there is no driver.
  *
  * Everything runs on one stream. Kernels that meet a bad index write it to cuda_fault and go on; the next
- * download or sync reports it. */
+ * download or sync reports it. While the stream is captured, whatever is not kept in the graph dies. */
 #include "kernels/cuda.cuh"
 #include "tensor/arena.h"
+#include "tensor/probe.h"
 #include <cuda.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ CudaFault *cuda_fault;
 extern "C" const Kernel kernels_cuda[];
 extern "C" void quant_pack(DType dtype, int64_t n, const void *from, void *to);
 extern "C" void quant_unpack(DType dtype, int64_t n, const void *from, void *to);
+extern "C" const Probe device_probe;
 
 namespace
 {
@@ -41,6 +43,7 @@ struct Span {
 };
 Span spans[MAX_SPANS];
 void *bounce;
+bool capturing;
 
 decltype(&cuMemAddressReserve) mem_reserve;
 decltype(&cuMemAddressFree) mem_free;
@@ -78,9 +81,15 @@ void check(cudaError_t r, const char *what)
     if (r != cudaSuccess) host.die("%s: %s: %s", PCRL_DEVICE, what, cudaGetErrorString(r));
 }
 
+void not_in_graph(const char *what)
+{
+    if (capturing) host.die("%s: %s while a graph is captured", PCRL_DEVICE, what);
+}
+
 void *device_alloc(size_t bytes, Error *e)
 {
     int i = 0;
+    not_in_graph("an arena is opened");
     while (i < MAX_SPANS && spans[i].base) i++;
     if (i == MAX_SPANS) {
         refuse(e, ERROR_MEMORY, "device %s: more than %d arenas", PCRL_DEVICE, MAX_SPANS);
@@ -139,6 +148,7 @@ bool map_granule(Span *s, size_t g)
 bool device_commit(void *p, size_t bytes)
 {
     Span *s = span_of(p);
+    not_in_graph("an arena grows");
     size_t from = (size_t)((char *)p - s->base) / granule,
            to = ((size_t)((char *)p - s->base) + bytes - 1) / granule;
     for (size_t g = from; g <= to; g++) {
@@ -151,6 +161,7 @@ bool device_commit(void *p, size_t bytes)
 void device_release(void *p, size_t)
 {
     Span *s = span_of(p);
+    not_in_graph("an arena is closed");
     check(cudaStreamSynchronize(cuda_stream), "before memory is given back");
     for (size_t g = 0; g < s->granules; g++) {
         if (!s->mapped[g]) continue;
@@ -176,12 +187,14 @@ void device_zero(void *p, size_t bytes) { check(cudaMemsetAsync(p, 0, bytes, cud
 
 void device_upload(void *dst, const void *src, size_t bytes)
 {
+    not_in_graph("an upload");
     /* From pageable memory it returns once the source is staged: that may then be gone, and nothing waits. */
     check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, cuda_stream), "upload");
 }
 
 void device_download(void *dst, const void *src, size_t bytes)
 {
+    not_in_graph("a download");
     check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, cuda_stream), "download");
     report_fault();
 }
@@ -210,11 +223,44 @@ void device_move(void *to, const void *from, size_t bytes)
     }
 }
 
-void device_sync(void) { report_fault(); }
+void device_sync(void)
+{
+    not_in_graph("a wait");
+    report_fault();
+}
 
-Backend backend = {
-    PCRL_DEVICE,     0,           device_alloc, device_release, device_commit, device_zero, device_upload,
-    device_download, device_move, device_sync,  kernels_cuda,   quant_pack,    quant_unpack};
+/* Thread-local: a forbidden call of this thread fails, other threads may do as they like. */
+void capture_begin(void)
+{
+    not_in_graph("another capture");
+    check(cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal), "beginning a capture");
+    capturing = true;
+}
+
+void *capture_end(void)
+{
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    check(cudaStreamEndCapture(cuda_stream, &graph), "ending a capture");
+    capturing = false;
+    check(cudaGraphInstantiate(&exec, graph, 0), "making a graph");
+    check(cudaGraphDestroy(graph), "making a graph");
+    return exec;
+}
+
+void graph_launch(void *graph)
+{
+    not_in_graph("a graph is launched");
+    check(cudaGraphLaunch((cudaGraphExec_t)graph, cuda_stream), "launching a graph");
+}
+
+void graph_free(void *graph) { check(cudaGraphExecDestroy((cudaGraphExec_t)graph), "freeing a graph"); }
+
+Backend backend = {PCRL_DEVICE,   0,           device_alloc,  device_release,
+                   device_commit, device_zero, device_upload, device_download,
+                   device_move,   device_sync, capture_begin, capture_end,
+                   graph_launch,  graph_free,  kernels_cuda,  &device_probe,
+                   quant_pack,    quant_unpack};
 
 /* Why the device cannot serve, or false. No driver leaves the count unwritten: only the code counts. */
 bool open_device(Error *e)

@@ -1,17 +1,16 @@
 #include "tools/bench_system.h"
+#include "tools/bench_start.h"
 #include "data/json.h"
 #include "data/phantom_study.h"
 #include "tools/features.h"
 #include "tools/system.h"
 #include "tools/train.h"
-#include <fcntl.h>
+#include "tools/work.h"
 #include <ftw.h>
 #include <omp.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { BATCH = 32, TRAINED = 16, RUNS_LEAST = 3, RUNS_MOST = 100, MAX_TOKENS = 256, SIDE = 128, PATH = 4096 };
@@ -40,64 +39,7 @@ BenchTimes bench_times(double *run, int n)
     return (BenchTimes){run[n / 2], run[0]};
 }
 
-/* ---- operations that must be done ---- */
-
-static double conv_work(const Tensor *w, int64_t images, int64_t side)
-{
-    return 2.0 * (double)(images * side * side) * (double)tensor_len(w);
-}
-
-static double linear_work(const Tensor *w, double rows) { return w ? 2 * rows * (double)tensor_len(w) : 0; }
-
-static double resnet_work(const Resnet *net, int64_t side, int64_t images)
-{
-    bool caffe = net->config.caffe;
-    side = (side - 1) / 2 + 1;
-    double sum = conv_work(net->stem.weight, images, side);
-    side = caffe ? (side - 2) / 2 + 1 : (side - 1) / 2 + 1;
-    for (int i = 0; i < RESNET_STAGES; i++)
-        for (int k = 0; k < net->config.depth[i]; k++) {
-            const ResnetBlock *b = &net->block[i][k];
-            int64_t out = (side - 1) / b->stride + 1;
-            sum += conv_work(b->conv[0].weight, images, caffe ? out : side);
-            sum += conv_work(b->conv[1].weight, images, out) + conv_work(b->conv[2].weight, images, out);
-            if (b->shortcut.weight) sum += conv_work(b->shortcut.weight, images, out);
-            side = out;
-        }
-    return sum;
-}
-
-/* Of visual_forward. Training: the same again for each weight's gradient, and for each input's that wants one;
- * the features want none. */
-static double head_work(const Visual *v, int64_t studies, bool training)
-{
-    const int64_t M = studies * VISUAL_SLICES, side = GRID / 2;
-    const double first = training ? 2 : 1, later = training ? 3 : 1;
-    double sum = 0;
-    if (v->mode != HV_GLOBAL24)
-        sum += first * (conv_work(v->conv[0][0].weight, M, side) + conv_work(v->shortcut.weight, M, side)) +
-               later * (conv_work(v->conv[0][1].weight, M, side) + conv_work(v->conv[1][0].weight, M, side) +
-                        conv_work(v->conv[1][1].weight, M, side) + linear_work(v->local.weight, (double)M));
-    return sum + first * linear_work(v->global[0].weight, (double)M) +
-           later * linear_work(v->global[1].weight, (double)M);
-}
-
-/* A prefix and n tokens after it; the last of n + 1 choices is EOS. */
-static double llama_work(const Llama *m, int64_t prefix, int64_t n)
-{
-    const double tokens = (double)(prefix + n);
-    double sum = linear_work(m->head, (double)n + 1);
-    for (int64_t i = 0; i < m->config.layers; i++) {
-        const LlamaLayer *l = &m->layer[i];
-        const Tensor *w[] = {l->q,    l->k,        l->v,        l->o,        l->gate,    l->up,
-                             l->down, l->q_lora.A, l->q_lora.B, l->v_lora.A, l->v_lora.B};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) sum += linear_work(w[k], tokens);
-        sum += 2 * tokens * (tokens + 1) * (double)(m->config.heads * m->config.head_dim);
-    }
-    return sum;
-}
-
-/* Decoding of one report that is there. */
+/* The operations of decoding one report that is there. */
 static bool report_work(Work *w, const char *text, double *flops, Error *e)
 {
     int32_t *ids;
@@ -188,29 +130,19 @@ static bool check_report(Work *w, const char *path, Error *e)
 
 static double cold_report(Work *w, Error *e)
 {
-    extern char **environ;
-    char tool[PATH], out[PATH + 32], threads[16];
-    ssize_t n = readlink("/proc/self/exe", tool, sizeof tool - 16);
-    while (n > 0 && tool[n - 1] != '/') n--;
-    strcpy(tool + (n > 0 ? n : 0), "pcrl-report");
+    char out[PATH + 32], threads[16];
+    int status;
     snprintf(out, sizeof out, "%s/reports.jsonl", w->folder);
     snprintf(threads, sizeof threads, "%d", omp_get_max_threads());
-    const char *const argv[] = {tool,        "--model", w->b->model, "--device", w->b->common->device,
-                                "--threads", threads,   "--out",     out,        w->folder,
-                                NULL};
-    pid_t pid;
-    int status = 0;
-    double from = cli_seconds();
-    int fault = posix_spawn(&pid, tool, NULL, NULL, (char *const *)(uintptr_t)argv, environ);
-    if (fault) {
-        error_set(e, ERROR_IO, "%s: cannot start: %s", tool, strerror(fault));
+    const char *const args[] = {"--model",   w->b->model, "--device", w->b->common->device,
+                                "--threads", threads,     "--out",    out,
+                                w->folder,   NULL};
+    double seconds = bench_run(args, NULL, &status, e);
+    if (seconds < 0) return -1;
+    if (status) {
+        error_set(e, ERROR_INTERNAL, "pcrl-report: ended with status %d, expected 0", status);
         return -1;
     }
-    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status)) {
-        error_set(e, ERROR_INTERNAL, "%s: ended with status %d, expected 0", tool, status);
-        return -1;
-    }
-    double seconds = cli_seconds() - from;
     return check_report(w, out, e) ? seconds : -1;
 }
 
@@ -294,7 +226,8 @@ static bool rows(Work *w, Error *e)
                w->side, omp_get_max_threads(), "", "s, median", "s, min", "GFLOP");
     return time_row(w, "report, cold from PNGs", cold_report, e) &&
            time_row(w, "report from cached features, batch of 32", batch_reports, e) && open_head(w, e) &&
-           time_row(w, "head, training step of 16 studies", training_step, e);
+           time_row(w, "head, training step of 16 studies", training_step, e) &&
+           bench_start(w->b, w->folder, w->folder, e);
 }
 
 static int remove_one(const char *path, const struct stat *s, int type, struct FTW *f)

@@ -29,6 +29,8 @@ typedef struct BenchSystem {
  *       decoding
  *   head, training step of 16 studies
  *       forward and backward of the visual head, warm
+ *   start, --device cpu, ...
+ *       of tools/bench_start.h
  *
  * each as seconds (median and minimum) and as the share of the FMA roof that the operations which must be done
  * would take: the products of convolutions, Linears, attention and output head, for the tokens that were

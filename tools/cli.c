@@ -15,10 +15,11 @@ const char *argp_program_version = "pcrl 0.1";
 
 static bool line_open; /* a progress line is on the terminal and has no newline yet */
 
-enum { KEY_DEVICE = 0x1001, KEY_SEED, KEY_MEMORY, KEY_THREADS };
+enum { KEY_DEVICE = 0x1001, KEY_COMPUTE, KEY_SEED, KEY_MEMORY, KEY_THREADS };
 
 static const struct argp_option common_options[] = {
     {"device", KEY_DEVICE, "NAME", 0, "cpu, cuda, emu or auto (default auto)", 0},
+    {"compute", KEY_COMPUTE, "TYPE", 0, "of activations: f32, bf16 (cuda, emu) or auto (bf16 on cuda)", 0},
     {"seed", KEY_SEED, "N", 0, "seed of every random choice (default 1)", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "memory the tool may take, e.g. 4G", 0},
     {"threads", KEY_THREADS, "N", 0, "threads (default: all cores)", 0},
@@ -37,11 +38,16 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     CliCommon *c = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        if (c) *c = (CliCommon){.device = "auto", .seed = 1};
+        if (c) *c = (CliCommon){.device = "auto", .compute = "auto", .seed = 1};
         return 0;
     case KEY_DEVICE:
         if (!known_device(arg)) argp_error(state, "--device: expected cpu, cuda, emu or auto, found '%s'", arg);
         c->device = arg;
+        return 0;
+    case KEY_COMPUTE:
+        if (strcmp(arg, "f32") && strcmp(arg, "bf16") && strcmp(arg, "auto"))
+            argp_error(state, "--compute: expected f32, bf16 or auto, found '%s'", arg);
+        c->compute = arg;
         return 0;
     case KEY_SEED: c->seed = (uint64_t)cli_int_option(state, "--seed", arg, 0, INT64_MAX); return 0;
     case KEY_MEMORY:
@@ -57,6 +63,16 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 }
 
 const struct argp cli_common_argp = {.options = common_options, .parser = parse_common};
+
+bool cli_compute(const CliCommon *c, const Backend *b, bool dry_run, DType *out, Error *e)
+{
+    const char *name = c->compute ? c->compute : "auto";
+    bool half = !strcmp(name, "bf16") || (!strcmp(name, "auto") && !strcmp(b->name, "cuda"));
+    if (half && !dry_run && b->kernels == kernels_cpu)
+        return error_set(e, ERROR_USAGE, "--compute bf16: device cpu computes in f32");
+    *out = half ? DTYPE_bf16 : DTYPE_f32;
+    return true;
+}
 
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {

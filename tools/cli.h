@@ -4,22 +4,27 @@
  * Machine-readable output goes to stdout; messages and progress go to stderr. */
 #ifndef TOOLS_CLI_H
 #define TOOLS_CLI_H
-#include "tensor/error.h"
+#include "tensor/tape.h"
 #include <argp.h>
 #include <stdint.h>
 
 /* The options every tool takes. Zero-initialised is not the default: cli_common_argp sets them at INIT. */
 typedef struct CliCommon {
-    const char *device; /* "cpu" | "cuda" | "emu" | "auto"; default "auto" */
-    uint64_t seed;      /* default 1 */
-    uint64_t memory;    /* bytes; default 0 = the tool's own */
-    int threads;        /* default 0 = OpenMP's own; a value given is set with omp_set_num_threads */
+    const char *device;  /* "cpu" | "cuda" | "emu" | "auto"; default "auto" */
+    const char *compute; /* of activations: "f32" | "bf16" | "auto"; default "auto", as NULL */
+    uint64_t seed;       /* default 1 */
+    uint64_t memory;     /* bytes; default 0 = the tool's own */
+    int threads;         /* default 0 = OpenMP's own; a value given is set with omp_set_num_threads */
 } CliCommon;
 
-/* A child parser for --device, --seed, --memory, --threads. Use:
+/* A child parser for --device, --compute, --seed, --memory, --threads. Use:
  *   static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
  * and in the tool's own parser: case ARGP_KEY_INIT: state->child_inputs[0] = &options->common; */
 extern const struct argp cli_common_argp;
+
+/* The type that --compute means on a device: auto is bf16 on cuda and f32 elsewhere. ERROR_USAGE for bf16 on
+ * cpu, unless it is only planned (a dry run). */
+bool cli_compute(const CliCommon *c, const Backend *b, bool dry_run, DType *out, Error *e);
 
 /* argp_parse with a usage error ending in exit code 1 and with --version. Also ignores SIGPIPE's and SIGXFSZ's
  * signals, so that a closed pipe or a file limit is an error of write() with a message. */

@@ -2,7 +2,6 @@
 #include "losses/joint.h"
 #include "losses/report.h"
 #include "losses/segment.h"
-#include "tools/trainer.h"
 #include <math.h>
 
 const char *const step_term_name[STEP_TERMS] = {"report", "segment", "entity", "theme"};
@@ -79,9 +78,10 @@ static Tensor *entity_branch(Step *s)
     tape_tap(t, R_v, "entity.R_v");
     tape_tap(t, R_w, "entity.R_w");
     Tensor *scale = s->o->learn_tau ? v->local_scale : NULL;
-    Tensor *equal = s->o->mask_identical ? integers(t, n, same) : NULL;
-    return s->o->sample_scope ? align_loss_groups(t, R_v, R_w, scale, equal, &s->o->align, study, n)
-                              : align_loss(t, R_v, R_w, scale, equal, &s->o->align);
+    if (!s->o->mask_identical) same = NULL;
+    return s->o->sample_scope
+               ? align_loss_groups(t, R_v, R_w, scale, same, &s->o->align, study, n)
+               : align_loss(t, R_v, R_w, scale, same ? integers(t, n, same) : NULL, &s->o->align);
 }
 
 static Tensor *theme_branch(Step *s)
@@ -100,21 +100,32 @@ static Tensor *theme_branch(Step *s)
                       s->o->mask_identical ? integers(t, b->B, b->same_findings) : NULL, &s->o->align);
 }
 
-void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOptions *o, double term[STEP_TERMS])
+static void keep_value(Tensor *term, int i, const Tensor *x)
+{
+    float *to = (float *)term->data + i;
+    if (x)
+        x->backend->move(to, x->data, sizeof *to);
+    else
+        term->backend->zero(to, sizeof *to);
+}
+
+void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOptions *o, Tensor *term)
 {
     static Tensor *(*const branch[STEP_TERMS])(Step *) = {report_branch, segment_branch, entity_branch,
                                                           theme_branch};
     Step s = {t, m, b, o, {0}};
     Tensor *loss[STEP_TERMS] = {0};
     bool any = false;
+    float none[STEP_TERMS];
+    for (int i = 0; i < STEP_TERMS; i++) none[i] = NAN;
+    tensor_upload(term, none);
     s.y = visual_tokens(t, m->visual, b->grid, b->pooled, o->weight[TERM_THEME] != 0, t->recording);
     for (int i = 0; i < STEP_TERMS; i++) {
-        term[i] = NAN;
         if (o->weight[i] == 0) continue;
         TapeFork fork = {0};
         if (!o->joint) fork = tape_fork(t);
         loss[i] = branch[i](&s);
-        term[i] = loss[i] ? tensor_value(loss[i]) : 0;
+        keep_value(term, i, loss[i]);
         any |= loss[i] != NULL;
         if (o->joint) continue;
         Tensor *one[1] = {loss[i]};

@@ -56,8 +56,8 @@ typedef struct StepModel {
 } StepModel;
 
 /* While t records: forward in training mode and backward of the weighted sum, gradients added. Else forward
- * alone, with running statistics: validation. term[i]: the unweighted loss; NaN where its branch was not run
- * (weight 0), 0 where it had nothing to learn from (no clue, no mask, one pair). Resets nothing: the caller
- * ends with tape_reset. */
-void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOptions *o, double term[STEP_TERMS]);
+ * alone, with running statistics: validation. term (STEP_TERMS) gets the unweighted losses, on the device; NaN
+ * where a branch was not run (weight 0), 0 where it had nothing to learn from (no clue, no mask, one pair).
+ * Waits for nothing. Resets nothing: the caller ends with tape_reset. */
+void pcrl_step(Tape *t, const StepModel *m, const StepBatch *b, const StepOptions *o, Tensor *term);
 #endif

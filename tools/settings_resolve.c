@@ -97,9 +97,11 @@ bool settings_resolve(Settings *s, Error *e)
     if (o->warm < 0) o->warm = stage->warm;
     if (o->clip < 0) o->clip = stage->clip;
     if (!check(s, stage->bit, e)) return false;
+    DType compute;
     const Backend *backend = backend_open(o->common.device, e);
-    if (!backend) return false;
+    if (!backend || !cli_compute(&o->common, backend, o->dry_run, &compute, e)) return false;
     o->common.device = backend->name;
+    o->common.compute = dtype_name(compute);
     if (o->common.threads) omp_set_num_threads(o->common.threads);
     o->common.threads = omp_get_max_threads();
     return true;

@@ -49,12 +49,15 @@ bool system_open(System *s, const char *folder, const CliCommon *common, Error *
     memset(s, 0, sizeof *s);
     const Backend *backend = backend_open(common->device, e);
     const size_t capacity = common->memory ? common->memory : (size_t)16 << 30;
-    bool ok = backend && arena_open(&s->weights, "weights", backend, capacity, e) &&
+    DType compute;
+    bool ok = backend && cli_compute(common, backend, false, &compute, e) &&
+              arena_open(&s->weights, "weights", backend, capacity, e) &&
               arena_open(&s->state, "state", backend, capacity, e) &&
               arena_open(&s->step, "step", backend, capacity, e) &&
               arena_open(&s->scratch, "scratch", backend, capacity, e);
     if (ok) {
         tape_init(&s->tape, &s->step, &s->scratch, common->seed);
+        s->tape.compute = compute;
         ok = open_models(s, folder, e);
     }
     if (!ok) system_close(s);
@@ -107,8 +110,8 @@ bool system_reports(System *s, const float *hv, int64_t B, const SamplerOptions 
 {
     ArenaMark mark = arena_mark(&s->state);
     int64_t slots = hv_slots(s->visual.mode);
-    LlamaCache cache =
-        llama_cache(&s->state, &s->llama, B, pcrl_prefix_length(&s->prompt.pcrl, slots) + o->max_tokens);
+    LlamaCache cache = llama_cache(&s->state, &s->llama, B,
+                                   pcrl_prefix_length(&s->prompt.pcrl, slots) + o->max_tokens, s->tape.compute);
     int32_t *ids = malloc((size_t)(B * o->max_tokens) * sizeof *ids);
     int *n = malloc((size_t)B * sizeof *n);
     if (!ids || !n) die("out of host memory for %lld reports", (long long)B);

@@ -2,17 +2,6 @@
 #include "tools/train_pcrl.h"
 #include <stdlib.h>
 
-/* A typical worst batch at the paper's sizes, 4 studies: 28 descriptions of 80 tokens and findings of 220 with
- * their instruction, reports of 300 with prompt and visual slots. */
-enum {
-    PAPER_BATCH = 4,
-    PAPER_CLUES = 7,
-    PAPER_CLUE_TOKENS = 65,
-    PAPER_FINDINGS_TOKENS = 205,
-    PAPER_CHANNELS = 2048
-};
-enum { PAPER_MARKER = 5, PAPER_INSTRUCTION = 66, PAPER_BEFORE = 14, PAPER_AFTER = 1 };
-
 typedef struct Lengths {
     int64_t B, channels;
     int clues, clue_tokens, findings_tokens;

@@ -229,7 +229,7 @@ static bool loss(Trainer *t, void *context, Error *e)
     Tensor *x = j->data ? slot_batch(t, &j->model, j->prompt, j->slots, j->data, j->batch, e)
                         : text_batch(t, &j->model, j->prompt, j->o, j->batch, e);
     if (!x) return false;
-    t->term[0] = tensor_value(x);
+    trainer_term(t, 0, x, 1);
     tape_backward(&t->tape, x);
     return true;
 }

@@ -67,19 +67,20 @@ void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *stu
 }
 
 /* "loss" is the weighted sum, then the terms unweighted; a branch that is switched off has no name. */
-static void term_names(const StepOptions *step, const char *name[TRAINER_TERMS])
+static void name_terms(const StepOptions *step, TrainerOptions *o)
 {
-    int n = 0;
-    name[n++] = "loss";
-    for (int i = 0; i < STEP_TERMS; i++)
-        if (step->weight[i] != 0) name[n++] = step_term_name[i];
+    o->term[0] = "loss";
+    for (int i = 0, n = 1; i < STEP_TERMS; i++) {
+        if (step->weight[i] == 0) continue;
+        o->weight[n] = step->weight[i];
+        o->term[n++] = step_term_name[i];
+    }
 }
 
 static bool loss(Trainer *t, void *context, Error *e)
 {
     PcrlJob *j = context;
     PcrlStage *s = j->stage;
-    double term[STEP_TERMS], sum = 0;
     if (s->o->dry_run) {
         pcrl_dry_batch(j, t, s->o->sizes == SIZES_PAPER);
     } else {
@@ -89,14 +90,10 @@ static bool loss(Trainer *t, void *context, Error *e)
                                 e))
             return false;
     }
+    Tensor *term = tape_tensor(&t->tape, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
     pcrl_step(&t->tape, &j->model, &j->batch, &j->step, term);
-    int n = 1;
-    for (int i = 0; i < STEP_TERMS; i++) {
-        if (j->step.weight[i] == 0) continue;
-        sum += (double)j->step.weight[i] * term[i];
-        t->term[n++] = term[i];
-    }
-    t->term[0] = sum;
+    for (int i = 0, n = 1; i < STEP_TERMS; i++)
+        if (j->step.weight[i] != 0) trainer_term(t, n++, tensor_slice(t->tape.step, term, i, 1), 1);
     return true;
 }
 
@@ -123,19 +120,11 @@ static StepOptions step_options(const TrainOptions *o)
 /* The 4-bit base: of the model folder, or LLaMA3-8B without a file. */
 static bool open_base(PcrlJob *j, bool paper, Error *e)
 {
-    static const LlamaConfig llama3_8b = {.vocab = 128256,
-                                          .dim = 4096,
-                                          .layers = 32,
-                                          .heads = 32,
-                                          .kv_heads = 8,
-                                          .head_dim = 128,
-                                          .ffn = 14336,
-                                          .norm_eps = 1e-5f,
-                                          .rope_theta = 500000};
     const TrainOptions *o = j->stage->o;
     j->base.quant = o->quant == QUANT_FP4 ? DTYPE_fp4 : DTYPE_nf4;
     j->base.nested = o->quant == QUANT_NF4;
-    if (paper) return llama_create(&j->llama, &j->base, llama3_8b, e);
+    j->base.table = DTYPE_bf16;
+    if (paper) return llama_create(&j->llama, &j->base, llama_3_8b, e);
     return weights_open(&j->base, j->stage->llama, e) && llama_open(&j->llama, &j->base, e);
 }
 
@@ -201,9 +190,9 @@ static bool open_job(PcrlJob *j, Trainer *t, Error *e)
                          bpe_vocab_size(s->prompt.bpe), (long long)j->llama.config.vocab);
     j->llama.recompute = (Recompute)o->recompute;
     if (!paper && !open_start(j, e)) return false;
-    int64_t C = paper ? 2048 : s->train.features.channels;
-    if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? 512 : o->embed, (HvMode)o->hv,
-                       e) ||
+    int64_t C = paper ? PAPER_CHANNELS : s->train.features.channels;
+    if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? PAPER_EMBED : o->embed,
+                       (HvMode)o->hv, e) ||
         !llama_add_lora(&j->llama, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha, (float)o->lora_dropout,
                         e))
         return false;
@@ -240,7 +229,7 @@ static bool joint(PcrlStage *s, Error *e)
     train_path(folder, o->out, "pcrl");
     options.stage = "pcrl";
     options.folder = folder;
-    term_names(&j.step, options.term);
+    name_terms(&j.step, &options);
     options.floor = 0.01;
     options.weight_decay = 0.01;
     options.beta2 = 0.999;

@@ -10,6 +10,18 @@
 
 enum { PCRL_PATH = 4096 };
 
+/* A typical worst batch at the paper's sizes, 4 studies: 28 descriptions of 80 tokens and findings of 220 with
+ * their instruction, reports of 300 with prompt and visual slots. */
+enum {
+    PAPER_BATCH = 4,
+    PAPER_CLUES = 7,
+    PAPER_CLUE_TOKENS = 65,
+    PAPER_FINDINGS_TOKENS = 205,
+    PAPER_CHANNELS = 2048,
+    PAPER_EMBED = 512
+};
+enum { PAPER_MARKER = 5, PAPER_INSTRUCTION = 66, PAPER_BEFORE = 14, PAPER_AFTER = 1 };
+
 /* Studies with their cached features. */
 typedef struct PcrlSet {
     TrainData *data;

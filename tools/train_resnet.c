@@ -115,8 +115,8 @@ static bool loss(Trainer *trainer, void *context, Error *e)
         op_multilabel(t, cell, input(t, b->cell, 2, cell->dim), NULL, (float)(cell_weight / (b->cells + 1)));
     Tensor *slice_loss = op_multilabel(t, slice, input(t, b->slice, 2, slice->dim),
                                        input(t, b->counts, 2, slice->dim), (float)(1 / b->diffuse));
-    trainer->term[0] = tensor_value(cell_loss) / cell_weight;
-    trainer->term[1] = tensor_value(slice_loss);
+    trainer_term(trainer, 0, cell_loss, cell_weight);
+    trainer_term(trainer, 1, slice_loss, 1);
     tape_backward(t, op_add(t, cell_loss, slice_loss));
     return true;
 }

@@ -20,15 +20,17 @@ static bool losses(Trainer *t, PcrlJob *j, double term[STEP_TERMS], Error *e)
     for (int i = 0; i < STEP_TERMS; i++) term[i] = 0;
     for (int64_t k = 0; k < n; k += B) {
         int64_t count = n - k < B ? n - k : B;
-        double one[STEP_TERMS];
+        float one[STEP_TERMS];
         for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
         pcrl_fill_batch(j, set, count, j->study);
         if (stopped(e) ||
             !pcrl_read_features(set, &t->tape, count, j->study, &j->batch.grid, &j->batch.pooled, e))
             return false;
-        pcrl_step(&t->tape, &j->model, &j->batch, &j->step, one);
+        Tensor *x = tape_tensor(&t->tape, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
+        pcrl_step(&t->tape, &j->model, &j->batch, &j->step, x);
+        tensor_download(x, one);
         tape_reset(&t->tape);
-        for (int i = 0; i < STEP_TERMS; i++) term[i] += one[i] * (double)count / (double)n;
+        for (int i = 0; i < STEP_TERMS; i++) term[i] += (double)one[i] * (double)count / (double)n;
     }
     return true;
 }
@@ -47,7 +49,7 @@ static bool reports(Trainer *t, PcrlJob *j, int64_t k, int64_t count, char **tex
     for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
     bool ok = pcrl_read_features(&s->validation, &t->tape, count, j->study, &grid, &pooled, e);
     if (ok) {
-        LlamaCache cache = llama_cache(&t->state, &j->llama, count, room);
+        LlamaCache cache = llama_cache(&t->state, &j->llama, count, room, t->tape.compute);
         Tensor *hv = visual_forward(&t->tape, &j->visual, grid, pooled, false);
         pcrl_generate(&t->tape, &j->llama, &cache, hv, &s->prompt.pcrl, count, &so, ids, n);
     }

@@ -48,7 +48,7 @@ static bool loss(Trainer *t, void *context, Error *e)
     pcrl_draw(&t->rng, set->data->n, B, j->study);
     if (!pcrl_read_features(set, &t->tape, B, j->study, &grid, &pooled, e)) return false;
     Tensor *x = distance(j, &t->tape, visual_forward(&t->tape, &j->visual, grid, pooled, true));
-    t->term[0] = tensor_value(x);
+    trainer_term(t, 0, x, 1);
     tape_backward(&t->tape, x);
     return true;
 }

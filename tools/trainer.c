@@ -28,8 +28,9 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
     if (o->schedule == SCHEDULE_STEP && o->step_every <= 0 && !o->dry_run)
         return error_set(e, ERROR_USAGE, "stage %s has no epochs: the step schedule needs --step-every",
                          o->stage);
+    DType compute;
     const Backend *backend = backend_open(o->dry_run ? "plan" : common->device, e);
-    if (!backend) return false;
+    if (!backend || !cli_compute(common, backend, o->dry_run, &compute, e)) return false;
     static const size_t plan = (size_t)1 << 42; /* reserved, never touched */
     size_t capacity = o->dry_run ? plan : common->memory ? common->memory : machine_memory();
     if ((!o->dry_run && !file_make_folder(o->folder, e)) ||
@@ -40,6 +41,7 @@ bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, 
         return false;
     params_init(&t->params, &t->state);
     tape_init(&t->tape, &t->step_arena, &t->scratch, common->seed);
+    t->tape.compute = compute;
     t->rng = rng_open(common->seed, o->stage);
     return true;
 }
@@ -65,6 +67,13 @@ int trainer_terms(const Trainer *t)
     int n = 0;
     while (n < TRAINER_TERMS && t->o.term[n]) n++;
     return n;
+}
+
+void trainer_term(Trainer *t, int i, const Tensor *x, double over)
+{
+    float *to = (float *)t->read->data + t->batch * TRAINER_TERMS + i;
+    t->over[i] = over;
+    if (x) x->backend->move(to, x->data, sizeof *to);
 }
 
 double trainer_rate(const TrainerOptions *o, int64_t step)
@@ -107,21 +116,38 @@ static void copy_extras(Trainer *t, bool back)
     }
 }
 
-/* Gradients of all micro-batches added up in t->params.grad, means of their terms in term. */
-static bool forward_backward(Trainer *t, TrainerLoss *loss, void *context, double *term, Error *e)
+/* Gradients of all micro-batches added up in t->params.grad, their terms in t->read. */
+static bool forward_backward(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
-    int n = trainer_terms(t);
-    for (int64_t k = 0; k < t->o.accumulate; k++) {
-        memset(t->term, 0, sizeof t->term);
+    t->read->backend->zero(t->read->data, tensor_bytes(t->read));
+    for (t->batch = 0; t->batch < t->o.accumulate; t->batch++) {
         t->tape.recording = true;
         bool ok = loss(t, context, e);
         t->tape.recording = false;
         tape_reset(&t->tape);
         if (!ok) return false;
-        for (int i = 0; i < n; i++) term[i] += t->term[i] / (double)t->o.accumulate;
         if (t->o.dry_run) break;
     }
     return true;
+}
+
+/* The one wait of an update: means of the terms, returns the gradient's norm. */
+static double read_terms(Trainer *t, double *term)
+{
+    int n = trainer_terms(t);
+    int64_t accumulate = t->o.accumulate;
+    bool sum = false;
+    for (int i = 1; i < n; i++) sum |= t->o.weight[i] != 0;
+    float *norm = (float *)t->read->data + accumulate * TRAINER_TERMS;
+    t->read->backend->move(norm, op_sqnorm(&t->tape, t->params.grad)->data, sizeof *norm);
+    tensor_download(t->read, t->host);
+    for (int64_t k = 0; k < accumulate; k++) {
+        double x[TRAINER_TERMS] = {0};
+        for (int i = sum; i < n; i++) x[i] = (double)t->host[k * TRAINER_TERMS + i] / t->over[i];
+        for (int i = 1; sum && i < n; i++) x[0] += (double)t->o.weight[i] * x[i];
+        for (int i = 0; i < n; i++) term[i] += x[i] / (double)accumulate;
+    }
+    return sqrt((double)t->host[accumulate * TRAINER_TERMS]);
 }
 
 /* The first tensor with a gradient that is not finite, or the first such term. */
@@ -142,8 +168,7 @@ static void first_bad(Trainer *t, const double *term, char *out, size_t room)
 /* Running mean over about TRAINER_WINDOW good updates. */
 static void add_terms(Trainer *t, const double *term)
 {
-    float mean[TRAINER_TERMS];
-    tensor_download(t->mean, mean);
+    float *mean = t->means;
     int64_t done = t->step - t->skipped + 1;
     double n = (double)(done < TRAINER_WINDOW ? done : TRAINER_WINDOW);
     for (int i = 0; i < trainer_terms(t); i++) mean[i] += (float)((term[i] - (double)mean[i]) / n);
@@ -189,8 +214,8 @@ static bool update(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
     double term[TRAINER_TERMS] = {0}, rate = trainer_rate(&t->o, t->step);
     copy_extras(t, false);
-    if (!forward_backward(t, loss, context, term, e)) return false;
-    double norm = sqrt(tensor_value(op_sqnorm(&t->tape, t->params.grad)));
+    if (!forward_backward(t, loss, context, e)) return false;
+    double norm = read_terms(t, term);
     bool finite = isfinite(norm);
     for (int i = 0; i < trainer_terms(t); i++) finite = finite && isfinite(term[i]);
     char bad[PARAMS_NAME + 32] = "";
@@ -242,12 +267,10 @@ static bool validate(Trainer *t, void *context, Error *e)
 
 static void show(Trainer *t)
 {
-    float mean[TRAINER_TERMS];
     char note[256] = "";
-    tensor_download(t->mean, mean);
     for (int i = 0, at = 0; i < trainer_terms(t) && at < (int)sizeof note; i++)
         at += snprintf(note + at, sizeof note - (size_t)at, "%s%s %.4f", i ? " " : "", t->o.term[i],
-                       (double)mean[i]);
+                       (double)t->means[i]);
     cli_progress(&t->progress, t->step, "%s", note);
 }
 
@@ -263,6 +286,10 @@ static bool start(Trainer *t, void *context, Error *e)
     if (!t->params.n) return error_set(e, ERROR_USAGE, "stage %s: nothing to train", t->o.stage);
     t->mean = tensor_zeros(&t->state, DTYPE_f32, 1, (int64_t[]){TRAINER_TERMS});
     trainer_extra(t, "running_losses", t->mean);
+    const int64_t read[2] = {t->o.accumulate + 1, TRAINER_TERMS};
+    t->read = tensor_new(&t->state, DTYPE_f32, 2, read);
+    t->host = arena_push_host(&t->state, tensor_bytes(t->read));
+    for (int i = 0; i < TRAINER_TERMS; i++) t->over[i] = 1;
     for (int i = 0; i < t->n_extra; i++) t->extra[i].before = tensor_like(&t->state, t->extra[i].tensor);
     bool found = false;
     t->good = position(t);

@@ -15,7 +15,8 @@ enum { SCHEDULE_COSINE, SCHEDULE_STEP };
 typedef struct Trainer Trainer;
 
 /* One micro-batch: records its loss on t->tape, runs tape_backward itself (branch by branch if it likes) and
- * writes the terms into t->term. The tape is reset after it. False with *e set ends training. */
+ * gives the terms to trainer_term. It should wait for nothing: all terms of an update are read with its
+ * gradient norm, in one read. The tape is reset after it. False with *e set ends training. */
 typedef bool TrainerLoss(Trainer *t, void *context, Error *e);
 
 typedef struct TrainerValidation {
@@ -32,6 +33,7 @@ typedef struct TrainerOptions {
     const char *stage;               /* name in log and progress line */
     const char *folder;              /* run folder: log.jsonl, checkpoints */
     const char *term[TRAINER_TERMS]; /* names of the loss's terms; the first NULL ends the list */
+    float weight[TRAINER_TERMS];     /* not all 0: term 0 is the sum of the others times these */
     int64_t steps, warm;             /* updates; those of them with a linear warm-up */
     int schedule; /* after it: cosine to floor * lr, or lr * step_gamma^(step / step_every) */
     double lr, floor, step_gamma;
@@ -69,8 +71,12 @@ struct Trainer {
     int64_t skipped;            /* updates without a finite loss and gradient */
     int64_t bad;                /* how many of them in a row, up to now */
     TrainerPosition good;       /* after the last good update */
-    double term[TRAINER_TERMS]; /* of this micro-batch's loss, written by the TrainerLoss */
-    Tensor *mean;               /* their running means */
+    int64_t batch;              /* the update's micro-batch, from 0 */
+    Tensor *read;               /* (accumulate+1,TRAINER_TERMS) what is read: terms, in the last row |grad|^2 */
+    float *host;                /* ... and where to */
+    double over[TRAINER_TERMS]; /* trainer_term */
+    float means[TRAINER_TERMS]; /* running means of the terms */
+    Tensor *mean;               /* their copy on the device, for checkpoints */
     double best;                /* score */
     int64_t best_step;          /* 0: no validation yet */
     int64_t validated;          /* step of the last validation */
@@ -90,11 +96,17 @@ void trainer_close(Trainer *t);
 /* A state tensor to be saved along. */
 void trainer_extra(Trainer *t, const char *name, Tensor *x);
 
+/* In a TrainerLoss: term i of this micro-batch is x (1) over `over`, which is the same for all of them; x NULL:
+ * 0. The value is copied on the device, x may go. */
+void trainer_term(Trainer *t, int i, const Tensor *x, double over);
+
 /* The learning rate of update `step` (from 0). */
 double trainer_rate(const TrainerOptions *o, int64_t step);
 
 /* After params_alloc and filling: restores the folder's checkpoint if there is one, then trains to o.steps.
- * An update is o.accumulate micro-batches, gradient norm, clipping, AdamW, zeroed gradients.
+ * An update is o.accumulate micro-batches, gradient norm, clipping, AdamW, zeroed gradients. The host waits for
+ * the device once, for terms and norm; from the second update on no memory is asked for, unless a batch is
+ * larger than all before it.
  *
  * An update whose terms or gradient are not finite changes nothing but the step and the random numbers: it is
  * skipped, counted, and said with the first bad tensor's name. The fifth in a row ends training with

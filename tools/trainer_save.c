@@ -155,6 +155,7 @@ static bool load_checkpoint(Trainer *t, const char *path, bool all, Error *e)
         if (all || (x != t->params.m && x != t->params.v)) ok = load(t, tensors, name, x, e);
     }
     ok = ok && (!all || state_read(t, state, path, e));
+    if (ok) tensor_download(t->mean, t->means);
     safetensors_close(tensors);
     json_decref(state);
     return ok;
@@ -221,13 +222,11 @@ static void log_value(FILE *f, const char *name, double value)
 
 void trainer_log(Trainer *t, double rate)
 {
-    float mean[TRAINER_TERMS];
     double seconds = cli_seconds() - t->started;
-    tensor_download(t->mean, mean);
     fprintf(t->log, "{\"stage\": \"%s\", \"step\": %" PRId64 ", \"seconds\": %.1f", t->o.stage, t->step,
             seconds);
     log_value(t->log, "rate", (double)(t->step - t->first) / seconds);
-    for (int i = 0; i < trainer_terms(t); i++) log_value(t->log, t->o.term[i], (double)mean[i]);
+    for (int i = 0; i < trainer_terms(t); i++) log_value(t->log, t->o.term[i], (double)t->means[i]);
     if (t->bad) fprintf(t->log, ", \"skipped\": %" PRId64, t->bad);
     fprintf(t->log, ", \"lr\": %.6g}\n", rate);
     fflush(t->log);

@@ -362,6 +362,33 @@ static int transposed(void)
     });
 }
 
+/* ---- a captured stream ---- */
+
+__global__ void grow_kernel(int *y, int add) { y[threadIdx.x] = 2 * y[threadIdx.x] + add; }
+
+/* Parameters are those of the capture, contents those of each launch. */
+static int captured(void)
+{
+    int *y = device_array<int>(64, [](int i) { return i; }), *z = device_array<int>(64), add = 1;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal);
+    KERNEL_LAUNCH(grow_kernel, 1, 64, 0, y, add);
+    cudaMemsetAsync(y, 0, sizeof *y, cuda_stream);
+    cudaMemcpyAsync(z, y, 64 * sizeof *z, cudaMemcpyDeviceToDevice, cuda_stream);
+    cudaStreamEndCapture(cuda_stream, &graph);
+    cudaGraphInstantiate(&exec, graph, 0);
+    cudaGraphDestroy(graph);
+    add = 1000;
+    cudaGraphLaunch(exec, cuda_stream);
+    KERNEL_LAUNCH(grow_kernel, 1, 64, 0, y, 0);
+    cudaGraphLaunch(exec, cuda_stream);
+    cudaGraphExecDestroy(exec);
+    auto want = [](int i) { return i ? 2 * 2 * (2 * i + 1) + 1 : 0; };
+    int wrong = compare(z, 64, 0, want);
+    return compare(y, 64, 0, want) || wrong;
+}
+
 /* ---- the program ---- */
 
 template <class T, class = void> struct CanAdd : std::false_type {
@@ -384,6 +411,7 @@ static const Case right[] = {
     {"total by helper", total<NO_BUG, true>},
     {"gemm", gemm<NO_BUG>},
     {"transposed", transposed},
+    {"captured", captured},
     {NULL, NULL},
 };
 static const Case buggy[] = {

@@ -160,6 +160,8 @@ static bool show_nan(char *map, size_t bytes)
 
 static cudaError_t allocate(void **p, size_t bytes)
 {
+    note("cudaMalloc");
+    not_captured("cudaMalloc");
     Access access;
     size_t room = round_up(bytes ? bytes : 1, 256), map_bytes = round_up(room, page);
     Allocation *a = (Allocation *)malloc(sizeof *a);
@@ -208,8 +210,15 @@ static void copy(const char *call, void *dst, const void *src, size_t n, cudaMem
     check(call, src, n, kind != cudaMemcpyHostToDevice);
     if ((char *)dst < (const char *)src + n && (const char *)src < (char *)dst + n)
         fail({}, "%s: source and target overlap", call);
-    Access access;
-    memcpy(dst, src, n);
+    const char *what = kind == cudaMemcpyHostToDevice   ? "upload"
+                       : kind == cudaMemcpyDeviceToHost ? "download"
+                                                        : "move";
+    if (kind != cudaMemcpyDeviceToDevice) not_captured("a copy from or to the host");
+    enqueue([=] {
+        note(what);
+        Access access;
+        memcpy(dst, src, n);
+    });
 }
 
 static cudaError_t said(cudaError_t e)
@@ -272,6 +281,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int id)
     case cudaDevAttrMaxThreadsPerBlock: *value = MAX_THREADS; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = STATIC_SHARED; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = ALL_SHARED; return cudaSuccess;
+    case cudaDevAttrL2CacheSize: *value = 64 << 10; return cudaSuccess;
     default: return said(cudaErrorInvalidValue);
     }
 }
@@ -286,6 +296,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMalloc(void **p, size_t bytes) { return said(allocate(p, bytes)); }
 cudaError_t cudaFree(void *p)
 {
+    not_captured("cudaFree");
     if (!p) return cudaSuccess;
     for (Allocation **link = &device.allocations; *link; link = &(*link)->next)
         if ((*link)->p == p) {
@@ -307,6 +318,7 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t n, cudaMemcpyKind kind)
 {
+    not_captured("cudaMemcpy");
     if (n) copy("cudaMemcpy", dst, src, n, kind);
     return cudaSuccess;
 }
@@ -319,8 +331,11 @@ cudaError_t cudaMemset(void *p, int value, size_t n)
 {
     if (!n) return cudaSuccess;
     check("cudaMemset", p, n, true);
-    Access access;
-    memset(p, value, n);
+    enqueue([=] {
+        note("zero");
+        Access access;
+        memset(p, value, n);
+    });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *p, int value, size_t n, cudaStream_t) { return cudaMemset(p, value, n); }
@@ -332,8 +347,31 @@ cudaError_t cudaStreamCreate(cudaStream_t *s)
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) { return cudaStreamCreate(s); }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaDeviceSynchronize(void) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    note("wait");
+    not_captured("cudaStreamSynchronize");
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize(void) { return cudaStreamSynchronize(NULL); }
+
+/* Everything is done when it was asked for: an event is a time of the host's clock. */
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    *e = (cudaEvent_t)calloc(1, sizeof(double));
+    return said(*e ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+{
+    *(double *)e = seconds();
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t e) { return said(e ? cudaSuccess : cudaErrorInvalidValue); }
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = (float)(1e3 * (*(double *)to - *(double *)from));
+    return cudaSuccess;
+}
 
 cudaError_t cudaGetLastError(void)
 {

@@ -322,6 +322,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 {
     if (r.running) fail(site, "a launch inside a kernel");
     announce(name);
+    note(name);
     r.address = kernel;
     r.body = body;
     r.argument = argument;

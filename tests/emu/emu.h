@@ -72,6 +72,16 @@ struct Access {
 };
 
 typedef void Body(void *argument);
+
+/* What goes on the stream: done at once, or, while the stream is captured, whenever the graph is launched
+ * (graph.cpp). */
+void enqueue(Body *body, const void *argument, size_t bytes);
+template <class F> void enqueue(F f)
+{
+    static_assert(std::is_trivially_copyable_v<F>, "a graph keeps it byte by byte");
+    enqueue([](void *p) { (*(F *)p)(); }, &f, sizeof f);
+}
+
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t dynamic_bytes, Body *body,
             void *argument, Site site);
 void check_pointer(const char *kernel, const void *p, int parameter, Site site);
@@ -93,8 +103,12 @@ template <class... P> struct Launcher {
     {
         int parameter = 0;
         (void)(((parameter = check(parameter, p) + 1), ..., 0));
-        auto body = [&] { kernel(p...); };
         static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's parameters are at most 4 KiB");
+        enqueue([self = *this, p...] { self.run(p...); });
+    }
+    void run(P... p) const
+    {
+        auto body = [&] { kernel(p...); };
         launch(
             name, (const void *)kernel, grid, block, dynamic_bytes, [](void *f) { (*(decltype(body) *)f)(); },
             &body, site);

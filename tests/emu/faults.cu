@@ -243,6 +243,26 @@ static int stack(void) { return ONE_BLOCK(stack_kernel, 64); }
 __global__ void launching_kernel(float *y) { KERNEL_LAUNCH(index_kernel, 1, 64, 0, y); }
 static int launching(void) { return ONE_BLOCK(launching_kernel, 64); }
 
+static int wait_in_capture(void)
+{
+    cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal);
+    return cudaStreamSynchronize(cuda_stream);
+}
+
+static int read_in_capture(void)
+{
+    int h, *p = device_array<int>(1);
+    cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal);
+    return cudaMemcpyAsync(&h, p, sizeof h, cudaMemcpyDeviceToHost, cuda_stream);
+}
+
+static int allocation_in_capture(void)
+{
+    void *p;
+    cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal);
+    return cudaMalloc(&p, 1);
+}
+
 const Case faults[] = {
     {"divergent barrier", two_barriers},
     {"barrier after a return", early_return},
@@ -273,5 +293,8 @@ const Case faults[] = {
     {"null pointer", wild},
     {"stack overflow", stack},
     {"launch in a kernel", launching},
+    {"wait in a capture", wait_in_capture},
+    {"read in a capture", read_in_capture},
+    {"allocation in a capture", allocation_in_capture},
     {NULL, NULL},
 };

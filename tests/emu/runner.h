@@ -142,6 +142,10 @@ void shared_begin(void);
 void shared_end(void);
 void check_no_copies(const Fiber *f);
 void fill_nan(void *p, size_t bytes);
+/* graph.cpp */
+bool capturing(void);
+void not_captured(const char *call); /* fails while the stream is captured */
+void note(const char *call);         /* a line of the file that EMU_CALLS names */
 /* cudart.cpp */
 size_t allowed_dynamic(const void *kernel);
 bool is_device_memory(const void *p);

@@ -114,6 +114,9 @@ static const Fault faults[] = {
     {"stack overflow", "^emu: kernel stack_kernel, block .*, thread .*, seed %u: the thread's stack overflows",
      NULL, NULL},
     {"launch in a kernel", EMU("launching_kernel", "faults", "a launch inside a kernel"), NULL, NULL},
+    {"wait in a capture", "^emu: cudaStreamSynchronize while the stream is captured", NULL, NULL},
+    {"read in a capture", "^emu: a copy from or to the host while the stream is captured", NULL, NULL},
+    {"allocation in a capture", "^emu: cudaMalloc while the stream is captured", NULL, NULL},
 };
 enum { FAULTS = sizeof faults / sizeof *faults };
 

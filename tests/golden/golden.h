@@ -7,6 +7,7 @@
 #include "models/weights.h"
 #include "tensor/rng.h"
 #include "tensor/tape.h"
+#include "tests/golden/device.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -141,9 +142,7 @@ static inline void golden_compare(const SafeTensors *g, const char *name, const 
                                   GoldenNorm norm, double tol)
 {
     ck_assert_msg(x != NULL, "%s: %s was not computed", g->path, name);
-    float *host = malloc(tensor_bytes(x));
-    ck_assert(host != NULL);
-    tensor_download(x, host);
+    float *host = host_copy(x);
     golden_compare_host(g, name, x, host, turn, norm, tol);
     free(host);
 }

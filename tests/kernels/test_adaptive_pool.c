@@ -50,4 +50,4 @@ static const KernelCase cases[] = {
      .bytes = 4.0 * 24 * 245 * 2048},
 };
 
-KERNEL_TEST(adaptive_pool, .n_in = 1, .diff = 1, .tol = 1e-5);
+KERNEL_TEST(adaptive_pool, .n_in = 1, .diff = 1, .bf16 = 1, .tol = 1e-5);

@@ -29,4 +29,4 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * 4 * 112 * 112 * 256},
 };
 
-KERNEL_TEST(add_bias, .n_in = 2, .diff = 3, .tol = 1e-6);
+KERNEL_TEST(add_bias, .n_in = 2, .diff = 3, .bf16 = 1, .tol = 1e-6);

@@ -43,4 +43,4 @@ static const KernelCase cases[] = {
      .bytes = 4.0 * 64 * 32 * 32 * 64 * 1.25},
 };
 
-KERNEL_TEST(avg_pool, .n_in = 1, .diff = 1, .tol = 1e-5);
+KERNEL_TEST(avg_pool, .n_in = 1, .diff = 1, .bf16 = 1, .tol = 1e-5);

@@ -58,4 +58,4 @@ static const KernelCase cases[] = {
     LAYER("64 channels, 32x32, running", eval, 64, 32, 64),
 };
 
-KERNEL_TEST(batchnorm, .n_in = 5, .diff = 7, .updates = 24, .saved = 3, .tol = 2e-4);
+KERNEL_TEST(batchnorm, .n_in = 5, .diff = 7, .bf16 = 1, .updates = 24, .saved = 3, .tol = 2e-4);

@@ -38,4 +38,4 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * 8 * 144 * 4096},
 };
 
-KERNEL_TEST(concat, .n_in = 2, .diff = 3, .tol = 1e-6);
+KERNEL_TEST(concat, .n_in = 2, .diff = 3, .bf16 = 3, .tol = 1e-6);

@@ -22,4 +22,4 @@ static const KernelCase cases[] = {
      .bench_only = true,
      .bytes = 8.0 * 512 * 4096},
 };
-KERNEL_TEST(embed, .n_in = 2, .diff = 1, .tol = 1e-5);
+KERNEL_TEST(embed, .n_in = 2, .diff = 1, .bf16 = BF16_BEGINS, .bf16_weights = 1, .tol = 1e-5);

@@ -1,7 +1,8 @@
-/* Every row of ops.def on one backend. Environment: DEVICE (cpu), OP=name runs one op, SEED=n replays. For a
- * case that must end the program it starts itself again with "--death op/case". */
+/* Every row of ops.def on one backend. Environment: DEVICE (cpu), OP=name runs one op (or "probe"), SEED=n
+ * replays. For a case that must end the program it starts itself again with "--death op/case". */
 #include "tests/kernels/harness.h"
 #include "tests/kernels/kernel_case.h"
+#include "tests/kernels/probe.h"
 #include "tests/tensor/death.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
         harness_op(&h, kernel_tests[i]);
         check_deaths(&h, kernel_tests[i]);
     }
+    if (!only || !*only || !strcmp(only, "probe")) probe_check(&h);
     if (h.skipped) printf("%d ops have no kernel on %s\n", h.skipped, backend->name);
     printf("%d passed, %d failed\n", h.passed, h.failed);
     bool ok = !h.failed && h.passed;

@@ -26,4 +26,4 @@ static const KernelCase cases[] = {
      .bench_only = true,
      .bytes = 8.0 * 8 * 8 * 128},
 };
-KERNEL_TEST(kv_append, .n_in = 3, .updates = 1, .tol = 1e-6);
+KERNEL_TEST(kv_append, .n_in = 3, .updates = 1, .bf16 = 3, .tol = 1e-6);

@@ -28,4 +28,4 @@ static const KernelCase cases[] = {
     {"embeddings", {{{28, 512}}}, .bench = true, .flops = 3.0 * 28 * 512, .bytes = 8.0 * 28 * 512},
 };
 
-KERNEL_TEST(l2norm, .n_in = 1, .diff = 1, .saved = 1, .tol = 1e-5);
+KERNEL_TEST(l2norm, .n_in = 1, .diff = 1, .saved = 1, .bf16 = 1, .tol = 1e-5);

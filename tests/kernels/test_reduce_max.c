@@ -26,4 +26,4 @@ static const KernelCase cases[] = {
     {"24 slices of 4096", {{{4, 24, 4096}}}, .bench = true, .bytes = 4.0 * 4 * 25 * 4096},
 };
 
-KERNEL_TEST(reduce_max, .n_in = 1, .diff = 1, .saved = 1, .tol = 1e-6);
+KERNEL_TEST(reduce_max, .n_in = 1, .diff = 1, .bf16 = 1, .saved = 1, .tol = 1e-6);

@@ -81,4 +81,4 @@ static const KernelCase cases[] = {
     LAYER("mask logits, 1024 to 512, bilinear", 16, 1024, 1, line512, 512),
 };
 
-KERNEL_TEST(resize, .n_in = 1, .diff = 1, .tol = 1e-5);
+KERNEL_TEST(resize, .n_in = 1, .diff = 1, .bf16 = 1, .tol = 1e-5);

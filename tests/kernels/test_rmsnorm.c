@@ -33,4 +33,4 @@ static const KernelCase cases[] = {
      .flops = 4.0 * 512 * 4096,
      .bytes = 8.0 * 512 * 4096},
 };
-KERNEL_TEST(rmsnorm, .n_in = 2, .diff = 3, .tol = 1e-4);
+KERNEL_TEST(rmsnorm, .n_in = 2, .diff = 3, .bf16 = 1, .tol = 1e-4);

@@ -34,4 +34,4 @@ static const KernelCase cases[] = {
      .flops = 3.0 * 512 * 4096,
      .bytes = 8.0 * 512 * 4096},
 };
-KERNEL_TEST(rope, .n_in = 2, .diff = 1, .tol = 1e-4);
+KERNEL_TEST(rope, .n_in = 2, .diff = 1, .bf16 = 1, .tol = 1e-4);

@@ -30,4 +30,4 @@ static const KernelCase cases[] = {
 };
 
 /* Repeats are sums of up to 257 numbers in f32. */
-KERNEL_TEST(select, .n_in = 2, .diff = 1, .tol = 1e-5);
+KERNEL_TEST(select, .n_in = 2, .diff = 1, .bf16 = 1, .tol = 1e-5);

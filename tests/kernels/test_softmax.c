@@ -35,4 +35,4 @@ static const KernelCase cases[] = {
      .flops = 5.0 * 4 * 128256,
      .bytes = 8.0 * 4 * 128256},
 };
-KERNEL_TEST(softmax, .n_in = 1, .diff = 1, .tol = 1e-4);
+KERNEL_TEST(softmax, .n_in = 1, .diff = 1, .bf16 = 1, .tol = 1e-4);

@@ -23,8 +23,7 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
             mass += kept[best];
             order[n++] = best;
         }
-        Philox u = philox4x32((uint32_t)r, 0, (uint32_t)p.step, (uint32_t)(p.step >> 32), (uint32_t)p.seed,
-                              (uint32_t)(p.seed >> 32));
+        Philox u = philox4x32((uint32_t)r, 0, (uint32_t)in[1][0], 0, (uint32_t)in[1][1], (uint32_t)in[1][2]);
         double draw = (double)philox_unit(u.v[0]);
         y[r] = -1;
         for (int64_t i = 0; i < n; i++) {
@@ -36,29 +35,31 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
     }
 }
 
-static const TopPParams usual = {.temperature = 0.6f, .top_p = 0.9f, .seed = 0x123456789ull, .step = 3},
-                        cold = {.temperature = 0.05f, .top_p = 0.5f, .seed = 1, .step = 1ull << 40},
-                        all = {.temperature = 1, .top_p = 1, .seed = 7},
-                        one = {.temperature = 0.3f, .top_p = 0},
-                        hot = {.temperature = 50, .top_p = 0.5f, .seed = 3},
-                        half = {.temperature = 1, .top_p = 0.5f, .seed = 11},
-                        none = {.temperature = 1, .top_p = -1};
+static const TopPParams usual = {.temperature = 0.6f, .top_p = 0.9f},
+                        cold = {.temperature = 0.05f, .top_p = 0.5f}, all = {.temperature = 1, .top_p = 1},
+                        one = {.temperature = 0.3f, .top_p = 0}, hot = {.temperature = 50, .top_p = 0.5f},
+                        half = {.temperature = 1, .top_p = 0.5f}, none = {.temperature = 1, .top_p = -1};
+
+#define DRAW                                                                                                   \
+    {                                                                                                          \
+        {3}, FILL_IDS, INT32_MAX                                                                               \
+    }
 
 static const KernelCase cases[] = {
-    {"one element", {{{1, 1}}}, &usual, sizeof usual},
-    {"ragged row", {{{3, 37}}}, &usual, sizeof usual},
-    {"ties keep their order", {{{9, 37}, FILL_MASK01}}, &usual, sizeof usual},
-    {"the mass before is top_p", {{{33, 2}, FILL_MASK01}}, &half, sizeof half},
-    {"low temperature", {{{33, 513}}}, &cold, sizeof cold},
-    {"everything is kept", {{{7, 1023}}}, &all, sizeof all},
-    {"only the first is kept", {{{5, 300}}}, &one, sizeof one},
-    {"nothing is kept", {{{2, 9}}}, &none, sizeof none},
-    {"view of ragged rows", {{{3, 37}}}, &usual, sizeof usual, .view = true},
-    {"all nearly equal", {{{3, 1024}}}, &hot, sizeof hot},
-    {"long rows, low temperature", {{{2, 5000}}}, &cold, sizeof cold},
-    {"long ragged row, the first alone", {{{1, 4099}}}, &one, sizeof one},
+    {"one element", {{{1, 1}}, DRAW}, &usual, sizeof usual},
+    {"ragged row", {{{3, 37}}, DRAW}, &usual, sizeof usual},
+    {"ties keep their order", {{{9, 37}, FILL_MASK01}, DRAW}, &usual, sizeof usual},
+    {"the mass before is top_p", {{{33, 2}, FILL_MASK01}, DRAW}, &half, sizeof half},
+    {"low temperature", {{{33, 513}}, DRAW}, &cold, sizeof cold},
+    {"everything is kept", {{{7, 1023}}, DRAW}, &all, sizeof all},
+    {"only the first is kept", {{{5, 300}}, DRAW}, &one, sizeof one},
+    {"nothing is kept", {{{2, 9}}, DRAW}, &none, sizeof none},
+    {"view of ragged rows", {{{3, 37}}, DRAW}, &usual, sizeof usual, .view = true},
+    {"all nearly equal", {{{3, 1024}}, DRAW}, &hot, sizeof hot},
+    {"long rows, low temperature", {{{2, 5000}}, DRAW}, &cold, sizeof cold},
+    {"long ragged row, the first alone", {{{1, 4099}}, DRAW}, &one, sizeof one},
     {"logits",
-     {{{8, 128256}}},
+     {{{8, 128256}}, DRAW},
      &cold,
      sizeof cold,
      .bench = true,
@@ -67,4 +68,4 @@ static const KernelCase cases[] = {
      .bytes = 8.0 * 8 * 128256},
 };
 
-KERNEL_TEST(top_p, .n_in = 1, .saved = 1, .tol = 1e-6);
+KERNEL_TEST(top_p, .n_in = 2, .saved = 1, .tol = 1e-6);

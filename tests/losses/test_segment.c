@@ -10,14 +10,14 @@ static SafeTensors *g;
 static Tensor *leaf(Rig *r, int64_t d0, int64_t d1, const double *value)
 {
     Tensor *x = tensor_f32(&r->state, d0, d1, 0, 0);
-    for (int64_t i = 0; i < d0 * d1; i++) ((float *)x->data)[i] = (float)value[i];
+    host_upload(x, value);
     x->needs_grad = true;
     x->grad = tensor_zeros(&r->state, DTYPE_f32, x->ndim, x->dim);
     return x;
 }
 
-static double grad(const Tensor *x, int64_t i) { return (double)((const float *)x->grad->data)[i]; }
-static double number(const Tensor *x) { return (double)*(const float *)x->data; }
+static double grad(const Tensor *x, int64_t i) { return (double)host_get(x->grad, i); }
+static double number(const Tensor *x) { return (double)host_get(x, 0); }
 
 /* p_k = sigmoid(sin k), y_k = [3 | k], k = 0..195. The numbers are those of the printed quotient without the
  * 1e-6 in its denominator: inputs a thousand times as large leave the quotient as it is and make the 1e-6
@@ -46,7 +46,7 @@ START_TEST(worked_example)
     exact_close("smooth", loss, 0.5936845386, 1e-10);
 
     Rig r;
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     r.tape.recording = true;
     Tensor *probability = leaf(&r, 1, 196, p), *mask = leaf(&r, 1, 196, y);
     Tensor *out = op_dice(&r.tape, probability, mask, false);
@@ -66,7 +66,7 @@ static void against_autograd(int M, bool soft)
     enum { K = 196 };
     char name[32], input[32];
     Rig r;
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     r.tape.recording = true;
     float *x = malloc((size_t)(2 * M * K) * sizeof *x), *y = x + M * K;
     double *exact = malloc((size_t)(3 * M * K) * sizeof *exact), *logit = exact + M * K, *mask = logit + M * K;
@@ -116,7 +116,7 @@ START_TEST(by_hand)
 {
     for (int soft = 0; soft < 2; soft++) {
         Rig r;
-        rig_open(&r, &backend_cpu);
+        rig_open(&r, test_device());
         r.tape.recording = true;
         Tensor *x = leaf(&r, 1, 1, (double[]){0}), *y = leaf(&r, 1, 1, (double[]){1});
         Tensor *loss = segment_loss(&r.tape, x, y, soft);
@@ -133,7 +133,7 @@ END_TEST
 START_TEST(nothing_there)
 {
     Rig r;
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     r.tape.recording = true;
     Tensor *p = leaf(&r, 2, 3, (double[6]){0}), *y = leaf(&r, 2, 3, (double[6]){0});
     ck_assert(number(op_dice(&r.tape, p, y, true)) == 0);
@@ -141,7 +141,7 @@ START_TEST(nothing_there)
     ck_assert(number(loss) == 1);
     tape_backward(&r.tape, loss);
     for (int i = 0; i < 6; i++) ck_assert(grad(p, i) == 0);
-    ((float *)p->data)[4] = NAN;
+    host_set(p, 4, NAN);
     ck_assert(isnan(number(op_dice(&r.tape, p, y, false))));
     ck_assert(isnan(number(op_dice(&r.tape, p, y, true))));
     rig_close(&r);

@@ -71,16 +71,24 @@ static void listen(void *user, const char *name, Tensor *x)
 {
     Listener *l = user;
     char full[64];
-    float *host = malloc(tensor_bytes(x));
-    tensor_download(x, host);
+    float *host = host_copy(x);
     int64_t D = x->dim[2];
     for (int b = 0; b < B; b++)
         for (int64_t i = real_length[b]; i < T; i++)
             memset(host + (b * T + i) * D, 0, (size_t)D * sizeof *host);
     snprintf(full, sizeof full, "%s%s", l->prefix, name);
-    golden_compare_host(l->golden, full, x, host, false, GOLDEN_MAX, 1e-5);
+    golden_compare_host(l->golden, full, x, host, false, GOLDEN_MAX, test_tolerance(TOL_LLAMA));
     free(host);
     l->seen++;
+}
+
+/* One row of x (n,D). */
+static void compare_row(const SafeTensors *g, const char *name, const Tensor *x, int row)
+{
+    Tensor shape = {.dtype = DTYPE_f32, .ndim = 1, .dim = {x->dim[1]}};
+    float *host = host_copy(x);
+    golden_compare_host(g, name, &shape, host + row * x->dim[1], false, GOLDEN_MAX, test_tolerance(TOL_LLAMA));
+    free(host);
 }
 
 static void check_golden(bool lora, Recompute recompute)
@@ -88,7 +96,7 @@ static void check_golden(bool lora, Recompute recompute)
     Model o;
     int32_t id[B * T], label[B * T];
     const char *prefix = lora ? "lora." : "plain.";
-    model_open(&o, &backend_cpu, small, !lora, lora, 0);
+    model_open(&o, test_device(), small, !lora, lora, 0);
     o.m.recompute = recompute;
     Tape *t = &o.rig.tape;
     golden_ids(id, B * T, "ids", small.vocab);
@@ -99,7 +107,7 @@ static void check_golden(bool lora, Recompute recompute)
            *dx = tensor_f32(&o.rig.state, B, T, small.dim, 0);
     Tensor *length = integers(&o.rig.state, 1, (int64_t[]){B}, real_length);
     Tensor *labels = integers(&o.rig.state, 1, (int64_t[]){B * T}, label);
-    tensor_upload(x, llama_embed(t, &o.m, ids)->data);
+    x->backend->move(x->data, llama_embed(t, &o.m, ids)->data, tensor_bytes(x));
     tensor_fill(dx, 0);
     x->needs_grad = true;
     x->grad = dx;
@@ -114,15 +122,13 @@ static void check_golden(bool lora, Recompute recompute)
     Tensor *logits = llama_logits(t, &o.m, h);
     char name[64];
     snprintf(name, sizeof name, "%slogits", prefix);
-    Tensor row = {.dtype = DTYPE_f32, .ndim = 1, .dim = {small.vocab}};
-    golden_compare_host(l.golden, name, &row, (float *)logits->data + (T + 20) * small.vocab, false, GOLDEN_MAX,
-                        1e-5);
+    compare_row(l.golden, name, logits, T + 20);
     Tensor *loss = report_loss(t, h, o.m.head, labels, true);
     snprintf(name, sizeof name, "%sloss", prefix);
-    golden_compare(l.golden, name, loss, false, GOLDEN_MAX, 1e-5);
+    golden_compare(l.golden, name, loss, false, GOLDEN_MAX, test_tolerance(TOL_LLAMA));
     tape_backward(t, loss);
     snprintf(name, sizeof name, "%sdx", prefix);
-    golden_compare(l.golden, name, dx, false, GOLDEN_L2, 1e-5);
+    golden_compare(l.golden, name, dx, false, GOLDEN_L2, test_tolerance(TOL_LLAMA));
     const struct {
         const char *tap;
         const Tensor *w;
@@ -140,7 +146,8 @@ static void check_golden(bool lora, Recompute recompute)
     };
     for (size_t i = 0; i < sizeof grads / sizeof *grads; i++)
         if (!strncmp(grads[i].tap, prefix, strlen(prefix)))
-            golden_compare(l.golden, grads[i].tap, grads[i].w->grad, false, GOLDEN_L2, 1e-5);
+            golden_compare(l.golden, grads[i].tap, grads[i].w->grad, false, GOLDEN_L2,
+                           test_tolerance(TOL_LLAMA));
     safetensors_close(l.golden);
     model_close(&o);
 }
@@ -161,7 +168,7 @@ START_TEST(recompute_same_bits)
     int64_t len = 0;
     for (int pass = 0; pass < 3; pass++) {
         Model o;
-        model_open(&o, &backend_cpu, small, false, true, 0.3f);
+        model_open(&o, test_device(), small, false, true, 0.3f);
         o.m.recompute = (Recompute)pass;
         Tape *t = &o.rig.tape;
         t->recording = true;
@@ -181,38 +188,55 @@ END_TEST
 
 /* ---- cache and generation ---- */
 
+/* x (B,t,D) from (B,all,D) on the host: of row b what begins at position from[b]. */
+static void rows_upload(Tensor *x, const float *host, int64_t all, const int32_t from[B])
+{
+    int64_t n = x->dim[1] * x->dim[2];
+    for (int b = 0; b < B; b++)
+        x->backend->upload((float *)x->data + b * n, host + (b * all + from[b]) * x->dim[2],
+                           (size_t)n * sizeof *host);
+}
+
+/* The cache's places: B positions, then B lengths. */
+static void check_places(const LlamaCache *c, const int32_t want[2 * B])
+{
+    int32_t got[2 * B];
+    tensor_download(c->place, got);
+    ck_assert_mem_eq(got, want, sizeof got);
+}
+
 /* A prefill of rows of different lengths, then single steps, against one pass over everything. */
 START_TEST(cache)
 {
     enum { PREFIX = 20, STEPS = 12, ALL = PREFIX + STEPS };
     Model o;
-    model_open(&o, &backend_cpu, small, false, true, 0.5f); /* dropout must not act here */
+    model_open(&o, test_device(), small, false, true, 0.5f); /* dropout must not act here */
     Tape *t = &o.rig.tape;
     const int32_t start[B] = {20, 13};
     int64_t D = small.dim;
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, B, ALL, D, 0), "x", GOLDEN_INPUTS, 1, false);
     Tensor *prefix = tensor_f32(&o.rig.state, B, PREFIX, D, 0), *one = tensor_f32(&o.rig.state, B, 1, D, 0);
-    float *want = malloc(tensor_bytes(x)), *host = x->data;
-    memcpy(want, llama_forward(t, &o.m, x, NULL, NULL, NULL)->data, tensor_bytes(x));
-    for (int b = 0; b < B; b++)
-        memcpy((float *)prefix->data + b * PREFIX * D, host + b * ALL * D, PREFIX * (size_t)D * sizeof(float));
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL);
+    float *host = host_copy(x), *want = host_copy(llama_forward(t, &o.m, x, NULL, NULL, NULL));
+    rows_upload(prefix, host, ALL, (const int32_t[B]){0});
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, B, ALL, DTYPE_f32);
     Tensor *length = integers(&o.rig.state, 1, (int64_t[]){B}, start);
     llama_forward(t, &o.m, prefix, length, &c, start);
     double worst = 0;
+    check_places(&c, (const int32_t[]){19, 12, 20, 13});
     for (int step = 0; step < STEPS; step++) {
-        for (int b = 0; b < B; b++)
-            memcpy((float *)one->data + b * D, host + (b * ALL + start[b] + step) * D,
-                   (size_t)D * sizeof(float));
-        const float *y = llama_step(t, &o.m, one, &c)->data;
+        llama_place(&c, (int32_t[]){start[0] + step, start[1] + step});
+        rows_upload(one, host, ALL, (const int32_t[B]){start[0] + step, start[1] + step});
+        float *y = host_copy(llama_step(t, &o.m, one, &c));
         for (int b = 0; b < B; b++)
             for (int64_t i = 0; i < D; i++)
                 worst =
                     fmax(worst, fabs((double)y[b * D + i] - (double)want[(b * ALL + start[b] + step) * D + i]));
+        free(y);
     }
-    ck_assert_double_le(worst, 1e-5);
-    ck_assert_int_eq(c.position[1], 25);
+    ck_assert_double_le(worst, test_tolerance(TOL_LLAMA));
+    check_places(&c, (const int32_t[]){31, 24, 32, 25});
     free(want);
+    free(host);
     model_close(&o);
 }
 END_TEST
@@ -235,28 +259,31 @@ START_TEST(greedy_equals_full_forward)
 {
     enum { ROWS = 3, PREFIX = 11, MOST = 14 };
     Model o;
-    model_open(&o, &backend_cpu, small, false, false, 0);
+    model_open(&o, test_device(), small, false, false, 0);
     const int32_t lengths[ROWS] = {11, 4, 7}, stop[] = {-7};
     int32_t out[ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     SamplerOptions options = {0, 1, 1, MOST, stop, 1};
     size_t used = o.rig.step.used;
     sampler_generate(&o.rig.tape, &o.m, &c, x, lengths, &options, out, n);
     ck_assert_uint_eq(o.rig.step.used, used);
     float *row = malloc((PREFIX + MOST) * (size_t)small.dim * sizeof *row);
+    float *host = host_copy(x), *embed = host_copy(o.m.embed);
     int32_t end = -1;
     for (int b = 0; b < ROWS; b++) {
         ck_assert_int_eq(n[b], MOST);
-        memcpy(row, (float *)x->data + b * PREFIX * small.dim, (size_t)(lengths[b] * small.dim) * sizeof *row);
+        memcpy(row, host + b * PREFIX * small.dim, (size_t)(lengths[b] * small.dim) * sizeof *row);
         for (int i = 0; i < MOST; i++) {
             ck_assert_int_eq(out[b * MOST + i], next_without_cache(&o, row, lengths[b] + i));
-            const float *embed = (float *)o.m.embed->data + out[b * MOST + i] * small.dim;
-            memcpy(row + (lengths[b] + i) * small.dim, embed, (size_t)small.dim * sizeof *row);
+            memcpy(row + (lengths[b] + i) * small.dim, embed + out[b * MOST + i] * small.dim,
+                   (size_t)small.dim * sizeof *row);
         }
     }
     free(row);
+    free(host);
+    free(embed);
     /* A stop id ends its row and is not part of it; the other rows go on as before. */
     int32_t again[ROWS * MOST];
     end = out[5];
@@ -276,11 +303,11 @@ START_TEST(sampling)
 {
     enum { ROWS = 4, PREFIX = 5, MOST = 12 };
     Model o;
-    model_open(&o, &backend_cpu, small, false, false, 0);
+    model_open(&o, test_device(), small, false, false, 0);
     int32_t out[3][ROWS * MOST];
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST);
+    LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     for (int i = 0; i < 3; i++) {
         SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0};
         sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &options, out[i], n);
@@ -326,7 +353,7 @@ START_TEST(plan_is_exact)
 {
     size_t peak[3];
     for (int i = 0; i < 3; i++) {
-        peak[i] = training_peak(&backend_cpu, (Recompute)i);
+        peak[i] = training_peak(test_device(), (Recompute)i);
         ck_assert_uint_eq(training_peak(&backend_plan, (Recompute)i), peak[i]);
     }
     ck_assert_uint_lt(peak[RECOMPUTE_MEDIUM], peak[RECOMPUTE_NONE] * 3 / 4);
@@ -341,7 +368,7 @@ static size_t inference_peak(const Backend *backend, int64_t layers)
     LlamaConfig c = {50, 32, layers, 4, 2, 8, 96, 1e-5f, 10000, true};
     model_open(&o, backend, c, false, false, 0);
     Tensor *x = tensor_f32(&o.rig.state, 2, 16, c.dim, 0);
-    if (backend == &backend_cpu) golden_fill(x, "x", GOLDEN_INPUTS, 1, false);
+    if (backend != &backend_plan) golden_fill(x, "x", GOLDEN_INPUTS, 1, false);
     llama_forward(&o.rig.tape, &o.m, x, NULL, NULL, NULL);
     size_t peak = o.rig.step.peak;
     model_close(&o);
@@ -352,7 +379,7 @@ static size_t inference_peak(const Backend *backend, int64_t layers)
 START_TEST(inference_peaks_at_one_block)
 {
     size_t one = inference_peak(&backend_plan, 1), many = inference_peak(&backend_plan, 32);
-    ck_assert_uint_eq(inference_peak(&backend_cpu, 32), many);
+    ck_assert_uint_eq(inference_peak(test_device(), 32), many);
     ck_assert_uint_eq(inference_peak(&backend_plan, 2), many);
     ck_assert_uint_eq(many, one + 2 * 16 * 32 * sizeof(float));
 }
@@ -376,7 +403,7 @@ START_TEST(four_bit_files)
         Llama m;
         Error e = {0};
         float y[2][2 * 5 * 64];
-        rig_open(&r, &backend_cpu);
+        rig_open(&r, test_device());
         weights_init(&w, &r.weights, &r.state, NULL, 1);
         w.generator = golden_weight;
         w.quant = DTYPE_nf4;
@@ -407,7 +434,7 @@ START_TEST(adapter_file)
     Weights w;
     Error e = {0};
     float y[2][2 * 5 * 64];
-    model_open(&o, &backend_cpu, small, false, true, 0.05f);
+    model_open(&o, test_device(), small, false, true, 0.05f);
     forward_bits(&o.m, &o.rig, y[0]);
     ck_assert_msg(weights_save((Weights *[]){&o.adapter}, 1, false, NULL, test_path(), &e), "%s", e.msg);
     SafeTensors *file = safetensors_open(test_path(), &e);

@@ -38,7 +38,7 @@ static void check_resnet101(bool caffe, int64_t N, int64_t side, const char *pre
     Resnet net;
     Error e = {0};
     ResnetConfig c = {3, 64, {64, 128, 256, 512}, {3, 4, 23, 3}, {1, 2, 2, 2}, caffe};
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     weights_init(&w, &r.weights, &r.state, NULL, 0);
     w.generator = golden_weight;
     ck_assert_msg(resnet_create(&net, &w, c, &e), "%s", e.msg);
@@ -58,6 +58,7 @@ static void check_resnet101(bool caffe, int64_t N, int64_t side, const char *pre
 
 START_TEST(resnet101_small)
 {
+    if (!test_affords("resnet101_small", 2 * 2.5)) return;
     check_resnet101(false, 2, 64, "v1.5.64.");
     check_resnet101(true, 2, 64, "caffe.64.");
 }
@@ -65,7 +66,7 @@ END_TEST
 
 START_TEST(resnet101_large)
 {
-    if (!LARGE) return;
+    if (!LARGE || !test_affords("resnet101_large", 2 * 80)) return;
     check_resnet101(false, 1, 512, "v1.5.512.");
     check_resnet101(true, 1, 512, "caffe.512.");
 }
@@ -79,7 +80,7 @@ START_TEST(folding)
     Weights w, frozen;
     Resnet net, folded;
     Error e = {0};
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     weights_init(&w, &r.weights, &r.state, &r.params, 1);
     w.trainable = true;
     w.generator = golden_weight;
@@ -97,18 +98,38 @@ START_TEST(folding)
     ck_assert_int_eq(grid[1]->dim[1], RESNET_GRID);
     ck_assert_int_eq(grid[1]->dim[3], 128);
     double worst = 0, sum = 0;
-    const float *a = grid[0]->data, *b = grid[1]->data;
+    float *a = host_copy(grid[0]), *b = host_copy(grid[1]);
     for (int64_t i = 0; i < tensor_len(grid[0]); i++) {
         worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
         sum += (double)a[i] * (double)a[i];
     }
-    ck_assert_double_le(worst, 1e-5 * sqrt(sum / (double)tensor_len(grid[0])));
+    ck_assert_double_le(worst, test_tolerance(TOL_FOLDING) * sqrt(sum / (double)tensor_len(grid[0])));
+    free(a);
+    free(b);
     unlink(test_path());
     weights_close(&frozen);
     weights_close(&w);
     rig_close(&r);
 }
 END_TEST
+
+static double sum_of_sizes(const Tensor *x)
+{
+    float *host = host_copy(x);
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_len(x); i++) sum += fabs((double)host[i]);
+    free(host);
+    return sum;
+}
+
+static void descend(const Params *p, float rate)
+{
+    float *x = host_copy(p->weight), *g = host_copy(p->grad);
+    for (int64_t i = 0; i < p->len; i++) x[i] -= rate * g[i];
+    tensor_upload(p->weight, x);
+    free(x);
+    free(g);
+}
 
 /* Training mode: running statistics move, every weight gets a gradient, and a step along it lowers the loss. */
 START_TEST(training)
@@ -117,7 +138,7 @@ START_TEST(training)
     Weights w;
     Resnet net;
     Error e = {0};
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     weights_init(&w, &r.weights, &r.state, &r.params, 1);
     w.trainable = true;
     w.generator = golden_weight;
@@ -125,27 +146,23 @@ START_TEST(training)
     ck_assert_msg(resnet_create(&net, &w, c, &e), "%s", e.msg);
     params_alloc(&r.params);
     ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
-    float before = *(float *)net.stem.var->data, loss[2];
+    float before = host_get(net.stem.var, 0), loss[2];
     for (int pass = 0; pass < 2; pass++) {
         r.tape.recording = true;
         Tensor *x = golden_fill(tensor_f32(&r.step, 2, 128, 128, 1), "x", GOLDEN_INPUTS, 1, false);
         Tensor *grid, *pooled;
         resnet_forward(&r.tape, &net, x, true, &grid, &pooled);
         Tensor *y = op_sum(&r.tape, op_mul(&r.tape, pooled, pooled), 1);
-        loss[pass] = *(float *)y->data;
+        loss[pass] = host_get(y, 0);
         tape_backward(&r.tape, y);
         tape_reset(&r.tape);
         for (int i = 0; pass == 0 && i < r.params.n; i++) {
-            const Tensor *g = r.params.entry[i].tensor->grad;
-            double sum = 0;
-            for (int64_t j = 0; j < tensor_len(g); j++) sum += fabs((double)((const float *)g->data)[j]);
+            double sum = sum_of_sizes(r.params.entry[i].tensor->grad);
             ck_assert_msg(sum > 0 && isfinite(sum), "%s has no gradient", r.params.entry[i].name);
         }
-        float *p = r.params.weight->data;
-        const float *g = r.params.grad->data;
-        for (int64_t i = 0; i < r.params.len; i++) p[i] -= 1e-4f * g[i];
+        descend(&r.params, 1e-4f);
     }
-    ck_assert_float_ne(before, *(float *)net.stem.var->data);
+    ck_assert_float_ne(before, host_get(net.stem.var, 0));
     ck_assert_float_lt(loss[1], loss[0]);
     weights_close(&w);
     rig_close(&r);
@@ -187,7 +204,7 @@ static int upsample(void) /* Check's assertions work inside tests only */
     Weights w;
     Resnet net;
     Tensor *grid;
-    if (!arena_open(&arena, "all", &backend_cpu, (size_t)1 << 30, NULL)) return 1;
+    if (!arena_open(&arena, "all", test_device(), (size_t)1 << 30, NULL)) return 1;
     tape_init(&t, &arena, &arena, 1);
     weights_init(&w, &arena, &arena, NULL, 1);
     if (!resnet_create(&net, &w, mini, NULL)) return 1;
@@ -266,7 +283,7 @@ static void expect_open_error(const char *drop, const char *key, const char *val
     Weights w;
     Resnet net;
     Error e = {0};
-    rig_open(&r, &backend_cpu);
+    rig_open(&r, test_device());
     weights_init(&w, &r.weights, &r.state, &r.params, 1);
     w.trainable = true;
     ResnetConfig c = {1, 2, {1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1}, false};

@@ -18,14 +18,14 @@ static void listen(void *user, const char *name, Tensor *x)
     Listener *l = user;
     char full[64];
     snprintf(full, sizeof full, "%s.%s", l->prefix, name);
-    golden_compare(l->golden, full, x, x->ndim == 4, GOLDEN_MAX, 1e-5);
+    golden_compare(l->golden, full, x, x->ndim == 4, GOLDEN_MAX, test_tolerance(TOL_HEAD));
     l->seen++;
 }
 
 static void open_head(Rig *r, Weights *w, Visual *v, HvMode mode)
 {
     Error e = {0};
-    rig_open(r, &backend_cpu);
+    rig_open(r, test_device());
     weights_init(w, &r->weights, &r->state, &r->params, 1);
     w->trainable = true;
     w->generator = golden_weight;
@@ -47,7 +47,8 @@ static void compare_weights(const Listener *l, const Weights *w)
         if ((buffer && eval) || (!joint && !in_hv) || strstr(item->name, "logit_scale_global")) continue;
         snprintf(name, sizeof name, "%s.%s.%s", l->prefix, buffer ? "after" : "d", item->name);
         golden_compare(l->golden, name, buffer ? item->tensor : item->tensor->grad,
-                       kind == WEIGHT_CONV || kind == WEIGHT_DECONV, buffer ? GOLDEN_MAX : GOLDEN_L2, 1e-5);
+                       kind == WEIGHT_CONV || kind == WEIGHT_DECONV, buffer ? GOLDEN_MAX : GOLDEN_L2,
+                       test_tolerance(TOL_HEAD));
     }
 }
 
@@ -104,7 +105,7 @@ static void golden_step(Rig *r, Weights *w, const Visual *v, Listener *l, const 
     tape_backward(t, sum);
     tape_reset(t);
     snprintf(name, sizeof name, "%s.dgrid", l->prefix);
-    golden_compare(l->golden, name, grid->grad, true, GOLDEN_L2, 1e-5);
+    golden_compare(l->golden, name, grid->grad, true, GOLDEN_L2, test_tolerance(TOL_HEAD));
     compare_weights(l, w);
 }
 

@@ -1,13 +1,14 @@
 /* Weights: initialisation by name, layouts, prefixes, partial files, faults of plain and 4-bit files. Needs no
  * op. */
 #include "models/weights.h"
+#include "tensor/half.h"
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 #include <unistd.h>
 
 static void open_rig(Rig *r, Weights *w, bool trainable)
 {
-    rig_open(r, &backend_cpu);
+    rig_open(r, test_device());
     weights_init(w, &r->weights, &r->state, &r->params, 7);
     w->trainable = trainable;
 }
@@ -29,17 +30,20 @@ START_TEST(initialisation)
     Tensor *v = weights_get(&wb, (WeightSpec){{500}, .init = INIT_LINEAR, .a = 25}, "bias");
     Tensor *y = weights_get(&wb, conv, "layer%d.weight", 1);
     ck_assert(weights_ok(&wb, &e));
-    ck_assert_mem_eq(x->data, y->data, tensor_bytes(x));
-    ck_assert_mem_eq(u->data, v->data, tensor_bytes(u));
-    float most = 0;
-    for (int i = 0; i < 500; i++) most = fmaxf(most, fabsf(((float *)u->data)[i]));
+    float got[2][72], linear[2][500], most = 0;
+    tensor_download(x, got[0]);
+    tensor_download(y, got[1]);
+    tensor_download(u, linear[0]);
+    tensor_download(v, linear[1]);
+    ck_assert_mem_eq(got[0], got[1], sizeof got[0]);
+    ck_assert_mem_eq(linear[0], linear[1], sizeof linear[0]);
+    for (int i = 0; i < 500; i++) most = fmaxf(most, fabsf(linear[0][i]));
     ck_assert(most <= 0.2f && most > 0.19f);
     Rng rng = rng_open(7, "layer1.weight");
     for (int o = 0; o < 2; o++)
         for (int i = 0; i < 4; i++)
             for (int p = 0; p < 9; p++)
-                ck_assert_float_eq(((float *)x->data)[(o * 9 + p) * 4 + i],
-                                   (float)(sqrt(2.0 / 18) * rng_normal(&rng)));
+                ck_assert_float_eq(got[0][(o * 9 + p) * 4 + i], (float)(sqrt(2.0 / 18) * rng_normal(&rng)));
     weights_close(&wa);
     weights_close(&wb);
     rig_close(&a);
@@ -59,7 +63,7 @@ static void write_file(const char *name, StDType dtype, int ndim, const int64_t 
 START_TEST(layout_and_prefix)
 {
     static const char *const names[] = {"w", "module.w", "backbone.w", "module.backbone.w"};
-    float x[2 * 4 * 9];
+    float x[2 * 4 * 9], got[72];
     for (int i = 0; i < 72; i++) x[i] = (float)i;
     for (int k = 0; k < 4; k++) {
         Rig r;
@@ -71,10 +75,11 @@ START_TEST(layout_and_prefix)
         Tensor *y = weights_get(&w, conv, "w");
         params_alloc(&r.params);
         ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        tensor_download(y, got);
         for (int o = 0; o < 2; o++)
             for (int p = 0; p < 9; p++)
                 for (int i = 0; i < 4; i++)
-                    ck_assert_float_eq(((float *)y->data)[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
+                    ck_assert_float_eq(got[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
         ck_assert(
             weights_save((Weights *[]){&w}, 1, false, (const char *[]){"key", "value", NULL}, test_path(), &e));
         SafeTensors *file = safetensors_open(test_path(), &e);
@@ -86,6 +91,49 @@ START_TEST(layout_and_prefix)
         weights_close(&w);
         rig_close(&r);
     }
+    unlink(test_path());
+}
+END_TEST
+
+/* A frozen table stays bf16 where its file has bf16, bit for bit; a trainable one is f32, and so is one from an
+ * f32 file. Without a file it is what Weights.table says. */
+START_TEST(bf16_table)
+{
+    static const WeightSpec table = {{5, 3}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
+    uint16_t half[15], back[15];
+    float whole[15];
+    Error e = {0};
+    for (int i = 0; i < 15; i++) whole[i] = bf16_to_float(half[i] = (uint16_t)(0x3f81 + 77 * i));
+    for (int file = 0; file < 3; file++) /* bf16, f32, none */
+        for (int trainable = 0; trainable < 2; trainable++) {
+            Rig r;
+            Weights w;
+            open_rig(&r, &w, trainable);
+            w.table = DTYPE_bf16;
+            if (file < 2) {
+                write_file("w", file ? ST_F32 : ST_BF16, 2, table.dim, file ? (void *)whole : half);
+                ck_assert(weights_open(&w, test_path(), &e));
+            }
+            Tensor *x = weights_get(&w, table, "w");
+            if (trainable) params_alloc(&r.params);
+            ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+            ck_assert_int_eq(x->dtype, !trainable && file != 1 ? DTYPE_bf16 : DTYPE_f32);
+            ck_assert(weights_save((Weights *[]){&w}, 1, true, NULL, test_path(), &e));
+            SafeTensors *saved = safetensors_open(test_path(), &e);
+            const StEntry *entry = safetensors_find(saved, "w");
+            float values[15];
+            ck_assert_int_eq(entry->dtype, x->dtype == DTYPE_bf16 ? ST_BF16 : ST_F32);
+            ck_assert(safetensors_read_f32(saved, entry, values, &e));
+            if (file < 2) ck_assert_mem_eq(values, whole, sizeof whole);
+            if (x->dtype == DTYPE_bf16) {
+                tensor_download(x, back);
+                if (!file) ck_assert_mem_eq(back, half, sizeof half);
+                for (int i = 0; i < 15; i++) ck_assert(values[i] == bf16_to_float(back[i]) && values[i] != 0);
+            }
+            safetensors_close(saved);
+            weights_close(&w);
+            rig_close(&r);
+        }
     unlink(test_path());
 }
 END_TEST
@@ -119,7 +167,7 @@ START_TEST(transposed)
     Rig r;
     Weights w;
     Error e = {0};
-    float x[N], back[N], bound = (float)(1 / sqrt(KH * KW * O)), most = 0;
+    float x[N], got[N], back[N], bound = (float)(1 / sqrt(KH * KW * O)), most = 0;
     Rng rng = rng_open(7, "w");
     for (int i = 0; i < N; i++) x[i] = (float)rng_range(&rng, -1 / sqrt(KH * KW * O), 1 / sqrt(KH * KW * O));
     for (int i = 0; i < N; i++) most = fmaxf(most, fabsf(x[i]));
@@ -133,11 +181,11 @@ START_TEST(transposed)
         Tensor *y = weights_get(&w, deconv, "w");
         params_alloc(&r.params);
         ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+        tensor_download(y, got);
         for (int i = 0; i < I; i++)
             for (int o = 0; o < O; o++)
                 for (int p = 0; p < KH * KW; p++)
-                    ck_assert_float_eq(((float *)y->data)[(i * KH * KW + p) * O + o],
-                                       x[(i * O + o) * KH * KW + p]);
+                    ck_assert_float_eq(got[(i * KH * KW + p) * O + o], x[(i * O + o) * KH * KW + p]);
         ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
         SafeTensors *file = safetensors_open(test_path(), &e);
         ck_assert_msg(safetensors_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
@@ -254,7 +302,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed,
+    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed, bf16_table,
                                   faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }

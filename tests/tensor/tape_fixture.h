@@ -4,6 +4,7 @@
 #define TESTS_TENSOR_TAPE_FIXTURE_H
 #include "kernels/ops.h"
 #include "tensor/rng.h"
+#include "tests/golden/device.h"
 #include "tests/tensor/death.h"
 
 static Arena weights, step, scratch;
@@ -17,9 +18,9 @@ static inline void open_arena(Arena *a, const char *name, const Backend *backend
 
 static inline void setup(void)
 {
-    open_arena(&weights, "weights", &backend_cpu, 1 << 20);
-    open_arena(&step, "step", &backend_cpu, 1 << 20);
-    open_arena(&scratch, "scratch", &backend_cpu, 1 << 20);
+    open_arena(&weights, "weights", test_device(), 1 << 20);
+    open_arena(&step, "step", test_device(), 1 << 20);
+    open_arena(&scratch, "scratch", test_device(), 1 << 20);
     tape_init(&tape, &step, &scratch, 1);
 }
 
@@ -34,13 +35,13 @@ static inline void teardown(void)
 static inline Tensor *leaf(int64_t n, float from)
 {
     Tensor *x = tensor_f32(&weights, n, 0, 0, 0);
-    for (int64_t i = 0; i < n; i++) ((float *)x->data)[i] = from + (float)i;
+    for (int64_t i = 0; i < n; i++) host_set(x, i, from + (float)i);
     x->needs_grad = true;
     x->grad = tensor_zeros(&weights, DTYPE_f32, 1, &n);
     return x;
 }
 
-static inline float at(const Tensor *x, int64_t i) { return ((const float *)x->data)[i]; }
+static inline float at(const Tensor *x, int64_t i) { return host_get(x, i); }
 
 static inline int fixture_main(const char *name, void (*fill)(TCase *with_fixture, TCase *alone))
 {

@@ -53,10 +53,18 @@ END_TEST
 
 static const float golden_logits[7] = {2, 1, 0.5f, 0.3f, 0, -1, -2};
 
+static Tensor *draw(uint64_t seed, int32_t at)
+{
+    Tensor *x = tensor_new(&step, DTYPE_i32, 1, (int64_t[]){3});
+    tensor_upload(x, (int32_t[]){at, (int32_t)(uint32_t)seed, (int32_t)(uint32_t)(seed >> 32)});
+    return x;
+}
+
 static Tensor *top_p(Tensor *x, TopPParams p, const float **kept)
 {
+    Tensor *first = draw(1, 0);
     const Node *n = (const Node *)(const void *)(step.host + step.host_used);
-    Tensor *y = op_top_p(&tape, x, p);
+    Tensor *y = op_top_p(&tape, x, first, p);
     *kept = n->saved[0]->data;
     return y;
 }
@@ -64,7 +72,7 @@ static Tensor *top_p(Tensor *x, TopPParams p, const float **kept)
 START_TEST(top_p_golden)
 {
     const float *kept;
-    top_p(row(7, golden_logits), (TopPParams){0.6f, 0.9f, 1, 0}, &kept);
+    top_p(row(7, golden_logits), (TopPParams){0.6f, 0.9f}, &kept);
     static const double want[7] = {0.78680646, 0.14860855, 0.06458501};
     for (int i = 0; i < 7; i++) ck_assert_double_eq_tol((double)kept[i], want[i], 1e-7);
 }
@@ -79,8 +87,8 @@ START_TEST(top_p_frequencies)
     int count[7] = {0};
     double chi = 0;
     ArenaMark mark = arena_mark(&step);
-    for (uint64_t i = 0; i < DRAWS; i++) {
-        count[chosen(op_top_p(&tape, row(7, golden_logits), (TopPParams){0.6f, 0.9f, 42, i}))]++;
+    for (int32_t i = 0; i < DRAWS; i++) {
+        count[chosen(op_top_p(&tape, row(7, golden_logits), draw(42, i), (TopPParams){0.6f, 0.9f}))]++;
         arena_pop(&step, mark);
     }
     for (int k = 0; k < 3; k++) chi += pow(count[k] - DRAWS * want[k], 2) / (DRAWS * want[k]);
@@ -94,14 +102,19 @@ START_TEST(top_p_streams)
 {
     enum { ROWS = 64, V = 64 };
     Tensor *x = tensor_zeros(&step, DTYPE_f32, 2, (int64_t[]){ROWS, V});
-    const TopPParams p[4] = {{1, 1, 5, 7}, {1, 1, 6, 7}, {1, 1, 5, 8}, {1, 1, 5ull << 32, 7}};
-    const int32_t *first = op_top_p(&tape, x, p[0])->data, *again = op_top_p(&tape, x, p[0])->data;
+    const TopPParams p = {1, 1};
+    const struct {
+        uint64_t seed;
+        int32_t step;
+    } at[4] = {{5, 7}, {6, 7}, {5, 8}, {5ull << 32, 7}};
+    const int32_t *first = op_top_p(&tape, x, draw(5, 7), p)->data,
+                  *again = op_top_p(&tape, x, draw(5, 7), p)->data;
     ck_assert_mem_eq(first, again, ROWS * sizeof *first);
     int same_row = 0;
     for (int r = 1; r < ROWS; r++) same_row += first[r] == first[0];
     ck_assert_int_lt(same_row, ROWS / 4);
     for (int k = 1; k < 4; k++) {
-        const int32_t *other = op_top_p(&tape, x, p[k])->data;
+        const int32_t *other = op_top_p(&tape, x, draw(at[k].seed, at[k].step), p)->data;
         int same = 0;
         for (int r = 0; r < ROWS; r++) same += first[r] == other[r];
         ck_assert_int_lt(same, ROWS / 4);
@@ -112,7 +125,7 @@ END_TEST
 START_TEST(no_numbers)
 {
     const float *kept;
-    const TopPParams p = {1, 0.9f, 1, 0};
+    const TopPParams p = {1, 0.9f};
     ck_assert_int_eq(chosen(op_argmax(&tape, row(5, (float[]){NAN, 1, NAN, 3, 3}))), 3);
     ck_assert_int_eq(chosen(op_argmax(&tape, row(3, (float[]){NAN, NAN, NAN}))), 0);
     ck_assert_int_eq(chosen(op_argmax(&tape, row(3, (float[]){NAN, -INFINITY, -INFINITY}))), 1);
@@ -205,7 +218,7 @@ static void columns_differ(void)
 static void no_temperature(void)
 {
     setup();
-    op_top_p(&tape, row(7, golden_logits), (TopPParams){0, 0.9f, 1, 0});
+    op_top_p(&tape, row(7, golden_logits), draw(1, 0), (TopPParams){0, 0.9f});
 }
 static void step_zero(void)
 {

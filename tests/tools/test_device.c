@@ -98,6 +98,18 @@ START_TEST(without_driver)
 }
 END_TEST
 
+START_TEST(compute)
+{
+    Run r;
+    run_tool(&r, "pcrl-report", (const char *[]){"--device", "cpu", "--compute", "bf16", data, NULL});
+    ck_assert_int_eq(r.code, 1);
+    ck_assert_str_eq(r.err, "pcrl-report: --compute bf16: device cpu computes in f32\n");
+    run_tool(&r, "pcrl-report", (const char *[]){"--device", "cpu", "--compute", "f16", data, NULL});
+    ck_assert_int_eq(r.code, 1);
+    ck_assert_msg(strstr(r.err, "--compute: expected f32, bf16 or auto, found 'f16'"), "%s", r.err);
+}
+END_TEST
+
 int main(void)
 {
     Run r;
@@ -109,8 +121,9 @@ int main(void)
     traceable = false; /* LeakSanitizer does not work under strace */
 #endif
     if (!traceable) puts("not run: what strace would have to see");
-    const TTest *tests[3];
+    const TTest *tests[4];
     size_t n = 0;
+    tests[n++] = compute;
     if (traceable) tests[n++] = help_and_version;
     if (traceable) tests[n++] = on_cpu;
     if (access("/dev/nvidiactl", F_OK)) tests[n++] = without_driver;

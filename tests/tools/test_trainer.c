@@ -38,7 +38,7 @@ START_TEST(cosine_schedule)
     ck_assert_double_eq_tol(trainer_rate(&o, 100), 0.2, 1e-12);
     Trainer t;
     Error e = {0};
-    CliCommon common = {.device = "cpu", .seed = 3, .memory = 1 << 20};
+    CliCommon common = {.device = "cpu", .compute = "auto", .seed = 3, .memory = 1 << 20};
     o.schedule = SCHEDULE_STEP; /* without an epoch's length */
     o.stage = "toy";
     ck_assert(!trainer_open(&t, &o, &common, &e));
@@ -172,7 +172,7 @@ START_TEST(dry_run)
     o.dry_run = true;
     Toy toy = {0};
     Trainer *t = &toy.t;
-    CliCommon common = {.device = "cpu", .memory = 1 << 24};
+    CliCommon common = {.device = "cpu", .compute = "auto", .memory = 1 << 24};
     Error e = {0};
     char *text = NULL;
     size_t n;

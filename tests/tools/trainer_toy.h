@@ -64,8 +64,10 @@ static inline bool toy_loss(Trainer *t, void *context, Error *e)
     tensor_upload(y, x);
     tensor_upload(c, scale);
     Tensor *d = op_sub(tape, toy->w, y), *loss = op_sum(tape, op_mul(tape, op_mul(tape, d, d), c), 1);
-    t->term[0] = bad && toy->bad_term ? (double)NAN : tensor_value(loss);
-    t->term[1] = 1;
+    Tensor *term = tape_tensor(tape, DTYPE_f32, 1, (int64_t[]){2});
+    tensor_upload(term, (float[]){NAN, 1});
+    trainer_term(t, 0, bad && toy->bad_term ? tensor_slice(tape->step, term, 0, 1) : loss, 1);
+    trainer_term(t, 1, tensor_slice(tape->step, term, 1, 1), 1);
     tape_backward(tape, loss);
     return true;
 }

@@ -22,7 +22,7 @@ link_without() {
         objcopy --redefine-syms="$work/map" "$o" "$work/o/${o##*/}"
     done
     # References stay: only definitions move.
-    cp "$build/tests/kernels/harness.o" "$build/tests/kernels/kernel_case.o" "$work/o"
+    cp "$build/tests/kernels/harness.o" "$build/tests/kernels/kernel_case.o" "$build/tests/kernels/probe.o" "$work/o"
     for o in "$build"/kernels/*.o; do
         case $o in
         */ops.o) cp "$o" "$work/o" ;;
