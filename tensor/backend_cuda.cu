@@ -24,9 +24,9 @@ cudaStream_t cuda_stream;
 CudaFault *cuda_fault;
 
 extern "C" const Kernel kernels_cuda[];
+extern "C" const Probe device_probe;
 extern "C" void quant_pack(DType dtype, int64_t n, const void *from, void *to);
 extern "C" void quant_unpack(DType dtype, int64_t n, const void *from, void *to);
-extern "C" const Probe device_probe;
 
 namespace
 {

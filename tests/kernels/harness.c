@@ -19,6 +19,14 @@
 
 enum { PROBES = 64, CAPACITY = 1 << 29, PREFILL = 3 };
 
+/* TSan is there for what threads do to one another, and slow: it gets one run of each case with all gradients
+ * and one with each alone; what they compute is checked without it. */
+#ifdef __SANITIZE_THREAD__
+enum { RACES_ALONE = true };
+#else
+enum { RACES_ALONE = false };
+#endif
+
 typedef struct Record {
     DType dtype;
     int64_t len;
@@ -319,7 +327,7 @@ static bool check_subsets(Case *c, const Run *all)
 {
     bool ok = true;
     for (unsigned need = 0; ok && need < c->diff; need++) {
-        if (need & ~c->diff) continue;
+        if (need & ~c->diff || (RACES_ALONE && (!need || need & (need - 1)))) continue;
         Run r = {0};
         run(c, need, &r);
         ok = c->ok;
@@ -363,7 +371,8 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     c.y = take((size_t)r.out.len, sizeof *c.y);
     for (int i = 0; i < NODE_SAVED; i++)
         if (r.saved[i].data) c.saved[i] = take((size_t)r.saved[i].len, sizeof(double));
-    if (c.ok && check_forward(&c, &r) && check_repeat(&c, &r) && (!c.diff || check_backward(&c, &r)))
+    if (c.ok &&
+        (RACES_ALONE || (check_forward(&c, &r) && check_repeat(&c, &r) && (!c.diff || check_backward(&c, &r)))))
         check_subsets(&c, &r);
     run_free(&r);
     *(c.ok ? &h->passed : &h->failed) += 1;
