@@ -181,6 +181,8 @@ static void run(Case *c, unsigned need, Run *r)
         if (!c->dy) {
             c->dy = take((size_t)r->out.len, sizeof *c->dy);
             case_uniform(c->dy, r->out.len, h->seed, "output gradient");
+            for (int64_t i = 0; c->inputs.bf16 && i < r->out.len; i++)
+                c->dy[i] = bf16_to_float(bf16_from_float(c->dy[i]));
         }
         out->grad = gradient_like(c, out);
         tensor_upload(out->grad, c->dy);
