@@ -32,6 +32,13 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(call say,LD,$@)
 	$(Q)$(EMU_LD) -shared
 
+# What stands in for cuBLAS there.
+CUBLAS := $(if $(wildcard $(CUDA)/include/cublas_v2.h),$(BUILD)/emu/libcublas.so)
+$(BUILD)/emu/libcublas.so: tests/vendor/fake_cublas.c tensor/half.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-strict-prototypes -isystem $(CUDA)/include -fPIC -shared -o $@ $<
+
 # Beside the tests that take DEVICE, in whichever folder.
 define PLUGIN_LINK
 $$(BUILD)/tests/%/pcrl_$(1).so: $$(BUILD)/bin/pcrl_$(1).so
@@ -170,6 +177,7 @@ endif
 # most 1 GFLOP) and the whole mini system; what make gpu does, at small sizes, on emu. On ptx every entry that nvcc made must
 # have run; under TSan addresses must lie where it expects them.
 ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
+VENDOR := $(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(CUBLAS))
 COVERED := $(BUILD)/ptx/covered
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
@@ -177,9 +185,10 @@ device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
 device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) \
-              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE))))
+              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE)))) $(VENDOR)
 	@rm -f $(COVERED)
 	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@$(if $(VENDOR),tests/vendor/test_vendor.sh $< $(abspath $(VENDOR)))
 	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; BUILD=$(BUILD) DEVICE=$(DEVICE) $$t; done
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
 	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
