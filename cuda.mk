@@ -10,12 +10,14 @@ EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
 EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
             -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP \
             -DPCRL_DEVICE='"emu"'
+# Under TSan no call may hide a struct's load or store (emu.h): neither one of CUDA's headers, such as __floats2bfloat162_rn.
+INLINE = -finline-small-functions --param early-inlining-insns=200
 EMU_LD = $(CXX) -Wl,-z,defs,--as-needed $(if $(SAN),-fsanitize=$(SAN)) -o $@ $^ -lm
 
 $(BUILD)/emu/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(call say,CU,$<)
-	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(OPT)) -x c++ -c $< -o $@
+	$(Q)$(CXX) $(EMU_FLAGS) $(if $(SAN),$(OPT)) $(if $(filter thread,$(SAN)),$(INLINE)) -x c++ -c $< -o $@
 
 $(BUILD)/emu/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
@@ -138,7 +140,7 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 # The programs that take DEVICE: the kernel suite, the goldens, the whole system.
 GOLDEN := golden/test_ops losses/test_align losses/test_segment losses/test_joint models/test_weights models/test_resnet \
           models/test_visual models/test_llama models/test_pcrl tools/test_pcrl_step
-SYSTEM := device/test_decode device/test_system
+SYSTEM := device/test_pack device/test_decode device/test_system tools/test_plan
 
 # ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
 # make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
@@ -175,21 +177,27 @@ endif
 
 # ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the goldens (on emu those of at
 # most 1 GFLOP) and the whole mini system; what make gpu does, at small sizes, on emu. On ptx every entry that nvcc made must
-# have run; under TSan addresses must lie where it expects them.
+# have run; on emu every kernel, with several blocks: under TSan too, where each case gets less (tests/kernels/harness.c) and
+# addresses must lie where it expects them. Threads go in their natural order and in one drawn, under a sanitizer only in
+# that; EMU_SEED=n is the one order n.
 ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
 VENDOR := $(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(CUBLAS))
-COVERED := $(BUILD)/ptx/covered
+COVERED := $(BUILD)/covered-$(DEVICE)
+EMU_SEEDS = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(if $(SAN),,0) $(shell date +%s)),0)
+WITH_TSAN = TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 OMP_NUM_THREADS=1 setarch -R
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
 device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
-device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(TOOLS) \
+device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(if $(SAN),,$(TOOLS)) \
               $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE)))) $(VENDOR)
 	@rm -f $(COVERED)
-	@PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) $(if $(filter thread,$(SAN)),setarch -R) $<
+	@for seed in $(EMU_SEEDS); do EMU_SEED=$$seed EMU_COVERAGE=$(COVERED) PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) \
+	  $(if $(filter thread,$(SAN)),$(WITH_TSAN)) $< || exit 1; done
+	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
+	@$(if $(filter emu,$(DEVICE)),$(if $(OP),,tests/emu/coverage.sh $(BUILD)/bin/pcrl_emu.so $(COVERED)))
 	@$(if $(VENDOR),tests/vendor/test_vendor.sh $< $(abspath $(VENDOR)))
 	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; BUILD=$(BUILD) DEVICE=$(DEVICE) $$t; done
-	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
 	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
 endif

@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(256)
     int64_t c = first_column<V>();
     if (c >= C) return;
     Pack<V> bias = load<V>(b + c);
+#pragma unroll 4
     for (int64_t r = first_row(); r < rows; r += row_step()) {
         Pack<V> v = load_f32<V>(x + r * C + c);
 #pragma unroll

@@ -1,6 +1,6 @@
-/* y = x in another type: f32 or bf16. dx = dy. Nothing is saved. */
+/* y = x in another type: f32 or bf16 to f32, f32 to bf16. dx = dy. Nothing is saved. */
+#include "kernels/gemm.h"
 #include "kernels/ops.h"
-#include "tensor/half.h"
 #include <string.h>
 
 Tensor *op_cast(Tape *t, Tensor *x, DType to)
@@ -14,8 +14,8 @@ void cast_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0];
     DType to = NODE_AS(CastParams, n)->to;
-    if (!is_activation(x) || (to != DTYPE_f32 && to != DTYPE_bf16))
-        die("cast: %s to %s: f32 and bf16 can be cast", tensor_text(x), dtype_name(to));
+    if (!is_activation(x) || (to != DTYPE_f32 && (to != DTYPE_bf16 || x->dtype != DTYPE_f32)))
+        die("cast: %s to %s: f32 or bf16 can be cast to f32, f32 to bf16", tensor_text(x), dtype_name(to));
     n->out = tape_tensor(t, to, x->ndim, x->dim);
 }
 
@@ -25,11 +25,10 @@ void cast_forward_cpu(Tape *t, Node *n)
     (void)t;
     const Tensor *x = n->in[0];
     float *y = n->out->data;
-    int64_t len = tensor_len(x);
     if (x->dtype == DTYPE_f32)
         memcpy(y, x->data, tensor_bytes(x));
     else
-        for (int64_t i = 0; i < len; i++) y[i] = bf16_to_float(((const uint16_t *)x->data)[i]);
+        bf16_row(x->data, tensor_len(x), y);
 }
 
 void cast_backward_cpu(Tape *t, Node *n)

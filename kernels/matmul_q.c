@@ -20,7 +20,7 @@ Tensor *op_matmul_q(Tape *t, Tensor *x, Tensor *w, Tensor *bias, const Lora *lor
 void matmul_q_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
-    if (x->dtype != DTYPE_f32 || !dtype_is_quant(w->dtype) || dtype_is_planar(w->dtype) != (w->quant != NULL) ||
+    if (!is_activation(x) || !dtype_is_quant(w->dtype) || dtype_is_planar(w->dtype) != (w->quant != NULL) ||
         w->ndim != 2 || w->dim[1] != tensor_last(x))
         die("matmul_q: cannot multiply %s by the 4-bit weight %s", tensor_text(x), tensor_text(w));
     if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != w->dim[0]))
@@ -28,7 +28,7 @@ void matmul_q_shape(Tape *t, Node *n)
     int64_t dim[TENSOR_DIMS];
     memcpy(dim, x->dim, sizeof dim);
     dim[x->ndim - 1] = w->dim[0];
-    n->out = tape_tensor(t, DTYPE_f32, x->ndim, dim);
+    n->out = tape_tensor(t, x->dtype, x->ndim, dim);
     lora_shape(t, n, w->dim[0]);
 }
 

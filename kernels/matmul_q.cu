@@ -1,22 +1,22 @@
-/* y = x W^T (+ bias) (+ LoRA) with a 4-bit frozen W (N,K), and dx += dy W from the same codes.
+/* y = x W^T (+ bias) (+ LoRA) with a 4-bit frozen W (N,K), and dx += dy W (+ LoRA) from the same codes. What
+ * LoRA adds goes into y and dx as they are written (LoraTerm).
  *
  * This file: the op, and the product for whatever the tuned kernels do not take: any format, any K, weights
  * decoded one by one. Mapping there: a block makes 32 x 32 of the output, a thread four rows of one column; 32
  * of the depth at a time lie in shared memory, each weight decoded once a block. Bytes: x N/32 times, codes
- * M/32 times. Floor: 2 M N K over the f32 rate. Log: never timed on a GPU. */
-#include "kernels/elements.cuh"
+ * M/32 times. Floor: 2 M N K over the f32 rate. And dy rounded to bf16 for the tiles: 6 bytes an element. Log:
+ * never timed on a GPU. */
 #include "kernels/gemm.cuh"
-#include "kernels/lora.cuh"
 #include "kernels/matmul_q.cuh"
 
 enum { SIDE = 32, ROWS = 8 /* of threads */, EACH = SIDE / ROWS };
 
-/* out[m,j] = sum over d of x[m,d] W(j,d) (+ bias[j]), x (M,D), out (M,J), W(j,d) = weight j D + d; backward:
- * weight d J + j, and added to out. */
-template <class Format, bool backward>
+/* out[m,j] = sum over d of in[m,d] W(j,d) (+ bias[j]) (+ lora), in (M,D), out (M,J), W(j,d) = weight j D + d;
+ * backward: weight d J + j, and added to out. */
+template <class Format, bool backward, class T>
 __global__ void __launch_bounds__(SIDE *ROWS)
-    matmul_q_any_kernel(float *__restrict__ out, const float *__restrict__ x, QuantWeight w,
-                        const float *__restrict__ bias, int64_t M, int64_t J, int64_t D)
+    matmul_q_any_kernel(T *__restrict__ out, const T *__restrict__ in, QuantWeight w,
+                        const float *__restrict__ bias, LoraTerm lora, int64_t M, int64_t J, int64_t D)
 {
     SHARED_ARRAY(float, xs, [SIDE][SIDE + 1]);
     SHARED_ARRAY(float, ws, [SIDE][SIDE + 1]);
@@ -25,10 +25,10 @@ __global__ void __launch_bounds__(SIDE *ROWS)
     float acc[EACH] = {};
     for (int64_t d0 = 0; d0 < D; d0 += SIDE) {
         for (int i = down; i < SIDE; i += ROWS) {
-            xs[i][across] = m0 + i < M && d0 + across < D ? x[(m0 + i) * D + d0 + across] : 0;
+            xs[i][across] = m0 + i < M && d0 + across < D ? number(in[(m0 + i) * D + d0 + across]) : 0;
             /* Threads across run along the codes. */
             int64_t j = j0 + (backward ? across : i), d = d0 + (backward ? i : across);
-            float value = j < J && d < D ? Format::element(w, backward ? d * J + j : j * D + d) : 0;
+            float value = j < J && d < D ? quant_element<Format>(w, backward ? d * J + j : j * D + d) : 0;
             ws[backward ? i : across][backward ? across : i] = value;
         }
         __syncthreads();
@@ -43,20 +43,51 @@ __global__ void __launch_bounds__(SIDE *ROWS)
     for (int e = 0; e < EACH; e++) {
         int64_t m = m0 + down + e * ROWS;
         if (m >= M) break;
-        float *p = out + m * J + j;
-        *p = acc[e] + (backward ? *p : bias ? bias[j] : 0);
+        T *p = out + m * J + j;
+        if (backward)
+            put(p, number(*p) + (acc[e] + lora.dx(m, j)));
+        else
+            put(p, acc[e] + ((bias ? bias[j] : 0) + lora.y(m, j)));
     }
 }
 
-template <bool backward>
-static void product_any(const Tensor *w, const float *x, const float *bias, int64_t M, float *out)
+template <bool backward, class T> static void product_any(const MatmulQ<T> &q)
 {
-    int64_t J = w->dim[backward], D = w->dim[!backward];
-    dim3 grid((unsigned)ceil_div(M, (int64_t)SIDE), (unsigned)ceil_div(J, (int64_t)SIDE));
-    quant_dispatch(w->dtype, [&](auto format) {
-        KERNEL_LAUNCH((matmul_q_any_kernel<decltype(format), backward>), grid, dim3(SIDE, ROWS), 0, out, x,
-                      quant_weight(w), bias, M, J, D);
+    int64_t J = q.w->dim[backward], D = q.w->dim[!backward];
+    dim3 grid((unsigned)ceil_div(q.M, (int64_t)SIDE), (unsigned)ceil_div(J, (int64_t)SIDE));
+    quant_dispatch(q.w->dtype, [&](auto format) {
+        KERNEL_LAUNCH((matmul_q_any_kernel<decltype(format), backward, T>), grid, dim3(SIDE, ROWS), 0, q.out,
+                      q.in, quant_weight(q.w), q.bias, q.lora, q.M, J, D);
     });
+}
+
+/* x (rows,N) as bf16, rows `pitch` apart, which is a multiple of 8; zeros between. A thread makes eight. */
+__global__ void __launch_bounds__(256)
+    matmul_q_round_kernel(Bf16 *__restrict__ to, const float *__restrict__ x, int64_t rows, int64_t N,
+                          int64_t pitch, bool vector)
+{
+    int64_t i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * 8, row = i / pitch, n = i % pitch;
+    if (row >= rows) return;
+    x += row * N + n;
+    Pack<8> v;
+    if (vector && n + 8 <= N) {
+        Pack<4> a = load<4>(x), b = load<4>(x + 4);
+#pragma unroll
+        for (int j = 0; j < 8; j++) v.v[j] = j < 4 ? a.v[j] : b.v[j - 4];
+    } else {
+#pragma unroll
+        for (int j = 0; j < 8; j++) v.v[j] = n + j < N ? x[j] : 0;
+    }
+    store(to + i, v);
+}
+
+static const Bf16 *rounded(Tape *t, const float *dy, int64_t M, int64_t N)
+{
+    int64_t pitch = matmul_q_pitch(N), len = M * pitch;
+    Bf16 *to = (Bf16 *)scratch(t, (size_t)len * sizeof *to);
+    KERNEL_LAUNCH(matmul_q_round_kernel, (unsigned)ceil_div(len, (int64_t)2048), 256, 0, to, dy, M, N, pitch,
+                  gemm_groups(dy, N, 0, 0));
+    return to;
 }
 
 /* Whether the tuned kernels take it. They count blocks in int, and 32 rows are one of at most 65535 in a grid.
@@ -67,31 +98,54 @@ static bool tuned(const Tensor *w, int64_t M, const void *in, const void *out)
            tensor_len(w) / QUANT_BLOCK <= INT32_MAX / 2;
 }
 
+static void forward(const MatmulQ<float> &q)
+{
+    if (q.M <= MATMUL_Q_FEW)
+        matmul_q_few(q);
+    else
+        matmul_q_many(q);
+}
+
+/* Tiles of many rows where they keep half of the processors busy. */
+static void forward(const MatmulQ<Bf16> &q)
+{
+    if (q.M <= 64 || 2 * matmul_q_tiles_blocks(q.M, q.w->dim[0]) < gemm_processors())
+        matmul_q_many(q);
+    else
+        matmul_q_tiles(q);
+}
+
 extern "C" void matmul_q_forward_cuda(Tape *t, Node *n)
 {
-    const Tensor *w = n->in[1];
-    const float *x = f32(n->in[0]), *bias = n->in[2] ? f32(n->in[2]) : NULL;
-    float *y = f32(n->out);
-    int64_t M = tensor_rows(n->in[0]);
-    if (!tuned(w, M, x, y))
-        product_any<false>(w, x, bias, M, y);
+    LoraTerm lora = lora_forward_term(t, n);
+    with_type(n->in[0], [&](auto type) {
+        typedef decltype(type) T;
+        MatmulQ<T> q = {n->in[1], elements<T>(n->in[0]), n->in[2] ? f32(n->in[2]) : NULL,
+                        lora,     tensor_rows(n->in[0]), elements<T>(n->out)};
+        if (tuned(q.w, q.M, q.in, q.out))
+            forward(q);
+        else
+            product_any<false>(q);
+    });
+}
+
+static void backward(Tape *t, const MatmulQ<float> &q, bool bf16)
+{
+    int64_t N = q.w->dim[0];
+    if (bf16 && tuned(q.w, q.M, NULL, q.out))
+        matmul_q_tiles_dx({q.w, rounded(t, q.in, q.M, N), NULL, q.lora, q.M, q.out});
+    else if (!bf16 && tuned(q.w, q.M, q.in, q.out) && N % 4 == 0)
+        matmul_q_dx(q);
     else
-        (M <= MATMUL_Q_FEW ? matmul_q_few : matmul_q_many)(w, x, bias, M, y);
-    lora_forward_cuda(t, n);
+        product_any<true>(q);
 }
 
 extern "C" void matmul_q_backward_cuda(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const float *dy = f32(n->out->grad);
-    int64_t M = tensor_rows(x), N = w->dim[0];
-    if (x->grad) {
-        float *dx = f32(x->grad);
-        if (!tuned(w, M, dy, dx) || N % 4)
-            product_any<true>(w, dy, NULL, M, dx);
-        else
-            matmul_q_dx(w, dy, M, dx);
-    }
-    if (bias && bias->grad) gemm_column_sums(t, f32(bias->grad), dy, M, N);
-    lora_backward_cuda(t, n);
+    int64_t M = tensor_rows(x);
+    LoraTerm lora = lora_backward_term(t, n);
+    if (x->grad) backward(t, {w, dy, NULL, lora, M, f32(x->grad)}, x->dtype == DTYPE_bf16);
+    if (bias && bias->grad) gemm_column_sums(t, f32(bias->grad), dy, M, w->dim[0]);
 }

@@ -1,28 +1,27 @@
-/* 4-bit weights on the device: what kernels get of a weight, its scales, and its codes eight at a time. Element
- * by element they go through kernels/quant_<format>.h.
+/* 4-bit weights on the device: what kernels get of a weight, its scales, and its codes eight at a time. Where
+ * the last dim is whole blocks of 64 weights, a block's codes are eight words of four bytes, 32 bytes aligned
+ * as such; word i holds weights 8i..8i+7, two a byte, the even one high. Loading and unpacking are apart, so
+ * that loads can be on their way while others are worked on.
  *
- * Where rows are whole blocks of 64 weights (K % 64 == 0), a block's codes are eight words of four bytes. The
- * eight codes of a word are counted in the order 0..7 in which they stand for two runs of four neighbours, from
- * run(word, 0) and run(word, 1) on, of the block:
- *   nf4, fp4   word i holds weights 8i..8i+7, two a byte, the even one high; 32 bytes, aligned as such
- *   q4_0       a block of 64 is a pair of its blocks, 36 bytes, aligned to 4. Words 0 to 3 are the codes of the
- *              first, at 2, words 4 to 7 of the second, at 20; word i (mod 4) holds 4i..4i+3 low, 16 more high
- * Loading and unpacking are apart, so that loads can be on their way while others are worked on. */
+ * nf4 and fp4 lie so in a file. q4_0 is repacked when it is uploaded (kernels/quant_pack.cu): a plane of codes
+ * in that order, behind it a plane of scales, one fp16 for 32 weights. */
 #ifndef KERNELS_QUANT_CUH
 #define KERNELS_QUANT_CUH
 #include "kernels/cuda.cuh"
 #include "kernels/quant_fp4.h"
 #include "kernels/quant_nf4.h"
 #include "kernels/quant_q4_0.h"
+#include <cuda_fp16.h>
 
 enum { QUANT_BLOCK = 64, QUANT_WORDS = 8, QUANT_LEVELS = 16, QUANT_NESTED_BLOCK = 256 };
 
-/* A weight (N,K) as kernels take it, by value: codes and, planar, one of the two forms of its scales. */
+/* A weight (N,K) as kernels take it, by value: codes and one of the three forms of its scales. */
 struct QuantWeight {
     const uint8_t *codes;
     const float *absmax;
     const uint8_t *nested;
     const float *nested_absmax;
+    const uint16_t *halves; /* fp16 */
     float offset;
     int64_t N, K;
 };
@@ -30,10 +29,13 @@ struct QuantWeight {
 static inline QuantWeight quant_weight(const Tensor *w)
 {
     Quant q = w->quant ? *w->quant : Quant{};
-    return {(const uint8_t *)w->data, q.absmax, q.nested, q.nested_absmax, q.offset, w->dim[0], w->dim[1]};
+    const uint8_t *codes = (const uint8_t *)w->data;
+    const void *halves = codes + ceil_div(tensor_len(w), (int64_t)Q4_0_BLOCK) * (Q4_0_BLOCK / 2);
+    return {codes,    q.absmax,  q.nested, q.nested_absmax, w->quant ? NULL : (const uint16_t *)halves,
+            q.offset, w->dim[0], w->dim[1]};
 }
 
-/* ---- planar scales ---- */
+/* ---- nested scales ---- */
 
 /* The dynamic map in closed form (kernels/quant.c makes it by sorting): 127 negative values, 0, 127 positive
  * ones, 1. Positive value 2^i - 1 + j is the middle of part j of 2^i of [0.1, 1], times 10^(i-6). */
@@ -55,169 +57,120 @@ static constexpr QuantMap quant_make_map()
 }
 static __device__ const QuantMap quant_map = quant_make_map();
 
-/* absmax of a block in two steps: the bits that are its own, then the number. Those that 256 blocks share are
- * near by the time of the second. */
-static __device__ inline unsigned quant_load_scale(const QuantWeight &w, int block)
+/* ---- formats ---- */
+
+/* A row of dtype.def does not compile without its own:
+ *   level(code)   a weight is its level times its scale
+ *   FACTOR        what the levels are multiplied by to be bf16
+ *   EXACT         whether they then are; else FACTOR is the one in [1,2) that leaves the least squared error
+ *   HALVES        scales of a block: one, or one for each half */
+template <DType dtype> struct QuantFormat;
+
+static __device__ const float quant_nf4[] = NF4_LEVEL_TABLE, quant_fp4[] = FP4_LEVEL_TABLE;
+
+template <> struct QuantFormat<DTYPE_nf4> {
+    static constexpr float FACTOR = 1.437f; /* 3.2e-4 off in the mean square; with 1 it is 5.5e-4 */
+    static constexpr bool EXACT = false, HALVES = false;
+    static __device__ float level(int code) { return quant_nf4[code]; }
+};
+template <> struct QuantFormat<DTYPE_fp4> {
+    static constexpr float FACTOR = 12; /* 0, 1/16, 8, 12, 4, 6, 2, 3 */
+    static constexpr bool EXACT = true, HALVES = false;
+    static __device__ float level(int code) { return quant_fp4[code]; }
+};
+template <> struct QuantFormat<DTYPE_q4_0> {
+    static constexpr float FACTOR = 1;
+    static constexpr bool EXACT = true, HALVES = true;
+    static __device__ float level(int code) { return (float)(code - 8); }
+};
+
+/* A scale in two steps: the bits that are its own, then the number. What 256 blocks share is near by the time
+ * of the second. */
+template <class Format>
+static __device__ inline unsigned quant_load_scale(const QuantWeight &w, int block, int half)
 {
+    if (Format::HALVES) return __ldg(w.halves + 2 * (int64_t)block + half);
     return w.absmax ? __float_as_uint(__ldg(w.absmax + block)) : __ldg(w.nested + block);
 }
+template <class Format>
 static __device__ inline float quant_scale(const QuantWeight &w, unsigned loaded, int block)
 {
+    if (Format::HALVES) return __half2float(__ushort_as_half((unsigned short)loaded));
     if (w.absmax) return __uint_as_float(loaded);
     return quant_map.value[loaded] * __ldg(w.nested_absmax + block / QUANT_NESTED_BLOCK) + w.offset;
 }
 
-/* ---- formats ---- */
+/* Weight i, whatever K. */
+template <class Format> static __device__ inline float quant_element(const QuantWeight &w, int64_t i)
+{
+    int block = (int)(i / QUANT_BLOCK);
+    return Format::level(nf4_code(w.codes, i)) *
+           quant_scale<Format>(w, quant_load_scale<Format>(w, block, i / Q4_0_BLOCK % 2), block);
+}
 
-/* A row of dtype.def does not compile without its own:
- *   element(w, i)      weight i, whatever K
- *   level(code)        a weight is its level times its scale
- *   EXACT              a factor with which each level is a bf16; 0 where there is none
- *   run, code          see above
- *   Half, Lane, Word   what is loaded at once: the codes of half a block; of a quarter q, a word for each half;
- *                      one word. Their word() and scale() unpack
- *   lane_place(i)      the runs of a block in the order of the quarters' codes, first codes 0..3 of word 0 of
- *                      quarters 0 to 3, then codes 4..7, then those of word 1: where weights 4i.. stand */
-template <DType dtype> struct QuantFormat;
+/* Code i of a word. */
+static __device__ inline unsigned quant_code(unsigned word, int i) { return word >> (4 * (i ^ 1)) & 15; }
 
-template <class Levels> struct QuantPlanar {
-    static __device__ float level(int code) { return Levels::level(code); }
-    static __device__ float element(const QuantWeight &w, int64_t i)
+/* Half a block. */
+template <class Format> struct QuantHalf {
+    uint4 words;
+    unsigned loaded;
+
+    __device__ QuantHalf() {}
+    __device__ QuantHalf(const QuantWeight &w, int block, int half)
+        : words(__ldg((const uint4 *)w.codes + (int64_t)block * 2 + half)),
+          loaded(quant_load_scale<Format>(w, block, half))
     {
-        int block = (int)(i / NF4_BLOCK);
-        return level(nf4_code(w.codes, i)) * quant_scale(w, quant_load_scale(w, block), block);
     }
-
-    static __device__ constexpr int run(int word, int half) { return 8 * word + 4 * half; }
-    static __device__ constexpr int lane_place(int i) { return i % 4 * 4 + i / 4; }
-    static __device__ unsigned code(unsigned word, int i) { return word >> (4 * (i ^ 1)) & 15; }
-
-    struct Half {
-        uint4 words;
-        unsigned absmax;
-        __device__ unsigned word(int i) const
-        {
-            return i < 2 ? i ? words.y : words.x : i == 2 ? words.z : words.w;
-        }
-        __device__ float scale(const QuantWeight &w, int block) const { return quant_scale(w, absmax, block); }
-    };
-    static __device__ Half load_half(const QuantWeight &w, int block, int half)
+    __device__ unsigned word(int i) const { return i < 2 ? i ? words.y : words.x : i == 2 ? words.z : words.w; }
+    __device__ float scale(const QuantWeight &w, int block) const
     {
-        return {__ldg((const uint4 *)w.codes + (int64_t)block * 2 + half), quant_load_scale(w, block)};
-    }
-
-    struct Lane {
-        uint2 words;
-        unsigned absmax;
-        __device__ unsigned word(int half) const { return half ? words.y : words.x; }
-        __device__ float scale(const QuantWeight &w, int, int block) const
-        {
-            return quant_scale(w, absmax, block);
-        }
-    };
-    static __device__ Lane load_lane(const QuantWeight &w, int block, int q)
-    {
-        return {__ldg((const uint2 *)w.codes + (int64_t)block * 4 + q), quant_load_scale(w, block)};
-    }
-
-    struct Word {
-        unsigned codes;
-        unsigned absmax;
-        __device__ unsigned word(int) const { return codes; }
-        __device__ float scale(const QuantWeight &w, int, int block) const
-        {
-            return quant_scale(w, absmax, block);
-        }
-    };
-    static __device__ Word load_word(const QuantWeight &w, int block, int i)
-    {
-        return {__ldg((const unsigned *)w.codes + (int64_t)block * QUANT_WORDS + i),
-                quant_load_scale(w, block)};
+        return quant_scale<Format>(w, loaded, block);
     }
 };
 
-static __device__ const float quant_nf4[] = NF4_LEVEL_TABLE, quant_fp4[] = FP4_LEVEL_TABLE;
+/* Quarter q's share of a block: a word for either half of it, quant_chunk(q, half). Where the halves have their
+ * own scales, they are the halves of the block, else two neighbours. */
+template <class Format> static __host__ __device__ constexpr int quant_chunk(int q, int half)
+{
+    return Format::HALVES ? q + 4 * half : 2 * q + half;
+}
+template <class Format> struct QuantLane {
+    uint2 words;
+    unsigned loaded;
 
-struct QuantNf4Levels {
-    static __device__ float level(int code) { return quant_nf4[code]; }
-};
-template <> struct QuantFormat<DTYPE_nf4> : QuantPlanar<QuantNf4Levels> {
-    static constexpr float EXACT = 0;
-};
-
-struct QuantFp4Levels {
-    static __device__ float level(int code) { return quant_fp4[code]; }
-};
-template <> struct QuantFormat<DTYPE_fp4> : QuantPlanar<QuantFp4Levels> {
-    static constexpr float EXACT = 12; /* 0, 1/16, 8, 12, 4, 6, 2, 3 */
-};
-
-/* Nine aligned words hold a pair of blocks; the first block's codes begin in the middle of one. */
-template <> struct QuantFormat<DTYPE_q4_0> {
-    static constexpr float EXACT = 1;
-    static __device__ float level(int code) { return (float)(code - 8); }
-    static __device__ float element(const QuantWeight &w, int64_t i) { return q4_0_decode(w.codes, i); }
-
-    static __device__ constexpr int run(int word, int half)
+    __device__ QuantLane() {}
+    __device__ QuantLane(const QuantWeight &w, int block, int q)
     {
-        return 32 * (word / 4) + 4 * (word % 4) + 16 * half;
-    }
-    static __device__ constexpr int lane_place(int i) { return i; }
-    static __device__ unsigned code(unsigned word, int i) { return word >> (8 * (i % 4) + i / 4 * 4) & 15; }
-
-    static __device__ const unsigned *pair(const QuantWeight &w, int block)
-    {
-        return (const unsigned *)(w.codes + (int64_t)block * (2 * Q4_0_BYTES));
-    }
-    /* Of aligned words i and i + 1 of the pair. */
-    static __device__ unsigned word_of(unsigned low, unsigned high, int half)
-    {
-        return __funnelshift_rc(low, high, half ? 32 : 16);
-    }
-    /* Of aligned word 0 or 4. */
-    static __device__ float scale_of(unsigned word, int half)
-    {
-        return half_to_float((uint16_t)(half ? word >> 16 : word & 0xffff));
-    }
-
-    struct Half {
-        unsigned aligned[5];
-        int half;
-        __device__ unsigned word(int i) const { return word_of(aligned[i], aligned[i + 1], half); }
-        __device__ float scale(const QuantWeight &, int) const { return scale_of(aligned[0], half); }
-    };
-    static __device__ Half load_half(const QuantWeight &w, int block, int half)
-    {
-        const unsigned *p = pair(w, block) + 4 * half;
-        return {{__ldg(p), __ldg(p + 1), __ldg(p + 2), __ldg(p + 3), __ldg(p + 4)}, half};
-    }
-
-    struct Lane {
-        unsigned aligned[4], scales[2];
-        __device__ unsigned word(int half) const
-        {
-            return half ? aligned[3] : word_of(aligned[0], aligned[1], 0);
+        if (Format::HALVES) {
+            const unsigned *p = (const unsigned *)w.codes + (int64_t)block * QUANT_WORDS + q;
+            words = uint2{__ldg(p), __ldg(p + 4)};
+            loaded = __ldg((const unsigned *)w.halves + block);
+        } else {
+            words = __ldg((const uint2 *)w.codes + (int64_t)block * 4 + q);
+            loaded = quant_load_scale<Format>(w, block, 0);
         }
-        __device__ float scale(const QuantWeight &, int half, int) const
-        {
-            return scale_of(half ? scales[1] : scales[0], half);
-        }
-    };
-    static __device__ Lane load_lane(const QuantWeight &w, int block, int q)
-    {
-        const unsigned *p = pair(w, block);
-        return {{__ldg(p + q), __ldg(p + q + 1), __ldg(p + q + 4), __ldg(p + q + 5)}, {__ldg(p), __ldg(p + 4)}};
     }
-
-    struct Word {
-        unsigned aligned[2], first;
-        __device__ unsigned word(int i) const { return word_of(aligned[0], aligned[1], i / 4); }
-        __device__ float scale(const QuantWeight &, int i, int) const { return scale_of(first, i / 4); }
-    };
-    static __device__ Word load_word(const QuantWeight &w, int block, int i)
+    __device__ unsigned word(int half) const { return half ? words.y : words.x; }
+    __device__ float scale(const QuantWeight &w, int half, int block) const
     {
-        const unsigned *p = pair(w, block);
-        return {{__ldg(p + i), __ldg(p + i + 1)}, __ldg(p + i / 4 * 4)};
+        return quant_scale<Format>(w, Format::HALVES && half ? loaded >> 16 : loaded, block);
+    }
+};
+
+/* Word i of a block. */
+template <class Format> struct QuantWord {
+    unsigned codes, loaded;
+
+    __device__ QuantWord() {}
+    __device__ QuantWord(const QuantWeight &w, int block, int i)
+        : codes(__ldg((const unsigned *)w.codes + (int64_t)block * QUANT_WORDS + i)),
+          loaded(quant_load_scale<Format>(w, block, i / 4))
+    {
+    }
+    __device__ float scale(const QuantWeight &w, int block) const
+    {
+        return quant_scale<Format>(w, loaded, block);
     }
 };
 

@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(256)
     for (int64_t n = blockIdx.z; n < N; n += gridDim.z)
         for (int64_t o = first_row(); o < outputs; o += row_step()) {
             int h = nearest(rows, (int)o / columns.out), w = nearest(columns, (int)o % columns.out);
-            store(y + (n * outputs + o) * C + c, load_f32<V>(x + ((n * rows.in + h) * columns.in + w) * C + c));
+            store(y + (n * outputs + o) * C + c, load<V>(x + ((n * rows.in + h) * columns.in + w) * C + c));
         }
 }
 

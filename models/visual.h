@@ -58,7 +58,8 @@ bool visual_open(Visual *v, Weights *w, Error *e);
  * space. From w's file if there is one, else PyTorch's defaults and scales of 2.6592. */
 bool visual_create(Visual *v, Weights *w, int64_t channels, int64_t dim, int64_t embed, HvMode mode, Error *e);
 
-/* V: grid (M,h,w,C) -> (M,h/2,w/2,C). train: batch statistics. Taps "local_res.0", "local_res.1". */
+/* V: grid (M,h,w,C), f32 or bf16, -> (M,h/2,w/2,C). train: batch statistics. Taps "local_res.0", "local_res.1".
+ */
 Tensor *visual_local(Tape *t, const Visual *v, Tensor *grid, bool train);
 /* V (n,h,w,C) -> logits (n,2h,2w,1); their sigmoid is the probability of a lesion in the cell. Tap "segment".
  */

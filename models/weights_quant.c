@@ -239,23 +239,33 @@ typedef struct PlaneWriter {
     bool ok;
 } PlaneWriter;
 
+/* Room for name.suffix; NULL when out of memory, or already failed. */
+static void *new_plane(PlaneWriter *p, size_t bytes)
+{
+    void *copy = p->ok ? malloc(bytes) : NULL;
+    p->ok = copy && weights_buffers_keep(p->buffers, copy);
+    return p->ok ? copy : NULL;
+}
+
+static void put_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
+                      const void *copy)
+{
+    char full[PARAMS_NAME + 64];
+    snprintf(full, sizeof full, "%s%s%s", p->name, *suffix ? "." : "", suffix);
+    st_writer_add(p->writer, full, dtype, ndim, dim, copy);
+}
+
 /* Copies `bytes` from src (backend memory, or host when `host`) and adds them as name.suffix. */
 static void add_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
                       const void *src, size_t bytes, bool host)
 {
-    char full[PARAMS_NAME + 64];
-    void *copy = p->ok ? malloc(bytes) : NULL;
-    if (!copy) {
-        p->ok = false;
-        return;
-    }
+    void *copy = new_plane(p, bytes);
+    if (!copy) return;
     if (host)
         memcpy(copy, src, bytes);
     else
         p->backend->download(copy, src, bytes);
-    snprintf(full, sizeof full, "%s%s%s", p->name, *suffix ? "." : "", suffix);
-    p->ok = weights_buffers_keep(p->buffers, copy);
-    if (p->ok) st_writer_add(p->writer, full, dtype, ndim, dim, copy);
+    put_plane(p, suffix, dtype, ndim, dim, copy);
 }
 
 static void add_state(PlaneWriter *p, const Tensor *x)
@@ -302,8 +312,11 @@ bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, We
 {
     PlaneWriter p = {writer, name, x->backend, buffers, true};
     bool planar = dtype_is_planar(x->dtype);
-    add_plane(&p, "", ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, x->data, tensor_bytes(x),
-              false);
+    void *codes = new_plane(&p, tensor_bytes(x));
+    if (codes) {
+        tensor_download(x, codes);
+        put_plane(&p, "", ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, codes);
+    }
     if (planar) add_planes(&p, x);
     add_state(&p, x);
     return p.ok;

@@ -5,6 +5,7 @@
  * and `emu` are plug-ins (pcrl_cuda.so, pcrl_emu.so beside the program), opened with dlopen. */
 #ifndef TENSOR_BACKEND_H
 #define TENSOR_BACKEND_H
+#include "tensor/dtype.h"
 #include "tensor/error.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,10 @@ typedef struct Backend {
     void (*graph_free)(void *graph);
     const Kernel *kernels;     /* indexed by Op.id; a row may be empty while its twin is unwritten */
     const struct Probe *probe; /* tensor/probe.h; NULL where the host computes */
+    /* A blocked 4-bit weight of n elements as the kernels here want it, and the exact inverse: between host
+     * buffers of dtype_bytes, before an upload and after a download. NULL: as in a file. */
+    void (*pack)(DType dtype, int64_t n, const void *from, void *to);
+    void (*unpack)(DType dtype, int64_t n, const void *from, void *to);
 } Backend;
 
 /* What a plug-in gets from the program it is loaded into. */

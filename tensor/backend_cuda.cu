@@ -25,6 +25,8 @@ CudaFault *cuda_fault;
 
 extern "C" const Kernel kernels_cuda[];
 extern "C" const Probe device_probe;
+extern "C" void quant_pack(DType dtype, int64_t n, const void *from, void *to);
+extern "C" void quant_unpack(DType dtype, int64_t n, const void *from, void *to);
 
 namespace
 {
@@ -257,7 +259,8 @@ void graph_free(void *graph) { check(cudaGraphExecDestroy((cudaGraphExec_t)graph
 Backend backend = {PCRL_DEVICE,   0,           device_alloc,  device_release,
                    device_commit, device_zero, device_upload, device_download,
                    device_move,   device_sync, capture_begin, capture_end,
-                   graph_launch,  graph_free,  kernels_cuda,  &device_probe};
+                   graph_launch,  graph_free,  kernels_cuda,  &device_probe,
+                   quant_pack,    quant_unpack};
 
 /* Why the device cannot serve, or false. No driver leaves the count unwritten: only the code counts. */
 bool open_device(Error *e)

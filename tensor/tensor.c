@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The header is a pair: the tensor and, behind it, the header its gradient will use (see tape_grad). */
@@ -93,8 +94,30 @@ Tensor *tensor_slice(Arena *a, Tensor *x, int64_t from, int64_t count)
     return view(a, x, x->ndim, dim, from * (tensor_len(x) / x->dim[0]));
 }
 
-void tensor_upload(Tensor *x, const void *host) { x->backend->upload(x->data, host, tensor_bytes(x)); }
-void tensor_download(const Tensor *x, void *host) { x->backend->download(host, x->data, tensor_bytes(x)); }
+/* Whether x lies on its backend as in no file: a buffer for one of the two forms, else NULL. */
+static void *packing_room(const Tensor *x)
+{
+    if (!x->backend->pack || !dtype_is_quant(x->dtype) || dtype_is_planar(x->dtype)) return NULL;
+    void *room = malloc(tensor_bytes(x));
+    if (!room) die_memory("repacking %s", tensor_text(x));
+    return room;
+}
+
+void tensor_upload(Tensor *x, const void *host)
+{
+    void *packed = packing_room(x);
+    if (packed) x->backend->pack(x->dtype, tensor_len(x), host, packed);
+    x->backend->upload(x->data, packed ? packed : host, tensor_bytes(x));
+    free(packed);
+}
+
+void tensor_download(const Tensor *x, void *host)
+{
+    void *packed = packing_room(x);
+    x->backend->download(packed ? packed : host, x->data, tensor_bytes(x));
+    if (packed) x->backend->unpack(x->dtype, tensor_len(x), packed, host);
+    free(packed);
+}
 
 void tensor_fill(Tensor *x, float value)
 {

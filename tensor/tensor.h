@@ -63,7 +63,8 @@ const char *tensor_text(const Tensor *x);
 Tensor *tensor_reshape(Arena *a, Tensor *x, int ndim, const int64_t *dim); /* dies unless lengths agree */
 Tensor *tensor_slice(Arena *a, Tensor *x, int64_t from, int64_t count);    /* along dim 0 */
 
-void tensor_upload(Tensor *x, const void *host); /* tensor_bytes(x) bytes */
+/* tensor_bytes(x) bytes, as in a file: a backend may keep a blocked 4-bit weight otherwise (Backend.pack). */
+void tensor_upload(Tensor *x, const void *host);
 void tensor_download(const Tensor *x, void *host);
 void tensor_fill(Tensor *x, float value); /* f32 */
 

@@ -224,7 +224,8 @@ static bool rows(Work *w, Error *e)
     if (!w->b->csv)
         printf("\nsystem: %s, %d px, %d threads\n%-42s %11s %11s %8s  share of the FMA roof\n", w->b->model,
                w->side, omp_get_max_threads(), "", "s, median", "s, min", "GFLOP");
-    return time_row(w, "report, cold from PNGs", cold_report, e) &&
+    if (w->b->start) return bench_start(w->b, w->folder, w->folder, e);
+    return make_features(w, e) && time_row(w, "report, cold from PNGs", cold_report, e) &&
            time_row(w, "report from cached features, batch of 32", batch_reports, e) && open_head(w, e) &&
            time_row(w, "head, training step of 16 studies", training_step, e) &&
            bench_start(w->b, w->folder, w->folder, e);
@@ -251,7 +252,7 @@ bool bench_system(const BenchSystem *b, Error *e)
         ok = system_check_size(&w->s, w->side, w->side, e);
         if (ok && !mkdtemp(w->folder)) ok = error_set(e, ERROR_IO, "%s: cannot make the folder: %m", w->folder);
         if (ok) {
-            ok = write_study(w, e) && make_features(w, e) && rows(w, e);
+            ok = write_study(w, e) && rows(w, e);
             nftw(w->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
         }
         params_close(&w->params);

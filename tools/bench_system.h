@@ -16,6 +16,7 @@ typedef struct BenchSystem {
     const CliCommon *common;
     const Roofs *roofs; /* NULL where they are not the device's */
     bool csv;
+    bool start;     /* only the rows of starting */
     double seconds; /* to spend on each row; at least three runs are made */
 } BenchSystem;
 

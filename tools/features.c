@@ -1,24 +1,10 @@
 #include "tools/features.h"
 #include "data/file.h"
+#include "tensor/half.h"
 #include "tools/cli.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, 4);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16); /* round to nearest even; features are finite */
-}
-
-static float from_bf16(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float x;
-    memcpy(&x, &u, 4);
-    return x;
-}
 
 static uint64_t hash(uint64_t h, const void *bytes, size_t n)
 {
@@ -118,7 +104,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
         study_features(&m.tape, &m.net, pixel, d->width, d->height, &g, &f);
         free(pixel);
         tensor_download(g, host);
-        for (int64_t i = 0; i < per; i++) grid[k * per + i] = to_bf16(host[i]);
+        for (int64_t i = 0; i < per; i++) grid[k * per + i] = bf16_from_float(host[i]);
         tensor_download(f, pooled + k * CTRG_SLICES * C);
         tape_reset(&m.tape);
         cli_progress(&p, k + 1, NULL);
@@ -170,24 +156,19 @@ bool features_open(Features *f, const char *folder, const char *name, const char
     }
     f->n = data->n;
     f->channels = f->grid->dim[3];
-    f->buffer = malloc((size_t)(CTRG_SLICES * GRID_CELLS * f->channels) * sizeof *f->buffer);
-    if (!f->buffer) die("out of host memory");
     return true;
 }
 
 void features_close(Features *f)
 {
     safetensors_close(f->file);
-    free(f->buffer);
     memset(f, 0, sizeof *f);
 }
 
-bool features_read(const Features *f, int64_t k, float *grid, float *pooled, Error *e)
+bool features_read(const Features *f, int64_t k, uint16_t *grid, float *pooled, Error *e)
 {
-    uint64_t n = (uint64_t)(CTRG_SLICES * GRID_CELLS * f->channels), m = (uint64_t)(CTRG_SLICES * f->channels);
-    if (grid) {
-        if (!safetensors_read_part(f->file, f->grid, (uint64_t)k * n * 2, n * 2, f->buffer, e)) return false;
-        for (uint64_t i = 0; i < n; i++) grid[i] = from_bf16(f->buffer[i]);
-    }
-    return !pooled || safetensors_read_part(f->file, f->pooled, (uint64_t)k * m * 4, m * 4, pooled, e);
+    uint64_t n = (uint64_t)(CTRG_SLICES * GRID_CELLS * f->channels) * sizeof *grid,
+             m = (uint64_t)(CTRG_SLICES * f->channels) * sizeof *pooled;
+    return (!grid || safetensors_read_part(f->file, f->grid, (uint64_t)k * n, n, grid, e)) &&
+           (!pooled || safetensors_read_part(f->file, f->pooled, (uint64_t)k * m, m, pooled, e));
 }

@@ -10,7 +10,6 @@ typedef struct Features {
     SafeTensors *file;
     const StEntry *grid, *pooled;
     int64_t n, channels; /* studies */
-    uint16_t *buffer;    /* one study's grid as stored */
 } Features;
 
 /* Opens <folder>/<name>.safetensors if it belongs to `resnet` (a file) and `data`; else computes and writes it
@@ -19,8 +18,8 @@ bool features_open(Features *f, const char *folder, const char *name, const char
                    const Backend *backend, Error *e);
 void features_close(Features *f);
 
-/* Study k: grid [24*196*C] and pooled [24*C] as f32; either may be NULL. */
-bool features_read(const Features *f, int64_t k, float *grid, float *pooled, Error *e);
+/* Study k: grid [24*196*C] in bf16 and pooled [24*C]; either may be NULL. */
+bool features_read(const Features *f, int64_t k, uint16_t *grid, float *pooled, Error *e);
 
 /* Grid and pooled features of one study's slices u8[24][height][width], on the step stack. */
 void study_features(Tape *t, const Resnet *net, const uint8_t *pixel, int width, int height, Tensor **grid,

@@ -13,8 +13,8 @@ cd "$(dirname "$(realpath "$0")")" || exit 1
 sections=${*:-checks kernels llama resnet train torch sanitizer}
 device=${DEVICE:-cuda} sizes=${SIZES:-paper}
 export DEVICE=$device BUILD=. LD_LIBRARY_PATH=$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-declare -A limit=([checks]=${LIMIT_checks:-170} [kernels]=${LIMIT_kernels:-100} [llama]=${LIMIT_llama:-80}
-    [resnet]=${LIMIT_resnet:-40} [train]=${LIMIT_train:-80} [torch]=${LIMIT_torch:-60} [sanitizer]=${LIMIT_sanitizer:-60})
+declare -A limit=([checks]=${LIMIT_checks:-150} [kernels]=${LIMIT_kernels:-80} [llama]=${LIMIT_llama:-60}
+    [resnet]=${LIMIT_resnet:-30} [train]=${LIMIT_train:-70} [torch]=${LIMIT_torch:-80} [sanitizer]=${LIMIT_sanitizer:-60})
 table=$out/gpu-results.md logs=$out/gpu-logs
 failed=0
 
@@ -23,6 +23,19 @@ progress() { printf '[%3d s] %s\n' $((SECONDS - started)) "$*"; }
 fail() {
     failed=1
     progress "FAILED: $*"
+}
+
+# What nvidia-smi says of the clocks.
+clocks() {
+    local fields=name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.draw,power.limit,temperature.gpu
+    [ "$device" = cuda ] || return
+    line ""
+    if command -v nvidia-smi >/dev/null; then
+        line "nvidia-smi $1: $(nvidia-smi --query-gpu=$fields --format=csv,noheader 2>&1 | head -1) (name, driver, clocks of" \
+            "multiprocessors and memory now and at most, power now and at most, degrees)."
+    else
+        line "nvidia-smi $1: not there, so the clocks at run time are not known."
+    fi
 }
 
 # A program under a time limit, what it says into a log. Its status; 124: the time was spent.
@@ -47,11 +60,7 @@ if ! error=$(bin/pcrl-gpu --device "$device" --sizes "$sizes" --only card --tabl
     line "No GPU: ${error%%$'\n'*}"
     exit 2
 fi
-if command -v nvidia-smi >/dev/null; then
-    line "nvidia-smi: $(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu --format=csv,noheader 2>&1 | head -1) (name, driver, clocks now and at most, power limit, degrees)."
-else
-    line "nvidia-smi: not there, so the clocks at run time are not known."
-fi
+clocks before
 progress "results: $table"
 
 # ---- are its results right?
@@ -154,21 +163,34 @@ bench() {
     done
 }
 
-section_kernels() { bench kernels; }
+section_kernels() {
+    bench kernels
+    clocks "after the kernels"
+}
 section_llama() { bench llama; }
 section_resnet() { bench resnet; }
-section_train() { bench train; }
+section_train() {
+    bench train
+    clocks "after the training steps"
+}
 
 section_torch() {
-    local status=0
     if ! python3 -c 'import torch' 2>/dev/null; then
         line ""
         line "PyTorch: not installed for python3 here, so there is no comparison."
         return
     fi
     bin/pcrl-gpu --sizes "$sizes" --list >"$logs/cases.tsv"
-    limited $((limit[torch] + 10)) "$logs/torch.log" env -u LD_LIBRARY_PATH python3 gpu_torch.py "$logs/cases.tsv" "$table" "${limit[torch]}" || status=$?
-    [ $status = 0 ] || line "PyTorch: ended with status $status: $(tail -1 "$logs/torch.log")"
+    torch_rows "$logs/torch.log" gpu_torch.py "$logs/cases.tsv"
+    torch_rows "$logs/torch-models.log" gpu_torch_models.py "$sizes"
+}
+
+# Half of the section's time for one of the scripts, which keeps to it but for its last row.
+torch_rows() {
+    local log=$1 seconds=$((limit[torch] / 2)) status=0
+    : >"$log"
+    limited $((seconds + 10)) "$log" env -u LD_LIBRARY_PATH python3 "$2" "$3" "$table" $seconds || status=$?
+    [ $status = 0 ] || line "PyTorch, $2: ended with status $status: $(tail -1 "$log")"
 }
 
 for section in $sections; do

@@ -29,5 +29,5 @@ others=$(LD_LIBRARY_PATH=$folder/lib libraries | grep -v "^$folder/lib/" || true
 cp data/mini/*.safetensors data/mini/adapter_config.json data/mini/tokenizer.json "$folder/data/mini/"
 cp tests/golden/*.safetensors tests/golden/*.json "$folder/tests/golden/"
 cp tools/gpu.sh "$folder/gpu"
-cp tools/gpu_torch.py LICENSE "$folder/"
+cp tools/gpu_torch.py tools/gpu_torch_models.py LICENSE "$folder/"
 chmod +x "$folder/gpu"

@@ -13,8 +13,9 @@ typedef struct Case {
     const KernelTest *test;
     const KernelCase *kase;
     Tensor *in[NODE_INPUTS], *dy;
-    double bytes;  /* of inputs and output */
-    double halved; /* of them, values in bf16: the case's own count takes them for f32 */
+    Tensor *before[NODE_INPUTS]; /* what a counter that the op raises is set back to; NULL: none */
+    double bytes;                /* of inputs and output */
+    double halved;               /* of them, values in bf16: the case's own count takes them for f32 */
 } Case;
 
 /* Forward, or backward after it, between marks 2i and 2i + 1. */
@@ -24,6 +25,8 @@ static void enqueue(Case *c, bool backward, int i)
     Tape t;
     gpu_tape(b, &t);
     t.recording = backward;
+    for (int k = 0; k < c->test->n_in; k++)
+        if (c->before[k]) b->backend->move(c->in[k]->data, c->before[k]->data, tensor_bytes(c->in[k]));
     gpu_flush(b);
     b->probe->mark(2 * i);
     Tensor *out = op_apply(&t, c->test->op, c->test->n_in, c->in, c->kase->params, c->kase->params_bytes);
@@ -60,6 +63,57 @@ static GpuTimes repeat(Case *c, bool backward)
     return gpu_times(run, n);
 }
 
+/* What a backward pass must do, of its op's forward pass: the products made again, those for each of the first
+ * two inputs' gradients; whether it reads the inputs again. Ops that touch only a part of a gradient are not
+ * here, and not counted. */
+static const struct Backward {
+    const char *op;
+    double again, each;
+    bool reads;
+} backwards[] = {
+    {"matmul", 0, 1, true},
+    {"matmul_q", 0, 1, true},
+    {"conv2d", 0, 1, true},
+    {"deconv2d", 0, 1, true},
+    {"attention", 2.5, 0, true},
+    {"cross_entropy", 1, 1, true},
+    {"rmsnorm", 0, 0, true},
+    {"l2norm", 0, 0, true},
+    {"batchnorm", 0, 0, true},
+    {"softmax", 0, 0, true},
+    {"relu", 0, 0, true},
+    {"sigmoid", 0, 0, true},
+    {"mul", 0, 0, true},
+    {"swiglu", 0, 0, true},
+    {"multilabel", 0, 0, true},
+    {"dice", 0, 0, true},
+    {"infonce", 0, 0, true},
+    {"scale", 0, 0, false},
+    {"add", 0, 0, false},
+    {"sub", 0, 0, false},
+    {"add_bias", 0, 0, false},
+    {"sum", 0, 0, false},
+    {"concat", 0, 0, false},
+    {"avg_pool", 0, 0, false},
+    {"adaptive_pool", 0, 0, false},
+    {"resize", 0, 0, false},
+    {"rope", 0, 0, false},
+    {NULL, 0, 0, false},
+};
+
+/* Products; the output's gradient and, if need be, the inputs read; gradients added to. */
+static void backward_work(const Case *c, unsigned diff, GpuRow *row)
+{
+    const struct Backward *w = backwards;
+    while (w->op && strcmp(w->op, c->test->op->name)) w++;
+    if (!w->op) return;
+    row->flops = c->kase->flops * (w->again + w->each * (int)((diff & 1) + (diff >> 1 & 1)));
+    row->bytes = w->reads ? c->bytes : (double)tensor_bytes(c->dy);
+    for (int i = 0; i < c->test->n_in; i++)
+        if (diff >> i & 1) row->bytes += 2.0 * (double)tensor_bytes(c->in[i]->grad);
+    row->floor = gpu_floor(c->b, row->flops, row->bytes);
+}
+
 static void bench_case(GpuBench *b, const KernelTest *test, const KernelCase *kase)
 {
     Case c = {.b = b, .test = test, .kase = kase};
@@ -70,6 +124,8 @@ static void bench_case(GpuBench *b, const KernelTest *test, const KernelCase *ka
     case_inputs_make(&inputs, test, kase, b->common->seed, bf16, false);
     for (int i = 0; i < test->n_in; i++) {
         if (!(c.in[i] = case_tensor(&inputs, i, &b->state))) continue;
+        if (test->updates >> i & 1 && c.in[i]->dtype == DTYPE_i32)
+            c.before[i] = case_tensor(&inputs, i, &b->state);
         if (!kase->twin || i != 1) c.bytes += (double)tensor_bytes(c.in[i]);
         if (c.in[i]->dtype == DTYPE_bf16) c.halved += (double)tensor_len(c.in[i]);
     }
@@ -88,7 +144,9 @@ static void bench_case(GpuBench *b, const KernelTest *test, const KernelCase *ka
     }
     if (diff) {
         snprintf(name, sizeof name, "%s, backward", test->op->name);
-        gpu_row(b, &(GpuRow){.what = name, .detail = kase->what, .time = repeat(&c, true)});
+        row = (GpuRow){.what = name, .detail = kase->what, .time = repeat(&c, true)};
+        backward_work(&c, diff, &row);
+        gpu_row(b, &row);
     }
     arena_pop(&b->state, mark);
 }

@@ -50,7 +50,8 @@ static double generate(Model *m, Tape *t, LlamaCache *cache, Tensor *prefix, int
     return seconds;
 }
 
-/* Seconds a token of decoding, tokens > 0, or of the prompt alone. */
+/* Seconds a token of decoding, tokens > 0 (what a generation takes beyond the least that its first token took),
+ * or of the prompt and its first token. */
 static GpuTimes time_llama(Model *m, int64_t B, int64_t T, int tokens)
 {
     GpuBench *b = m->b;
@@ -63,10 +64,10 @@ static GpuTimes time_llama(Model *m, int64_t B, int64_t T, int tokens)
     gpu_random(b, prefix, -0.02f, 0.02f);
     gpu_tape(b, &t);
     generate(m, &t, &cache, prefix, tokens + 1, ids);
-    for (int k = 0; k < GPU_RUNS_LEAST; k++) {
-        run[k] = generate(m, &t, &cache, prefix, 1, ids);
-        if (tokens) run[k] = (generate(m, &t, &cache, prefix, tokens + 1, ids) - run[k]) / tokens;
-    }
+    for (int k = 0; k < GPU_RUNS_LEAST; k++) run[k] = generate(m, &t, &cache, prefix, 1, ids);
+    const double first = gpu_times(run, GPU_RUNS_LEAST).least;
+    for (int k = 0; tokens && k < GPU_RUNS_LEAST; k++)
+        run[k] = (generate(m, &t, &cache, prefix, tokens + 1, ids) - first) / tokens;
     tape_reset(&t);
     arena_pop(&b->state, mark);
     return gpu_times(run, GPU_RUNS_LEAST);

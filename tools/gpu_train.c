@@ -46,6 +46,7 @@ typedef struct Job {
     PcrlTextPrompt text;
     StepModel model;
     StepBatch batch;
+    Tensor *read; /* losses and squared norm */
     Tape t;
     int64_t step, texts;
 } Job;
@@ -78,7 +79,7 @@ static void make_batch(Job *j)
         lengths[i] = s->findings;
         same[i] = (int32_t)i;
     }
-    Tensor *grid = tensor_f32(j->state, M, s->grid, s->grid, s->channels);
+    Tensor *grid = tensor_new(j->state, DTYPE_bf16, 4, (const int64_t[]){M, s->grid, s->grid, s->channels});
     Tensor *pooled = tensor_f32(j->state, M, s->channels, 0, 0);
     gpu_random(j->b, grid, 0, 1);
     gpu_random(j->b, pooled, 0, 1);
@@ -109,6 +110,7 @@ static bool open_job(Job *j, Arena *weights, Error *e)
     j->text = (PcrlTextPrompt){
         ids(j, s->text_before), ids(j, s->text_after), s->text_before, s->text_after, 0, false};
     j->model = (StepModel){&j->visual, &j->llama, &j->prompt, &j->text};
+    j->read = tensor_zeros(j->state, DTYPE_f32, 1, (const int64_t[]){STEP_TERMS + 1});
     make_batch(j);
     return true;
 }
@@ -119,17 +121,22 @@ static void close_job(Job *j)
     params_close(&j->params);
 }
 
-/* Forward, backward, norm, update; the norm. */
+/* Forward, backward, norm, update; waits once, for losses and norm, as the trainer does. Returns the norm. */
 static double train_step(Job *j, double term[STEP_TERMS])
 {
     const StepOptions o = {.weight = {1, 1, 1, 1},
                            .lm_mean = true,
                            .align = {.alpha_v = 0.5f, .alpha_w = 0.5f, .tau = 0.07f, .mean = true}};
+    float read[STEP_TERMS + 1];
     j->t.recording = true;
-    pcrl_step(&j->t, &j->model, &j->batch, &o, term);
+    pcrl_step(&j->t, &j->model, &j->batch, &o, tensor_slice(j->t.step, j->read, 0, STEP_TERMS));
     j->t.recording = false;
     tape_reset(&j->t);
-    double norm = sqrt(tensor_value(op_sqnorm(&j->t, j->params.grad)));
+    const Tensor *square = op_sqnorm(&j->t, j->params.grad);
+    square->backend->move((float *)j->read->data + STEP_TERMS, square->data, sizeof(float));
+    tensor_download(j->read, read);
+    for (int i = 0; i < STEP_TERMS; i++) term[i] = (double)read[i];
+    double norm = sqrt((double)read[STEP_TERMS]);
     op_adamw(&j->t, j->params.weight, j->params.grad, j->params.m, j->params.v,
              (AdamwParams){.lr = 1e-5f,
                            .beta1 = 0.9f,
@@ -205,6 +212,7 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     char detail[160];
     int64_t tokens;
     gpu_tape(b, &j.t);
+    b->scratch.peak = 0;
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
@@ -213,9 +221,10 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
         r.flops = step_work(&j, &tokens);
         r.tokens = (double)tokens;
         r.floor = gpu_floor(b, r.flops, 0);
-        snprintf(detail, sizeof detail, "%lld studies, %lld tokens, recompute %s, %.3g GB planned",
-                 (long long)j.s.B, (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium",
-                 (double)bytes * 1e-9);
+        snprintf(detail, sizeof detail,
+                 "%lld studies, %lld tokens, recompute %s, %.4g GB planned, scratch %.3g GB", (long long)j.s.B,
+                 (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium", (double)bytes * 1e-9,
+                 (double)b->scratch.peak * 1e-9);
         gpu_row(b, &r);
     }
     close_job(&j);

@@ -27,7 +27,8 @@ typedef struct Bench {
 } Bench;
 
 static const struct argp_option options[] = {
-    {"op", 'o', "NAME", 0, "only this op; \"system\": only the whole system", 0},
+    {"op", 'o', "NAME", 0,
+     "only this op; \"system\": only the whole system, \"start\": of it only what a start costs", 0},
     {"model", KEY_MODEL, "DIR", 0, "model folder of the whole system (data/mini)", 0},
     {"csv", KEY_CSV, 0, 0, "comma-separated values instead of a table", 0},
     {"seconds", KEY_SECONDS, "S", 0, "time to spend on each row (default 0.5)", 0},
@@ -165,7 +166,8 @@ static void print_roofs(const Bench *b, const char *when)
                omp_get_max_threads(), r->read * 1e-9, r->fma * 1e-9, r->vectors);
 }
 
-static bool is_system(const char *op) { return !strcmp(op, "system"); }
+static bool is_start(const char *op) { return !strcmp(op, "start"); }
+static bool is_system(const char *op) { return !strcmp(op, "system") || is_start(op); }
 
 static void print_head(const Bench *b)
 {
@@ -205,7 +207,9 @@ static bool run(Bench *b, Error *e)
     }
     if (!o->op || is_system(o->op)) {
         const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
-        if (!bench_system(&(BenchSystem){o->model, &o->common, roofs, o->csv, o->seconds}, e)) return false;
+        if (!bench_system(
+                &(BenchSystem){o->model, &o->common, roofs, o->csv, o->op && is_start(o->op), o->seconds}, e))
+            return false;
     } else if (!b->cases) {
         cli_note("%s has no case to time", o->op);
     }

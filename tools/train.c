@@ -23,6 +23,13 @@ void train_path(char *path, const char *folder, const char *name)
     snprintf(path, 4096, "%s/%s", folder, name);
 }
 
+bool train_run(Trainer *t, TrainerLoss *loss, void *context, Error *e)
+{
+    if (!trainer_run(t, loss, context, e)) return false;
+    if (!t->o.dry_run && t->step > t->first) trainer_print_memory(t, stdout);
+    return true;
+}
+
 void train_buffers(Trainer *t, const Weights *w)
 {
     for (int i = 0; i < w->n; i++)

@@ -49,7 +49,7 @@ void pcrl_dry_batch(PcrlJob *j, Trainer *t, bool paper)
     j->batch = (StepBatch){
         .B = l.B,
         .grid =
-            tape_tensor(&t->tape, DTYPE_f32, 4, (const int64_t[]){l.B * CTRG_SLICES, GRID, GRID, l.channels}),
+            tape_tensor(&t->tape, DTYPE_bf16, 4, (const int64_t[]){l.B * CTRG_SLICES, GRID, GRID, l.channels}),
         .pooled = tape_tensor(&t->tape, DTYPE_f32, 2, (const int64_t[]){l.B * CTRG_SLICES, l.channels}),
         .findings = findings,
         .n_findings = n,

@@ -277,7 +277,7 @@ static bool run_part(const TrainOptions *o, const Prompt *p, const TrainData *d,
     Weights w = {0}, slots = {0};
     Job job = {.o = o, .prompt = p, .data = d, .batch = o->batch};
     bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&job, &t, &w, &slots, from, e) &&
-              trainer_run(&t, loss, &job, e);
+              train_run(&t, loss, &job, e);
     bool write = !o->dry_run;
     ok = ok && (!write || weights_save((Weights *[]){&w}, 1, false, NULL, to, e));
     train_path(path, o->out, "slots.safetensors");

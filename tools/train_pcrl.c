@@ -12,12 +12,13 @@ bool pcrl_read_features(const PcrlSet *s, Tape *t, int64_t B, const int64_t *stu
                         Tensor **pooled, Error *e)
 {
     int64_t C = s->features.channels, per = CTRG_SLICES * GRID_CELLS * C;
-    float *g = malloc((size_t)(B * per) * sizeof *g), *f = malloc((size_t)(B * CTRG_SLICES * C) * sizeof *f);
+    uint16_t *g = malloc((size_t)(B * per) * sizeof *g);
+    float *f = malloc((size_t)(B * CTRG_SLICES * C) * sizeof *f);
     if (!g || !f) die("out of host memory for a batch");
     bool ok = true;
     for (int64_t i = 0; ok && i < B; i++)
         ok = features_read(&s->features, study[i], g + i * per, f + i * CTRG_SLICES * C, e);
-    *grid = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){B * CTRG_SLICES, GRID, GRID, C});
+    *grid = tape_tensor(t, DTYPE_bf16, 4, (int64_t[]){B * CTRG_SLICES, GRID, GRID, C});
     *pooled = tape_tensor(t, DTYPE_f32, 2, (int64_t[]){B * CTRG_SLICES, C});
     if (ok) {
         tensor_upload(*grid, g);
@@ -235,7 +236,7 @@ static bool joint(PcrlStage *s, Error *e)
     options.beta2 = 0.999;
     options.validate = s->validation.data ? pcrl_validate : NULL;
     Trainer t;
-    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && trainer_run(&t, loss, &j, e);
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && train_run(&t, loss, &j, e);
     if (ok && !o->dry_run)
         ok = trainer_load_best(&t, e) && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->heads, e) &&
              adapter_save(o->model, &j.adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e);

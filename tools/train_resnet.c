@@ -179,7 +179,7 @@ bool train_resnet(const TrainOptions *o, Error *e)
     Weights net = {0}, head = {0};
     char path[4096];
     bool ok = trainer_open(&t, &to, &o->common, e) && open_job(&job, &t, &net, &head, o, e) &&
-              trainer_run(&t, loss, &job, e);
+              train_run(&t, loss, &job, e);
     bool write = ok && !o->dry_run;
     train_path(path, o->model, "resnet.safetensors");
     ok = ok && (!write ||

@@ -108,7 +108,7 @@ bool pcrl_warmup(PcrlStage *s, Error *e)
     options.validate_every = 0;
     Trainer t;
     Job j = {.stage = s};
-    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && trainer_run(&t, loss, &j, e);
+    bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && train_run(&t, loss, &j, e);
     ok = ok && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->warm, e);
     weights_close(&j.slots);
     weights_close(&j.head);

@@ -126,7 +126,8 @@ bool trainer_load_best(Trainer *t, Error *e);
 
 /* Trainable tensors with shape and count, by group, the total, and LoRA's share of it. */
 void trainer_print_parameters(const Trainer *t, FILE *out);
-/* Peak bytes of the arenas. */
+/* Peak bytes of the arenas. A plan's are those of a run's updates, byte for byte; scratch is the device's own:
+ * the plan's kernels do nothing. */
 void trainer_print_memory(const Trainer *t, FILE *out);
 
 /* The value of a one-element tensor. */

@@ -1,4 +1,4 @@
-/* What --dry-run prints. */
+/* What --dry-run prints, and of it the memory at the end of a run. */
 #include "tools/trainer.h"
 #include <string.h>
 
@@ -50,12 +50,17 @@ void trainer_print_memory(const Trainer *t, FILE *out)
     static const char *const what[] = {"frozen weights", "trainable weights, gradients, moments, statistics",
                                        "activations and their gradients", "inside one kernel"};
     size_t total = 0;
+    bool plan = t->scratch.backend == &backend_plan;
     for (int i = 0; i < 4; i++) {
         if (!arena[i]->peak) continue;
         fprintf(out, "memory %-8s %15zu bytes %9.3f GiB  %s\n", arena[i]->name, arena[i]->peak,
                 (double)arena[i]->peak / 0x1p30, what[i]);
         total += arena[i]->peak;
     }
+    if (plan)
+        fprintf(out,
+                "memory scratch    not planned: what a kernel needs while it runs is its device's own; a run "
+                "ends with it\n");
     fprintf(out, "memory %-8s %15zu bytes %9.3f GiB%s\n", "all", total, (double)total / 0x1p30,
-            t->scratch.peak ? "" : "  (without what single kernels need while they run)");
+            plan ? "  without scratch" : "");
 }

@@ -66,7 +66,8 @@ static Tokens generate(Model *o, int64_t B, bool ragged, const SamplerOptions *o
     memset(&y, 0xEE, sizeof y);
     ArenaMark mark = arena_mark(&o->rig.state);
     Tensor *x = golden_fill(tensor_f32(&o->rig.state, B, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache cache = llama_cache(&o->rig.state, &o->m, B, PREFIX + options->max_tokens); /* to the last */
+    LlamaCache cache =
+        llama_cache(&o->rig.state, &o->m, B, PREFIX + options->max_tokens, DTYPE_f32); /* to the last */
     sampler_generate(&o->rig.tape, &o->m, &cache, x, ragged ? lengths : NULL, options, y.id, y.n);
     ck_assert_uint_eq(o->rig.step.used, 0);
     arena_pop(&o->rig.state, mark);

@@ -28,7 +28,7 @@ sound() {
             split($5, ends, " to ")
             rate = number($7) || number($8) || number($9)
             if (number($4) && number(ends[1]) && number(ends[2]) && ends[1] <= $4 * 1.001 && $4 <= ends[2] * 1.001 && $6 >= 5 &&
-                (rate || $2 ~ /backward/)) n++
+                (rate || $2 ~ /^(select|embed|max_pool|reduce_max), backward/)) n++
             else print "not sound: " $0
         }
         END { print n + 0 }' "$table"

@@ -1,5 +1,6 @@
 /* The whole mini system on DEVICE, in f32 and in bf16, beside the CPU: a greedy report of 16 tokens, and one
- * step of the paper's training (four losses, all gradients, one update). */
+ * step of the paper's training (four losses, all gradients, one update). On emu, which can list its calls: what
+ * the report launches as a graph, and that a training step asks for no memory and waits once. */
 #include "data/safetensors.h"
 #include "tests/models/main.h"
 #include "tests/tools/run.h"
@@ -10,6 +11,8 @@
 static char folder[] = "/tmp/pcrl-system-XXXXXX", data[64];
 static const char *device;
 
+static bool emulated(void) { return !strcmp(device, "emu"); }
+
 static void report(const char *where, const char *compute, Run *r)
 {
     run_tool(r, "pcrl-report",
@@ -18,45 +21,79 @@ static void report(const char *where, const char *compute, Run *r)
     ck_assert_msg(r->code == 0, "pcrl-report --device %s: %s", where, r->err);
 }
 
+/* What emu did, by the file that EMU_CALLS names: between two kernels of that name, or in all. */
+typedef struct Calls {
+    int kernels, allocations, waits, graphs, after; /* after: kernels behind the last wait */
+} Calls;
+
+static Calls calls_of(const char *path, const char *between)
+{
+    Calls c = {0};
+    char line[512];
+    int at = 0;
+    FILE *f = fopen(path, "r");
+    ck_assert_msg(f != NULL, "%s: cannot read", path);
+    while (fgets(line, sizeof line, f)) {
+        if (between && strstr(line, between)) at++;
+        if (between && at != 1) continue;
+        bool wait = !strcmp(line, "wait\n"), kernel = strstr(line, "kernel");
+        c.kernels += kernel;
+        c.allocations += !strcmp(line, "cudaMalloc\n") || !strcmp(line, "cuMemCreate\n");
+        c.waits += wait;
+        c.graphs += !strcmp(line, "graph\n");
+        c.after = wait ? 0 : c.after + kernel;
+    }
+    ck_assert_msg(!between || at > 1, "%s: %d %s", path, at, between);
+    fclose(f);
+    return c;
+}
+
 START_TEST(greedy_report)
 {
     Run cpu, here, half;
+    char path[96];
+    snprintf(path, sizeof path, "%s/report-calls", folder);
     report("cpu", "f32", &cpu);
     report(device, "f32", &here);
+    setenv("EMU_CALLS", path, 1);
     report(device, "bf16", &half);
+    unsetenv("EMU_CALLS");
     ck_assert_int_gt((int)strlen(cpu.out), 60);
     ck_assert_str_eq(here.out, cpu.out);
     ck_assert_str_eq(half.out, cpu.out);
+    /* All but the prefill's token and the second, which warms up. */
+    if (emulated()) ck_assert_int_eq(calls_of(path, NULL).graphs, 14);
 }
 END_TEST
 
-static json_t *step(const char *where, const char *compute, char *model)
+/* Trains a copy of the mini model in folder/name, features kept in folder/where-compute-cache. */
+static void train(const char *where, const char *compute, const char *name, const char *steps, char *out,
+                  char *model)
 {
     Run r;
-    char out[96], cache[128], log[160], command[4096];
-    snprintf(out, sizeof out, "%s/%s-%s", folder, where, compute);
-    snprintf(model, 96, "%s/%s-%s-model", folder, where, compute);
-    snprintf(cache, sizeof cache, "%s/cache", out);
+    char cache[96], command[256];
+    snprintf(out, 96, "%s/%s", folder, name);
+    snprintf(model, 96, "%s/%s-model", folder, name);
+    snprintf(cache, sizeof cache, "%s/%s-%s-cache", folder, where, compute);
     snprintf(command, sizeof command, "cp -r data/mini %s", model);
     ck_assert_int_eq(system(command), 0);
-    run_tool(&r, "pcrl-train", (const char *[]){"pcrl",        "--device",
-                                                where,         "--compute",
-                                                compute,       "--data",
-                                                data,          "--model",
-                                                model,         "--init",
-                                                "data/mini",   "--out",
-                                                out,           "--cache",
-                                                cache,         "--batch",
-                                                "2",           "--embed",
-                                                "128",         "--instruction",
-                                                "概括：",      "--mask-resize",
-                                                "area",        "--mask-identical",
-                                                "--lr",        "0.01",
-                                                "--warm",      "0",
-                                                "--steps",     "1",
-                                                "--log-every", "1",
+    run_tool(&r, "pcrl-train", (const char *[]){"pcrl",    "--device",      where,         "--compute",
+                                                compute,   "--data",        data,          "--model",
+                                                model,     "--init",        "data/mini",   "--out",
+                                                out,       "--cache",       cache,         "--batch",
+                                                "2",       "--embed",       "128",         "--instruction",
+                                                "概括：",  "--mask-resize", "area",        "--mask-identical",
+                                                "--lr",    "0.01",          "--warm",      "0",
+                                                "--steps", steps,           "--log-every", "1",
                                                 NULL});
     ck_assert_msg(r.code == 0, "pcrl-train --device %s: %s", where, r.err);
+}
+
+static json_t *step(const char *where, const char *compute, char *model)
+{
+    char name[32], out[96], log[160];
+    snprintf(name, sizeof name, "%s-%s", where, compute);
+    train(where, compute, name, "1", out, model);
     snprintf(log, sizeof log, "%s/pcrl/log.jsonl", out);
     json_error_t why;
     json_t *line = json_load_file(log, JSON_DISABLE_EOF_CHECK, &why);
@@ -128,6 +165,21 @@ END_TEST
 START_TEST(training_step_bf16) { compare_step("bf16", 2e-2, 0.5); }
 END_TEST
 
+START_TEST(training_step_waits_once)
+{
+    char path[96], out[96], model[96];
+    snprintf(path, sizeof path, "%s/training-calls", folder);
+    setenv("EMU_CALLS", path, 1);
+    train(device, "bf16", "calls", "2", out, model);
+    unsetenv("EMU_CALLS");
+    Calls c = calls_of(path, "adamw"); /* the second step, from the first one's update to its own */
+    ck_assert_int_gt(c.kernels, 500);
+    ck_assert_int_eq(c.allocations, 0);
+    ck_assert_int_eq(c.waits, 1);
+    ck_assert_int_eq(c.after, 0);
+}
+END_TEST
+
 int main(void)
 {
     Run r;
@@ -135,8 +187,8 @@ int main(void)
     if (!device || !mkdtemp(folder)) return EXIT_FAILURE;
     snprintf(data, sizeof data, "%s/data", folder);
     run_tool(&r, "pcrl-synth", (const char *[]){"--out", data, "--n", "2", "--size", "128", NULL});
-    const TTest *const tests[] = {greedy_report, training_step, training_step_bf16};
-    int failed = run_tests("system", tests, sizeof tests / sizeof *tests);
+    const TTest *const tests[] = {greedy_report, training_step, training_step_bf16, training_step_waits_once};
+    int failed = run_tests("system", tests, sizeof tests / sizeof *tests - !emulated());
     char remove[128];
     snprintf(remove, sizeof remove, "rm -rf %s", folder);
     if (system(remove)) return EXIT_FAILURE;

@@ -214,6 +214,7 @@ static void copy(const char *call, void *dst, const void *src, size_t n, cudaMem
                        : kind == cudaMemcpyDeviceToHost ? "download"
                                                         : "move";
     if (kind != cudaMemcpyDeviceToDevice) not_captured("a copy from or to the host");
+    if (dry() && kind == cudaMemcpyDeviceToHost) memset(dst, 0, n);
     enqueue([=] {
         note(what);
         Access access;
@@ -261,7 +262,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int id)
     p->major = 8;
     p->minor = 9;
     p->warpSize = WARP;
-    p->multiProcessorCount = 2;
+    p->multiProcessorCount = dry() ? dry() : 2;
     p->maxThreadsPerBlock = MAX_THREADS;
     p->maxThreadsPerMultiProcessor = 1536;
     p->sharedMemPerBlock = STATIC_SHARED;
@@ -277,7 +278,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int id)
     case cudaDevAttrComputeCapabilityMajor: *value = 8; return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor: *value = 9; return cudaSuccess;
     case cudaDevAttrWarpSize: *value = WARP; return cudaSuccess;
-    case cudaDevAttrMultiProcessorCount: *value = 2; return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount: *value = dry() ? dry() : 2; return cudaSuccess;
     case cudaDevAttrMaxThreadsPerBlock: *value = MAX_THREADS; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = STATIC_SHARED; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = ALL_SHARED; return cudaSuccess;

@@ -28,12 +28,19 @@
 #undef __forceinline__
 #undef __grid_constant__
 #define __global__
-#define __device__
 #define __host__
 #define __constant__
 #define __launch_bounds__(...)
 #define __forceinline__ inline
 #define __grid_constant__
+/* g++ shows TSan nothing of a struct, such as a float4, that a call takes from memory or leaves there: no call
+ * is left. */
+#ifdef __SANITIZE_THREAD__
+#pragma GCC diagnostic ignored "-Wattributes" /* of functions that are not inline, and of arrays */
+#define __device__ __attribute__((always_inline))
+#else
+#define __device__
+#endif
 /* A raw __shared__ would be private to each thread: it must be SHARED_ARRAY or DYN_SHARED. */
 #define __shared__ use_SHARED_ARRAY_or_DYN_SHARED
 
@@ -84,6 +91,8 @@ template <class F> void enqueue(F f)
 
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t dynamic_bytes, Body *body,
             void *argument, Site site);
+/* single: the source says one block, whatever the case. */
+void count_launch(const void *kernel, uint64_t blocks, bool single);
 void check_pointer(const char *kernel, const void *p, int parameter, Site site);
 
 /* The call operator takes the kernel's own parameters, so that arguments convert as in a call of the kernel. */
@@ -92,6 +101,7 @@ template <class... P> struct Launcher {
     void (*kernel)(P...);
     dim3 grid, block;
     size_t dynamic_bytes;
+    bool single;
     Site site;
 
     template <class T> int check(int parameter, const T &value) const
@@ -109,6 +119,7 @@ template <class... P> struct Launcher {
     void run(P... p) const
     {
         auto body = [&] { kernel(p...); };
+        count_launch((const void *)kernel, (uint64_t)grid.x * grid.y * grid.z, single);
         launch(
             name, (const void *)kernel, grid, block, dynamic_bytes, [](void *f) { (*(decltype(body) *)f)(); },
             &body, site);
@@ -116,12 +127,12 @@ template <class... P> struct Launcher {
 };
 template <class... P>
 Launcher<P...> launcher(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic_bytes,
-                        Site site = EMU_HERE)
+                        bool single, Site site = EMU_HERE)
 {
-    return {name, kernel, grid, block, dynamic_bytes, site};
+    return {name, kernel, grid, block, dynamic_bytes, single, site};
 }
 #define KERNEL_LAUNCH(kernel, grid, block, dynamic_bytes, ...)                                                 \
-    ::emu::launcher(#kernel, kernel, grid, block, dynamic_bytes)(__VA_ARGS__)
+    ::emu::launcher(#kernel, kernel, grid, block, dynamic_bytes, !strcmp(#grid, "1"))(__VA_ARGS__)
 
 #define threadIdx (static_cast<const uint3 &>(::emu::now.thread->index))
 #define blockIdx  (static_cast<const uint3 &>(::emu::now.block))

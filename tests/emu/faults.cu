@@ -5,7 +5,7 @@
 template <class... P> static int one_block(const char *name, void (*kernel)(P...), int threads)
 {
     float *y = device_array<float>(64, [](int) { return 0.0f; });
-    emu::launcher(name, kernel, 1, threads, 0)(y);
+    emu::launcher(name, kernel, 1, threads, 0, true)(y);
     return compare(y, 64, 0, [](int i) { return (float)i; });
 }
 #define ONE_BLOCK(kernel, threads) one_block(#kernel, kernel, threads)

@@ -145,6 +145,7 @@ void fill_nan(void *p, size_t bytes);
 /* graph.cpp */
 bool capturing(void);
 void not_captured(const char *call); /* fails while the stream is captured */
+int dry(void);                       /* what EMU_DRY says; 0: things are done */
 void note(const char *call);         /* a line of the file that EMU_CALLS names */
 /* cudart.cpp */
 size_t allowed_dynamic(const void *kernel);

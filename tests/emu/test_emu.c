@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 typedef struct Fault {
     const char *name, *plain, *asan, *tsan; /* what each build says; NULL: not asked */
@@ -32,6 +33,8 @@ static const Fault faults[] = {
     {"misaligned vector", NULL, "runtime error: .*misaligned address .* for type 'const struct float4'", NULL},
     {"missing barrier", WRONG("[0-9]+", "-?nan"), NULL,
      RACE("tests/emu/cases.cu:[0-9]+ in void reverse_kernel")},
+    {"missing barrier between vector calls", WRONG("[0-9]+", "-?nan"), NULL,
+     RACE("tests/emu/cases.cu:[0-9]+ in void halves_kernel")},
     {"missing barrier before refill", WRONG("[0-9]+", "[-0-9.]+"), NULL,
      RACE("tests/emu/cases.cu:[0-9]+ in void reverse_kernel")},
     {"missing syncwarp", WRONG("[0-9]+", "-1"), NULL, RACE("tests/emu/cases.cu:[0-9]+ in void scan_kernel")},
@@ -133,7 +136,18 @@ static const struct {
 };
 enum { PLAIN, WITH_ASAN, WITH_TSAN };
 
-/* The exit status as of wait(2); text gets stdout and stderr. */
+/* The exit status as of wait(2). */
+static int output(const char *command, char *text, size_t room)
+{
+    FILE *f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    size_t n = fread(text, 1, room - 1, f);
+    text[n] = 0;
+    while (fgetc(f) != EOF) {}
+    return pclose(f);
+}
+
+/* text gets stdout and stderr. */
 static int run(int build, unsigned seed, const char *name, char *text, size_t room)
 {
     const char *folder = getenv("BUILD");
@@ -141,12 +155,7 @@ static int run(int build, unsigned seed, const char *name, char *text, size_t ro
     snprintf(command, sizeof command,
              "ulimit -c 0; EMU_SEED=%u TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 exec %s'%s/%s' '%s' 2>&1",
              seed, builds[build].prefix, folder ? folder : "build/release", builds[build].program, name);
-    FILE *f = popen(command, "r");
-    ck_assert_ptr_nonnull(f);
-    size_t n = fread(text, 1, room - 1, f);
-    text[n] = 0;
-    while (fgetc(f) != EOF) {}
-    return pclose(f);
+    return output(command, text, room);
 }
 
 static bool says(const char *text, const char *pattern, unsigned seed)
@@ -202,6 +211,30 @@ START_TEST(races_alone)
 }
 END_TEST
 
+/* What is right runs few of the kernels in the program. */
+START_TEST(coverage)
+{
+    const char *folder = getenv("BUILD");
+    char text[1 << 16], command[1024], counts[] = "/tmp/emu-coverage-XXXXXX";
+    int fd = mkstemp(counts);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(setenv("EMU_COVERAGE", counts, 1), 0);
+    ck_assert_int_eq(run(PLAIN, 0, "right", text, sizeof text), 0);
+    ck_assert_int_eq(unsetenv("EMU_COVERAGE"), 0);
+    snprintf(command, sizeof command, "tests/emu/coverage.sh '%s/%s' %s 2>&1",
+             folder ? folder : "build/release", builds[PLAIN].program, counts);
+    ck_assert_int_ne(output(command, text, sizeof text), 0);
+    ck_assert_msg(says(text, "^never run: shuffle_tail_kernel\\(", 0), "%s", text);
+    ck_assert_msg(says(text, "^never run with two blocks: vocabulary_kernel\\(", 0), "%s", text);
+    ck_assert_msg(!says(text, "total_helper_kernel|transposed_kernel", 0), "%s", text);
+    ck_assert_msg(
+        says(text, "^[1-9][0-9] of [1-9][0-9] kernels ran, [1-9][0-9]* of them with several blocks$", 0), "%s",
+        text);
+    close(fd);
+    unlink(counts);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("emu");
@@ -211,6 +244,7 @@ int main(void)
     tcase_add_test(tc, right_asan);
     tcase_add_test(tc, right_tsan);
     tcase_add_test(tc, races_alone);
+    tcase_add_test(tc, coverage);
     tcase_add_loop_test(tc, fault_is_caught, 0, FAULTS);
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);

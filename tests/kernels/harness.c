@@ -19,6 +19,14 @@
 
 enum { PROBES = 64, CAPACITY = 1 << 29, PREFILL = 3 };
 
+/* TSan is there for what threads do to one another, and slow: it gets one run of each case with all gradients
+ * and one with each alone; what they compute is checked without it. */
+#ifdef __SANITIZE_THREAD__
+enum { RACES_ALONE = true };
+#else
+enum { RACES_ALONE = false };
+#endif
+
 typedef struct Record {
     DType dtype;
     int64_t len;
@@ -173,6 +181,8 @@ static void run(Case *c, unsigned need, Run *r)
         if (!c->dy) {
             c->dy = take((size_t)r->out.len, sizeof *c->dy);
             case_uniform(c->dy, r->out.len, h->seed, "output gradient");
+            for (int64_t i = 0; c->inputs.bf16 && i < r->out.len; i++)
+                c->dy[i] = bf16_to_float(bf16_from_float(c->dy[i]));
         }
         out->grad = gradient_like(c, out);
         tensor_upload(out->grad, c->dy);
@@ -319,7 +329,7 @@ static bool check_subsets(Case *c, const Run *all)
 {
     bool ok = true;
     for (unsigned need = 0; ok && need < c->diff; need++) {
-        if (need & ~c->diff) continue;
+        if (need & ~c->diff || (RACES_ALONE && (!need || need & (need - 1)))) continue;
         Run r = {0};
         run(c, need, &r);
         ok = c->ok;
@@ -345,7 +355,8 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     bool device = strcmp(h->backend->name, "cpu");
     bool rounds = kase->device || in.activations || (in.weights && device);
     Case c = {.h = h, .test = test, .kase = kase, .types = types[in.activations][in.weights], .ok = true};
-    c.tol = rounds ? fmax(test->tol, fmax(BF16_TOL, test->bf16_tol)) : test->tol;
+    double coarse = fmax(BF16_TOL, fmax(test->bf16_tol, kase->bf16_tol));
+    c.tol = rounds && test->tol < coarse ? coarse : test->tol;
     c.compute = in.activations ? DTYPE_bf16 : DTYPE_f32;
     snprintf(where, sizeof where, "FAIL %s, %s [%s%s]: the program ended here (SEED=%llu)\n", test->op->name,
              h->backend->name, kase->what, c.types, (unsigned long long)h->seed);
@@ -363,7 +374,8 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     c.y = take((size_t)r.out.len, sizeof *c.y);
     for (int i = 0; i < NODE_SAVED; i++)
         if (r.saved[i].data) c.saved[i] = take((size_t)r.saved[i].len, sizeof(double));
-    if (c.ok && check_forward(&c, &r) && check_repeat(&c, &r) && (!c.diff || check_backward(&c, &r)))
+    if (c.ok &&
+        (RACES_ALONE || (check_forward(&c, &r) && check_repeat(&c, &r) && (!c.diff || check_backward(&c, &r)))))
         check_subsets(&c, &r);
     run_free(&r);
     *(c.ok ? &h->passed : &h->failed) += 1;

@@ -45,6 +45,7 @@ typedef struct KernelCase {
     bool dies;           /* an input is out of range: the program must end with a line that names the op */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
+    double bf16_tol;     /* more than the test's, with bf16: the case says why */
     double flops, bytes; /* of one forward call: floating-point operations, bytes that must move */
 } KernelCase;
 

@@ -55,7 +55,7 @@ static const KernelCase cases[] = {
     {"2x2 s2, odd", {{{1, 15, 7, 3}}, {{5, 2, 2, 3}}, NO}, P(s2)},
     {"kernel not square, stride 3", {{{2, 11, 8, 3}}, {{4, 3, 2, 3}}, {{4}}}, P(s3p2)},
     {"over one batch of patches", {{{3, 48, 47, 2}}, {{3, 3, 3, 2}}, {{3}}}, P(s1p1)},
-    {"one output channel", {{{1, 5, 6, 3}}, {{1, 3, 3, 3}}, {{1}}}, P(s1p1)},
+    {"one output channel", {{{1, 5, 6, 15}}, {{1, 3, 3, 15}}, {{1}}}, P(s1p1)},
     {"3x3 s1 p1, many pixels", {{{2, 17, 17, 5}}, {{18, 3, 3, 5}}, {{18}}}, P(s1p1)},
     {"1x2 s2, over one block", {{{2, 20, 20, 68}}, {{68, 1, 2, 68}}, {{68}}}, P(s2)},
     {"1x1 s2, over one block, ragged", {{{2, 19, 19, 67}}, {{69, 1, 1, 67}}, NO}, P(s2)},
@@ -71,4 +71,4 @@ static const KernelCase cases[] = {
     LAYER("ResNet stem, 224 px", 4, 224, 3, 64, 7, s2p3, 112),
 };
 
-KERNEL_TEST(conv2d, .n_in = 3, .diff = 7, .bf16 = 1, .tol = 2e-4, .bf16_tol = 4e-2);
+KERNEL_TEST(conv2d, .n_in = 3, .diff = 7, .bf16 = 1, .tol = 2e-4);

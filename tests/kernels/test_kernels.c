@@ -51,7 +51,8 @@ static void check_deaths(Harness *h, const KernelTest *test)
 int main(int argc, char **argv)
 {
     const char *death = argc == 3 && !strcmp(argv[1], "--death") ? argv[2] : NULL;
-    const char *device = getenv("DEVICE"), *only = getenv("OP"), *replay = getenv("SEED");
+    const char *device = getenv("DEVICE"), *only = getenv("OP"), *replay = getenv("SEED"),
+               *order = getenv("EMU_SEED");
     uint64_t seed = replay && *replay ? strtoull(replay, NULL, 10) : (uint64_t)time(NULL);
     Error e = {0};
     const Backend *backend = backend_open(device && *device ? device : "cpu", &e);
@@ -62,7 +63,8 @@ int main(int argc, char **argv)
     Harness h;
     if (!harness_open(&h, backend, seed)) return 1;
     if (death) return run_death(&h, death);
-    printf("kernels on %s, SEED=%llu\n", backend->name, (unsigned long long)seed);
+    printf("kernels on %s, SEED=%llu, EMU_SEED=%s\n", backend->name, (unsigned long long)seed,
+           order && *order ? order : "0");
     for (int i = 0; kernel_tests[i]; i++) {
         if (only && *only && strcmp(only, kernel_tests[i]->op->name)) continue;
         harness_op(&h, kernel_tests[i]);

@@ -110,6 +110,35 @@ START_TEST(compute)
 }
 END_TEST
 
+/* The rows of starting in make bench: one for each device whose plug-in is there. */
+START_TEST(start_in_bench)
+{
+    static const char *const row[] = {"--version", "--device cpu", "--device auto", "--device cuda",
+                                      "--device emu"};
+    static const char *const plugin[] = {NULL, NULL, NULL, "pcrl_cuda.so", "pcrl_emu.so"};
+    Run r;
+    char path[4096], want[64];
+    run_tool(&r, "pcrl-bench",
+             (const char *[]){"--device", "cpu", "--op", "start", "--seconds", "0", "--csv", NULL});
+    ck_assert_msg(r.code == 0, "pcrl-bench: %s", r.err);
+    for (int i = 0; i < 5; i++) {
+        double median = 0, least = 0;
+        bool built = true;
+        if (plugin[i]) {
+            tool_path(path, sizeof path, plugin[i]);
+            built = access(path, R_OK) == 0;
+        }
+        snprintf(want, sizeof want, "system,\"start, %s\",whole,", row[i]);
+        const char *at = strstr(r.out, want);
+        ck_assert_msg((at != NULL) == built, "%s: %s", row[i], r.out);
+        if (!at) continue;
+        ck_assert_int_eq(sscanf(at + strlen(want), "%lf,%lf", &median, &least), 2);
+        ck_assert_msg(least > 100 && least <= median && median < 60e6, "%s: %g us, least %g", row[i], median,
+                      least);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Run r;
@@ -121,9 +150,10 @@ int main(void)
     traceable = false; /* LeakSanitizer does not work under strace */
 #endif
     if (!traceable) puts("not run: what strace would have to see");
-    const TTest *tests[4];
+    const TTest *tests[5];
     size_t n = 0;
     tests[n++] = compute;
+    tests[n++] = start_in_bench;
     if (traceable) tests[n++] = help_and_version;
     if (traceable) tests[n++] = on_cpu;
     if (access("/dev/nvidiactl", F_OK)) tests[n++] = without_driver;
