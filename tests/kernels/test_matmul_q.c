@@ -47,7 +47,7 @@ static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = 
         {name ", 37 rows, k in turns", {{{37, 320}}, {{52, 320}, OTHER}, NO, NO, NO}, P(plain)},               \
         {name ", 67 rows, bias", {{{67, 64}}, {{23, 64}, FILL}, {{23}}, NO, NO}, P(plain)},                    \
         {name ", 66 rows, LoRA, dropout",                                                                      \
-         {{{66, 192}}, {{132, 192}, OTHER}, NO, {{2, 192}}, {{132, 2}}},                                       \
+         {{{66, 192}}, {{136, 192}, OTHER}, NO, {{2, 192}}, {{136, 2}}},                                       \
          P(drop)},                                                                                             \
         {name ", three rows, n in turns", {{{3, 64}}, {{1064, 64}, FILL}, NO, NO, NO}, P(plain)},              \
     {                                                                                                          \
