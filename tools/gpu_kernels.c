@@ -88,6 +88,7 @@ static const struct Backward {
     {"multilabel", 0, 0, true},
     {"dice", 0, 0, true},
     {"infonce", 0, 0, true},
+    {"cast", 0, 0, false},
     {"scale", 0, 0, false},
     {"add", 0, 0, false},
     {"sub", 0, 0, false},
