@@ -2,21 +2,22 @@
  * the tile product gathers them. In conv2d.cu. */
 #ifndef KERNELS_CONV_CUH
 #define KERNELS_CONV_CUH
-#include "kernels/cuda.cuh"
+#include "kernels/gemm.cuh"
 
 /* x (N,H,W,C), w (O,kh,kw,C) -> y (N,OH,OW,O) */
 struct Conv {
     int N, H, W, C, O, kh, kw, OH, OW, stride, pad;
 };
 
-/* y = (add: y +) convolution of x (+ bias (O), or NULL) */
-void conv_forward(Tape *t, const Conv &s, const float *x, const float *w, const float *bias, float *y,
-                  bool add);
+/* x, y, dx f32 or bf16, w too, dy f32. y = (add: y +) convolution of x (+ bias (O), or NULL) */
+void conv_forward(const GemmRoom &room, const Conv &s, const Tensor *x, const Tensor *w, const Tensor *bias,
+                  Tensor *y, bool add);
 /* The transposed convolution. dx = (add: dx +) what each pixel of x sent where dy came from (+ bias (C), or
  * NULL) */
-void conv_data(Tape *t, const Conv &s, const float *dy, const float *w, const float *bias, float *dx, bool add);
+void conv_data(const GemmRoom &room, const Conv &s, const Tensor *dy, const Tensor *w, const Tensor *bias,
+               Tensor *dx, bool add);
 /* dw += its gradient */
-void conv_weights(Tape *t, const Conv &s, const float *x, const float *dy, float *dw);
+void conv_weights(const GemmRoom &room, const Conv &s, const Tensor *x, const Tensor *dy, float *dw);
 
 static inline Conv conv_shape(const Tensor *x, const Tensor *w, const Tensor *y, const Conv2dParams *p)
 {

@@ -39,7 +39,7 @@ void conv2d_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const Conv2dParams *p = NODE_AS(Conv2dParams, n);
-    if (x->dtype != DTYPE_f32 || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
+    if (!is_activation(x) || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
         x->dim[3] != w->dim[3] || p->stride < 1 || p->pad < 0 || x->dim[1] + 2 * p->pad < w->dim[1] ||
         x->dim[2] + 2 * p->pad < w->dim[2])
         die("conv2d: weight %s with stride %d, pad %d does not fit x %s", tensor_text(w), p->stride, p->pad,
@@ -48,7 +48,7 @@ void conv2d_shape(Tape *t, Node *n)
         die("conv2d: bias %s does not fit weight %s", tensor_text(bias), tensor_text(w));
     const int64_t dim[4] = {x->dim[0], (x->dim[1] + 2 * p->pad - w->dim[1]) / p->stride + 1,
                             (x->dim[2] + 2 * p->pad - w->dim[2]) / p->stride + 1, w->dim[0]};
-    n->out = tape_tensor(t, DTYPE_f32, 4, dim);
+    n->out = tape_tensor(t, x->dtype, 4, dim);
 }
 
 /* ---- products ---- */

@@ -6,11 +6,11 @@
  * never leave shared memory: a tile leaves each row's maximum and sum of exponentials, and the label's logit; a
  * warp a row joins them. Backward: the same tiles again, ROWS rows and WORDS words at a time; what they leave
  * is P = g (exp(logit - lse) - onehot), g = dy or dy / count; then dh += P w, dw += P^T h. No order depends on
- * chance.
+ * chance. Where h or w is bf16, an f32 other one is rounded, and so is P: all products are bf16's.
  *
  * Bytes: forward w (R/128 times, from L2), h, 8 bytes for 128 logits; backward w twice, P three times, dh a
- * time for each piece of words. Floor: 6 R V D forward, and as much for each of logits, dh and dw backward,
- * over the tensor cores' bf16 rate; or the bytes of w over bandwidth. Log: never timed on a GPU. */
+ * time for each piece of words. Floor: 2 R V D forward (6 in f32), and as much for each of logits, dh and dw
+ * backward, over the tensor cores' bf16 rate; or the bytes of w over bandwidth. Log: never timed on a GPU. */
 #include "kernels/elements.cuh"
 #include "kernels/gemm.cuh"
 
@@ -26,40 +26,40 @@ struct CeCounted {
 };
 
 /* Counted rows of h as lines. */
-struct CeRows : GemmOperand<float> {
+template <class T> struct CeRows : GemmOperand<T> {
     static constexpr bool DEPTH = true;
     typedef int Line, Spot;
     CeCounted counted;
     int ld;
 
-    CeRows(const float *h, int D, CeCounted counted)
-        : GemmOperand<float>{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D)
+    CeRows(const T *h, int D, CeCounted counted)
+        : GemmOperand<T>{h, 0, gemm_groups(h, D, 0, D)}, counted(counted), ld(D)
     {
     }
     __device__ int line(int i) const { return counted.row(i); }
     __device__ int spot(int k) const { return k; }
-    __device__ const float *at(int row, int k) const
+    __device__ const T *at(int row, int k) const
     {
-        return row >= 0 && k < ld ? p + (int64_t)row * ld + k : NULL;
+        return row >= 0 && k < ld ? this->p + (int64_t)row * ld + k : NULL;
     }
 };
 
 /* Counted rows of h as depth. */
-struct CeColumns : GemmOperand<float> {
+template <class T> struct CeColumns : GemmOperand<T> {
     static constexpr bool DEPTH = false;
     typedef int Line, Spot;
     CeCounted counted;
     int ld, depth;
 
-    CeColumns(const float *h, int D, CeCounted counted, int depth)
-        : GemmOperand<float>{h, 0, gemm_aligned(h, 16) && D % 4 == 0}, counted(counted), ld(D), depth(depth)
+    CeColumns(const T *h, int D, CeCounted counted, int depth)
+        : GemmOperand<T>{h, 0, gemm_groups(h, D, 0, D)}, counted(counted), ld(D), depth(depth)
     {
     }
     __device__ int line(int i) const { return i; }
     __device__ int spot(int k) const { return k < depth ? counted.row(k) : -1; }
-    __device__ const float *at(int i, int row) const
+    __device__ const T *at(int i, int row) const
     {
-        return row >= 0 && i < ld ? p + (int64_t)row * ld + i : NULL;
+        return row >= 0 && i < ld ? this->p + (int64_t)row * ld + i : NULL;
     }
 };
 
@@ -115,7 +115,8 @@ struct CeGradient : GemmOutput {
     bool mean;
     int from;
 
-    CeGradient(float *P, int ld, CeCounted counted, const Node *n, int from)
+    template <class T>
+    CeGradient(T *P, int ld, CeCounted counted, const Node *n, int from)
         : GemmOutput(P, ld, false), counted(counted), label((const int *)n->in[2]->data), lse(f32(n->saved[0])),
           dy(f32(n->out->grad)), mean(NODE_AS(CrossEntropyParams, n)->mean), from(from)
     {
@@ -208,23 +209,35 @@ static CeCounted count_rows(Tape *t, const Node *n, int R, int V)
 
 static int least(int a, int b) { return a < b ? a : b; }
 
-extern "C" void cross_entropy_forward_cuda(Tape *t, Node *n)
+/* f(h, w), both of the type that they are multiplied in. */
+template <class F> static void with_factors(const GemmRoom &room, const Node *n, F f)
+{
+    const Tensor *h = n->in[0], *w = n->in[1];
+    if (h->dtype == DTYPE_f32 && w->dtype == DTYPE_f32) {
+        f(f32(h), f32(w));
+        return;
+    }
+    with_type(h, [&](auto a) {
+        const Bf16 *x = gemm_rounded(room, elements<decltype(a)>(h), tensor_len(h));
+        with_type(w, [&](auto b) { f(x, gemm_rounded(room, elements<decltype(b)>(w), tensor_len(w))); });
+    });
+}
+
+template <class T> static void forward(const GemmRoom &room, Node *n, const T *h, const T *w)
 {
     int R = gemm_int(n->in[0]->dim[0]), D = gemm_int(n->in[0]->dim[1]), V = gemm_int(n->in[1]->dim[0]);
-    const float *h = f32(n->in[0]), *w = f32(n->in[1]);
     float *lse = f32(n->saved[0]);
-    CeCounted counted = count_rows(t, n, R, V);
-    int most = least(R, CE_ROWS), small = ceil_div(V, GemmShapes<float>::Small::N);
-    float2 *seen = (float2 *)scratch(t, (size_t)most * small * sizeof *seen);
-    float *picked = (float *)scratch(t, (size_t)most * sizeof *picked);
-    float *loss = (float *)scratch(t, (size_t)R * sizeof *loss);
+    CeCounted counted = count_rows(room.t, n, R, V);
+    typedef GemmShapes<T> S;
+    int most = least(R, CE_ROWS), small = ceil_div(V, S::Small::N);
+    float2 *seen = (float2 *)scratch(room.t, (size_t)most * small * sizeof *seen);
+    float *picked = (float *)scratch(room.t, (size_t)most * sizeof *picked);
+    float *loss = (float *)scratch(room.t, (size_t)R * sizeof *loss);
     cuda_check(cudaMemsetAsync(lse, 0, (size_t)R * sizeof *lse, cuda_stream), "zeroing", "cross_entropy's lse");
-    GemmRoom room(t);
     for (; counted.first < R; counted.first += CE_ROWS) {
         int M = least(CE_ROWS, R - counted.first);
-        int tiles =
-            ceil_div(V, gemm_large(M, V, 1) ? GemmShapes<float>::Large::N : GemmShapes<float>::Small::N);
-        gemm_tiles(room, CeRows(h, D, counted), GemmRows(w, D, 0, V, D),
+        int tiles = ceil_div(V, gemm_large(M, V, 1) ? S::Large::N : S::Small::N);
+        gemm_tiles(room, CeRows<T>(h, D, counted), GemmRows<T>(w, D, 0, V, D),
                    CeSeen(counted, (const int *)n->in[2]->data, seen, picked), M, V, D);
         KERNEL_LAUNCH(cross_entropy_join_kernel, (unsigned)ceil_div(M, 8), 256, 0, counted, M, tiles, seen,
                       picked, lse, loss);
@@ -233,28 +246,38 @@ extern "C" void cross_entropy_forward_cuda(Tape *t, Node *n)
                   NODE_AS(CrossEntropyParams, n)->mean, f32(n->out));
 }
 
-extern "C" void cross_entropy_backward_cuda(Tape *t, Node *n)
+extern "C" void cross_entropy_forward_cuda(Tape *t, Node *n)
+{
+    GemmRoom room(t);
+    with_factors(room, n, [&](auto h, auto w) { forward(room, n, h, w); });
+}
+
+template <class T> static void backward(const GemmRoom &room, Node *n, const T *h, const T *w)
 {
     int R = gemm_int(n->in[0]->dim[0]), D = gemm_int(n->in[0]->dim[1]), V = gemm_int(n->in[1]->dim[0]);
-    const float *h = f32(n->in[0]), *w = f32(n->in[1]);
     float *dh = n->in[0]->grad ? f32(n->in[0]->grad) : NULL, *dw = n->in[1]->grad ? f32(n->in[1]->grad) : NULL;
-    CeCounted counted = count_rows(t, n, R, V);
-    int ld = ceil_div(least(V, CE_WORDS), 4) * 4;
-    float *P = (float *)scratch(t, (size_t)least(R, CE_ROWS) * ld * sizeof *P);
-    GemmRoom room(t);
+    CeCounted counted = count_rows(room.t, n, R, V);
+    int ld = ceil_div(least(V, CE_WORDS), 8) * 8;
+    T *P = (T *)scratch(room.t, (size_t)least(R, CE_ROWS) * ld * sizeof *P);
     for (; counted.first < R; counted.first += CE_ROWS) {
         int M = least(CE_ROWS, R - counted.first);
         for (int from = 0; from < V; from += CE_WORDS) {
             int words = least(CE_WORDS, V - from);
-            const float *piece = w + (int64_t)from * D;
-            gemm_tiles(room, CeRows(h, D, counted), GemmRows(piece, D, 0, words, D),
+            const T *piece = w + (int64_t)from * D;
+            gemm_tiles(room, CeRows<T>(h, D, counted), GemmRows<T>(piece, D, 0, words, D),
                        CeGradient(P, ld, counted, n, from), M, words, D);
             if (dh)
-                gemm_tiles(room, GemmRows(P, ld, 0, M, words), GemmColumns(piece, D, 0, D, words),
+                gemm_tiles(room, GemmRows<T>(P, ld, 0, M, words), GemmColumns<T>(piece, D, 0, D, words),
                            CeScatter(dh, D, counted), M, D, words);
             if (dw)
-                gemm_tiles(room, GemmColumns(P, ld, 0, words, M), CeColumns(h, D, counted, M),
+                gemm_tiles(room, GemmColumns<T>(P, ld, 0, words, M), CeColumns<T>(h, D, counted, M),
                            GemmOutput(dw + (int64_t)from * D, D, true), words, D, M);
         }
     }
+}
+
+extern "C" void cross_entropy_backward_cuda(Tape *t, Node *n)
+{
+    GemmRoom room(t);
+    with_factors(room, n, [&](auto h, auto w) { backward(room, n, h, w); });
 }

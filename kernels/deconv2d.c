@@ -26,7 +26,7 @@ void deconv2d_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const Conv2dParams *p = NODE_AS(Conv2dParams, n);
-    if (x->dtype != DTYPE_f32 || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
+    if (!is_activation(x) || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
         x->dim[3] != w->dim[0] || p->stride < 1 || p->pad < 0 || side(x->dim[1], p, w->dim[1]) < 1 ||
         side(x->dim[2], p, w->dim[2]) < 1)
         die("deconv2d: weight %s with stride %d, pad %d does not fit x %s", tensor_text(w), p->stride, p->pad,
@@ -34,7 +34,7 @@ void deconv2d_shape(Tape *t, Node *n)
     if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != w->dim[3]))
         die("deconv2d: bias %s does not fit weight %s", tensor_text(bias), tensor_text(w));
     const int64_t dim[4] = {x->dim[0], side(x->dim[1], p, w->dim[1]), side(x->dim[2], p, w->dim[2]), w->dim[3]};
-    n->out = tape_tensor(t, DTYPE_f32, 4, dim);
+    n->out = tape_tensor(t, x->dtype, 4, dim);
 }
 
 /* The convolution y -> x. */

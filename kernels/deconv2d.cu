@@ -8,15 +8,15 @@
 extern "C" void deconv2d_forward_cuda(Tape *t, Node *n)
 {
     Conv s = conv_shape(n->out, n->in[1], n->in[0], NODE_AS(Conv2dParams, n));
-    conv_data(t, s, f32(n->in[0]), f32(n->in[1]), n->in[2] ? f32(n->in[2]) : NULL, f32(n->out), false);
+    conv_data(t, s, n->in[0], n->in[1], n->in[2], n->out, false);
 }
 
 extern "C" void deconv2d_backward_cuda(Tape *t, Node *n)
 {
-    Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
+    Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2], *dy = n->out->grad;
     Conv s = conv_shape(n->out, w, x, NODE_AS(Conv2dParams, n));
-    const float *dy = f32(n->out->grad);
-    if (x->grad) conv_forward(t, s, dy, f32(w), NULL, f32(x->grad), true);
-    if (w->grad) conv_weights(t, s, dy, f32(x), f32(w->grad));
-    if (bias && bias->grad) gemm_column_sums(t, f32(bias->grad), dy, tensor_rows(n->out), s.C);
+    GemmRoom room(t, x->dtype == DTYPE_bf16);
+    if (x->grad) conv_forward(room, s, dy, w, NULL, x->grad, true);
+    if (w->grad) conv_weights(room, s, dy, x, f32(w->grad));
+    if (bias && bias->grad) gemm_column_sums(room, f32(bias->grad), f32(dy), tensor_rows(n->out), s.C);
 }

@@ -9,11 +9,12 @@ struct GemmRound {
 const Bf16 *gemm_rounded(const GemmRoom &room, const float *x, int64_t n)
 {
     for (int i = 0; i < room.copies; i++)
-        if (room.copy[i].from == x) return room.copy[i].to;
+        if (room.copy[i].from == x && room.copy[i].n >= n) return room.copy[i].to;
     Bf16 *y = (Bf16 *)scratch(room.t, (size_t)n * sizeof *y);
     map_elements(y, GemmRound{}, n, x);
     if (room.copies < (int)(sizeof room.copy / sizeof *room.copy)) {
         room.copy[room.copies].from = x;
+        room.copy[room.copies].n = n;
         room.copy[room.copies++].to = y;
     }
     return y;

@@ -341,6 +341,7 @@ struct GemmRoom {
     mutable int copies;
     mutable struct {
         const float *from;
+        int64_t n;
         const Bf16 *to;
     } copy[4];
 
@@ -430,6 +431,10 @@ struct GemmMatrix {
     GemmMatrix(const Tensor *x, int64_t ld, bool transposed, int64_t step)
         : p(x->data), bf16(x->dtype == DTYPE_bf16), ld(ld), transposed(transposed), step(step)
     {
+    }
+    void advance(int64_t products)
+    {
+        p = (const char *)p + products * step * (int)(bf16 ? sizeof(Bf16) : sizeof(float));
     }
 };
 

@@ -90,8 +90,11 @@ struct GemmOutput {
     template <class T>
     __host__ __device__ GemmOutput(T *p, int64_t ld, bool add, float alpha = 1, const float *bias = NULL,
                                    int64_t step = 0)
-        : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add), bf16(sizeof(T) == 2),
-          vector(gemm_aligned(p, 4 * sizeof(T)) && ld % 4 == 0 && step % 4 == 0)
+        : GemmOutput((void *)p, sizeof(T) == 2, ld, add, alpha, bias, step)
+    {
+    }
+    GemmOutput(Tensor *y, int64_t ld, bool add, float alpha = 1, const float *bias = NULL, int64_t step = 0)
+        : GemmOutput(y->data, y->dtype == DTYPE_bf16, ld, add, alpha, bias, step)
     {
     }
     __device__ void advance(int products)
@@ -101,6 +104,14 @@ struct GemmOutput {
     __device__ bool wants(int) const { return true; }
     __device__ int64_t row(int m) const { return m * ld; }
     __device__ float value(int, int n, float product) const { return alpha * product + (bias ? bias[n] : 0); }
+
+  private:
+    __host__ __device__ GemmOutput(void *p, bool bf16, int64_t ld, bool add, float alpha, const float *bias,
+                                   int64_t step)
+        : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add), bf16(bf16),
+          vector(gemm_aligned(p, bf16 ? 8 : 16) && ld % 4 == 0 && step % 4 == 0)
+    {
+    }
 };
 
 /* What the products at (m,n) to (m,n+3) make of C; an output that knows better has its own. */

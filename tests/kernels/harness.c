@@ -181,6 +181,8 @@ static void run(Case *c, unsigned need, Run *r)
         if (!c->dy) {
             c->dy = take((size_t)r->out.len, sizeof *c->dy);
             case_uniform(c->dy, r->out.len, h->seed, "output gradient");
+            for (int64_t i = 0; c->inputs.bf16 && i < r->out.len; i++)
+                c->dy[i] = bf16_to_float(bf16_from_float(c->dy[i]));
         }
         out->grad = gradient_like(c, out);
         tensor_upload(out->grad, c->dy);
@@ -353,7 +355,7 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     bool device = strcmp(h->backend->name, "cpu");
     bool rounds = kase->device || in.activations || (in.weights && device);
     Case c = {.h = h, .test = test, .kase = kase, .types = types[in.activations][in.weights], .ok = true};
-    double coarse = test->bf16_tol > 0 ? test->bf16_tol : BF16_TOL;
+    double coarse = fmax(BF16_TOL, fmax(test->bf16_tol, kase->bf16_tol));
     c.tol = rounds && test->tol < coarse ? coarse : test->tol;
     c.compute = in.activations ? DTYPE_bf16 : DTYPE_f32;
     snprintf(where, sizeof where, "FAIL %s, %s [%s%s]: the program ended here (SEED=%llu)\n", test->op->name,

@@ -46,4 +46,4 @@ static const KernelCase cases[] = {
      .flops = 2.0 * 70 * 128256 * 4096,
      .bytes = 4.0 * 128256 * 4096},
 };
-KERNEL_TEST(cross_entropy, .n_in = 3, .diff = 3, .tol = 1e-4);
+KERNEL_TEST(cross_entropy, .n_in = 3, .diff = 3, .bf16 = 1, .bf16_weights = 2, .tol = 1e-4);
