@@ -358,8 +358,7 @@ static void check_case(Harness *h, const KernelTest *test, const KernelCase *kas
     bool device = on_device(h);
     bool rounds = kase->device || in.activations || (in.weights && device);
     Case c = {.h = h, .test = test, .kase = kase, .types = types[in.activations][in.weights], .ok = true};
-    double coarse = fmax(BF16_TOL, fmax(test->bf16_tol, kase->bf16_tol));
-    c.tol = rounds && test->tol < coarse ? coarse : test->tol;
+    c.tol = rounds ? fmax(test->tol, fmax(BF16_TOL, kase->bf16_tol)) : test->tol;
     c.compute = in.activations ? DTYPE_bf16 : DTYPE_f32;
     snprintf(where, sizeof where, "FAIL %s, %s [%s%s]: the program ended here (SEED=%llu)\n", test->op->name,
              h->backend->name, kase->what, c.types, (unsigned long long)h->seed);

@@ -131,4 +131,4 @@ static const KernelCase cases[] = {
      .bytes = 4.0 * 4096 * 4096},
 };
 
-KERNEL_TEST(matmul, .n_in = 5, .diff = 31, .saved = 1, .bf16_weights = 2, .tol = 2e-4);
+KERNEL_TEST(matmul, .n_in = 5, .diff = 31, .saved = 1, .bf16 = 1, .bf16_weights = 2, .tol = 2e-4);
