@@ -87,7 +87,7 @@ static bool aligned(const void *p, int64_t ld, size_t size)
 
 bool vendor_gemm(Tape *t, int M, int N, int K, const GemmMatrix &a, const GemmMatrix &b, const GemmOutput &c)
 {
-    if (M <= FEWEST || c.bias || !aligned(a.p, a.ld, 2) || !aligned(b.p, b.ld, 2) ||
+    if (M <= FEWEST || c.bias || c.plus || !aligned(a.p, a.ld, 2) || !aligned(b.p, b.ld, 2) ||
         !aligned(c.p, c.ld, c.bf16 ? 2 : 4))
         return false;
     if (!cublas.asked) open_first();

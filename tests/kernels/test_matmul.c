@@ -86,6 +86,7 @@ static const KernelCase cases[] = {
     {"whole eights, over one block", {{{136, 72}}, {{72, 136}}, NO, NO, NO}, P(plain)},
     {"whole eights, over one block, a transposed", {{{104, 136}}, {{104, 136}}, NO, NO, NO}, P(ta)},
     {"whole eights, over one block, both transposed", {{{136, 136}}, {{144, 136}}, {{144}}, NO, NO}, P(both)},
+    {"shallow, over one block, b transposed", {{{40, 12}}, {{140, 12}}, NO, NO, NO}, P(tb)},
     {"views of ragged rows", {{{21, 37}}, {{19, 37}}, NO, NO, NO}, P(tb), .view = true},
     {"batched, whole fours", {{{3, 20, 64}}, {{3, 64, 36}}, NO, NO, NO}, P(plain)},
     {"batched, both transposed, long depth", {{{2, 300, 21}}, {{2, 18, 300}}, {{18}}, NO, NO}, P(both)},
