@@ -211,7 +211,7 @@ START_TEST(misuse_dies)
         {"label", "fatal: cross_entropy: label 4 at row 1 of a vocabulary of 4\n"},
         {"length", "fatal: attention: length 5 of sequence 0 with keys f32 (1,4,1,2)\n"},
         {"heads", "fatal: attention: q f32 (1,4,3,2) does not go with k f32 (1,4,2,2) and v f32 (1,4,2,2)\n"},
-        {"odd head", "fatal: rope: x f32 (1,1,1,3) is not f32 (B,T,H,D) with even D\n"},
+        {"odd head", "fatal: rope: x f32 (1,1,1,3) is not f32 or bf16 (B,T,H,D) with even D\n"},
         {"width", "fatal: matmul_q: cannot multiply f32 (2,32) by the 4-bit weight nf4 (4,64)\n"},
     };
     assert_death(said[_i][0], DEATH_ABORT, said[_i][1]);

@@ -272,6 +272,27 @@ START_TEST(presets_and_sizes)
 }
 END_TEST
 
+/* The paper's training fits a card of 24 GB, with room for what kernels need while they run. */
+START_TEST(fits_a_card)
+{
+    static const struct {
+        const char *recompute;
+        double most;
+    } plan[] = {{"medium", 16e9}, {"none", 23e9}};
+    for (size_t i = 0; i < sizeof plan / sizeof *plan; i++) {
+        Run r;
+        TOOL("pcrl-train", "pcrl", "--dry-run", "--sizes", "paper", "--compute", "bf16", "--recompute",
+             plan[i].recompute);
+        ck_assert_msg(r.code == 0, "%s", r.err);
+        const char *all = strstr(r.out, "memory all");
+        ck_assert_msg(all != NULL, "%s", r.out);
+        double bytes = strtod(all + strlen("memory all"), NULL);
+        ck_assert_msg(bytes > 9e9 && bytes <= plan[i].most, "recompute %s: %.0f bytes", plan[i].recompute,
+                      bytes);
+    }
+}
+END_TEST
+
 /* A data set as anybody's: reports and images, no truth; the clues come from elsewhere. */
 START_TEST(without_truth)
 {
@@ -449,6 +470,7 @@ int main(void)
     tcase_add_test(c, anew_or_refused);
     tcase_add_test(c, stopped_after_every_update);
     tcase_add_test(c, presets_and_sizes);
+    tcase_add_test(c, fits_a_card);
     tcase_add_test(c, without_truth);
     tcase_add_test(c, locked_folder);
     tcase_add_test(c, numeric_failure);
