@@ -188,14 +188,19 @@ static double step_work(const Job *j, int64_t *tokens)
     return 2 * (text + B * llama_work(&j->llama, prefix, s->findings)) + head_work(&j->visual, s->B, true);
 }
 
-static bool timed(Job *j, GpuTimes *times, Error *e)
+/* planned: what weights, state and step should take. */
+static bool timed(Job *j, GpuTimes *times, size_t planned_bytes, Error *e)
 {
     double run[GPU_RUNS_LEAST], term[STEP_TERMS];
+    j->b->scratch.peak = 0;
     for (int k = -1; k < GPU_RUNS_LEAST; k++) {
         j->b->backend->sync();
         double from = cli_seconds(), norm = train_step(j, term);
         j->b->backend->sync();
         if (k >= 0) run[k] = cli_seconds() - from;
+        if (k < 0)
+            gpu_line(j->b, "| memory | planned %zu bytes, kernels while they run %zu | | | | | | | | |",
+                     planned_bytes, j->b->scratch.peak);
         bool finite = isfinite(norm) && norm > 0;
         for (int i = 0; i < STEP_TERMS; i++) finite = finite && isfinite(term[i]);
         if (!finite)
@@ -212,19 +217,16 @@ static bool train_row(GpuBench *b, Recompute recompute, size_t bytes, Error *e)
     char detail[160];
     int64_t tokens;
     gpu_tape(b, &j.t);
-    b->scratch.peak = 0;
     GpuRow r = {.what = "training step", .detail = detail};
     bool ok = open_job(&j, &b->weights, e);
     j.llama.recompute = recompute;
-    ok = ok && timed(&j, &r.time, e);
+    ok = ok && timed(&j, &r.time, bytes, e);
     if (ok) {
         r.flops = step_work(&j, &tokens);
         r.tokens = (double)tokens;
         r.floor = gpu_floor(b, r.flops, 0);
-        snprintf(detail, sizeof detail,
-                 "%lld studies, %lld tokens, recompute %s, %.4g GB planned, scratch %.3g GB", (long long)j.s.B,
-                 (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium", (double)bytes * 1e-9,
-                 (double)b->scratch.peak * 1e-9);
+        snprintf(detail, sizeof detail, "%lld studies, %lld tokens, recompute %s", (long long)j.s.B,
+                 (long long)tokens, recompute == RECOMPUTE_FULL ? "full" : "medium");
         gpu_row(b, &r);
     }
     close_job(&j);

@@ -58,6 +58,12 @@ check_run f32 checks kernels llama resnet train
 expect "the probe's cases" has '^\| test_kernels \| ok \| 11 passed, 0 failed'
 check_run bf16 kernels llama resnet train
 
+# At the paper's sizes, nothing done: what a training step asks of a card of 128 multiprocessors, scratch included.
+EMU_DRY=128 "$folder/bin/pcrl-gpu" --device emu --compute bf16 --sizes paper --only train --table "$work/dry" 2>"$work/said"
+bytes=$(awk '$2 == "memory" { printf "%.0f", $5 + $11 }' "$work/dry")
+expect "zeros are no losses" has 'losses 0 0 0 0' "$work/said"
+expect "a step of 9 to 16 GB, not ${bytes:-none}" [ $((${bytes:-0} / 1000000000)) -ge 9 -a "${bytes:-0}" -le 16000000000 ]
+
 # No time; no program; a device that is not there; a section that is not there.
 LIMIT_resnet=0 "$folder/gpu" resnet >"$work/said" 2>&1
 expect "no time, no row" [ "$(sound)" = 0 ]
