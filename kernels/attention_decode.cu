@@ -140,7 +140,7 @@ template <int lanes, int n, int step = 16> static inline __device__ int sum_grou
 }
 
 template <class T, int Dp, int rows>
-__global__ void __launch_bounds__(ATTENTION_THREADS)
+__global__ void __launch_bounds__(ATTENTION_THREADS, 4)
     attention_decode_kernel(float *__restrict__ part, const T *__restrict__ q, const T *__restrict__ k,
                             const T *__restrict__ v, const int *__restrict__ length, AttentionDims d,
                             int chunk_keys, int chunks, CudaFault *fault, int op)

@@ -4,8 +4,7 @@
  * This file: the op, and the product for whatever the tuned kernels do not take: any format, any K, weights
  * decoded one by one. Mapping there: a block makes 32 x 32 of the output, a thread four rows of one column; 32
  * of the depth at a time lie in shared memory, each weight decoded once a block. Bytes: x N/32 times, codes
- * M/32 times. Floor: 2 M N K over the f32 rate. And dy rounded to bf16 for the tiles: 6 bytes an element. Log:
- * never timed on a GPU. */
+ * M/32 times. Floor: 2 M N K over the f32 rate. Log: never timed on a GPU. */
 #include "kernels/gemm.cuh"
 #include "kernels/matmul_q.cuh"
 
@@ -61,35 +60,6 @@ template <bool backward, class T> static void product_any(const MatmulQ<T> &q)
     });
 }
 
-/* x (rows,N) as bf16, rows `pitch` apart, which is a multiple of 8; zeros between. A thread makes eight. */
-__global__ void __launch_bounds__(256)
-    matmul_q_round_kernel(Bf16 *__restrict__ to, const float *__restrict__ x, int64_t rows, int64_t N,
-                          int64_t pitch, bool vector)
-{
-    int64_t i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * 8, row = i / pitch, n = i % pitch;
-    if (row >= rows) return;
-    x += row * N + n;
-    Pack<8> v;
-    if (vector && n + 8 <= N) {
-        Pack<4> a = load<4>(x), b = load<4>(x + 4);
-#pragma unroll
-        for (int j = 0; j < 8; j++) v.v[j] = j < 4 ? a.v[j] : b.v[j - 4];
-    } else {
-#pragma unroll
-        for (int j = 0; j < 8; j++) v.v[j] = n + j < N ? x[j] : 0;
-    }
-    store(to + i, v);
-}
-
-static const Bf16 *rounded(Tape *t, const float *dy, int64_t M, int64_t N)
-{
-    int64_t pitch = matmul_q_pitch(N), len = M * pitch;
-    Bf16 *to = (Bf16 *)scratch(t, (size_t)len * sizeof *to);
-    KERNEL_LAUNCH(matmul_q_round_kernel, (unsigned)ceil_div(len, (int64_t)2048), 256, 0, to, dy, M, N, pitch,
-                  gemm_groups(dy, N, 0, 0));
-    return to;
-}
-
 /* Whether the tuned kernels take it. They count blocks in int, and 32 rows are one of at most 65535 in a grid.
  */
 static bool tuned(const Tensor *w, int64_t M, const void *in, const void *out)
@@ -132,12 +102,12 @@ extern "C" void matmul_q_forward_cuda(Tape *t, Node *n)
 static void backward(Tape *t, const MatmulQ<float> &q, bool bf16)
 {
     int64_t N = q.w->dim[0];
-    if (bf16 && tuned(q.w, q.M, NULL, q.out))
-        matmul_q_tiles_dx({q.w, rounded(t, q.in, q.M, N), NULL, q.lora, q.M, q.out});
-    else if (!bf16 && tuned(q.w, q.M, q.in, q.out) && N % 4 == 0)
-        matmul_q_dx(q);
-    else
+    if (!tuned(q.w, q.M, q.in, q.out) || N % (bf16 ? 8 : 4))
         product_any<true>(q);
+    else if (bf16)
+        matmul_q_tiles_dx({q.w, gemm_rounded(t, q.in, q.M * N), NULL, q.lora, q.M, q.out});
+    else
+        matmul_q_dx(q);
 }
 
 extern "C" void matmul_q_backward_cuda(Tape *t, Node *n)

@@ -27,11 +27,9 @@ void matmul_q_many(const MatmulQ<Bf16> &q);
 /* Backward, N % 4 == 0. */
 void matmul_q_dx(const MatmulQ<float> &q);
 
-/* Forward and backward in bf16, for many rows. Backward, in is dy rounded, its rows matmul_q_pitch(N) apart,
- * zeros behind their ends. */
+/* Forward and backward in bf16, for many rows. Backward, in is dy rounded, N % 8 == 0. */
 void matmul_q_tiles(const MatmulQ<Bf16> &q);
 void matmul_q_tiles_dx(const MatmulQ<Bf16, float> &q);
-static inline int64_t matmul_q_pitch(int64_t N) { return ceil_div(N, (int64_t)8) * 8; }
 
 /* Blocks of 64 rows of the output that matmul_q_tiles makes. */
 static inline int64_t matmul_q_tiles_blocks(int64_t M, int64_t columns)

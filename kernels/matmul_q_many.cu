@@ -13,8 +13,9 @@
  * while these are multiplied. Blocks of the same rows run together, so in is read once from memory and codes
  * stay in L2.
  *
- * Numbers, bf16: one product. W's fragments are levels times FACTOR, from registers (quant_pairs); scales
- * multiply the sums of half a block in f32. So fp4 and q4_0 are exact, of nf4 the levels are rounded.
+ * Numbers, bf16: one product. W's fragments are levels times FACTOR, two at a time from a table of 256 pairs
+ * that is there once in each bank; scales multiply the sums of half a block in f32. So fp4 and q4_0 are exact,
+ * of nf4 the levels are rounded.
  * f32: in becomes hi + lo, two bf16, as it leaves shared memory. Forward, levels come from a table in shared
  * memory (16 banks: no conflicts): fp4 and q4_0 cost two products (hi, lo), nf4 three (hi lo, lo hi, hi hi).
  * Backward the scale changes along the depth, so weights are multiplied by it, then split: three. 16 bits of
@@ -22,9 +23,12 @@
  *
  * Bytes: codes a time each 8 TILES rows: once up to 16; in a time each 32 (64) columns of the block's warps,
  * most of it from L2; out once (backward read and written). Floor: codes over bandwidth, or 2 M N K (f32: 4;
- * nf4, and backward: 6) over the tensor cores' bf16 rate. In bf16 a weight costs a lane 2.5 instructions to
- * decode whatever the rows, and 64 deep a warp 4 TILES + 8 loads, 8 TILES products and 16 TILES multiply-adds:
- * at 8 rows 3.4 instructions a weight, at 16 4. In f32, beside its products, 16 deep cost a warp with TILES 4
+ * nf4, and backward: 6) over the tensor cores' bf16 rate. In bf16 a weight costs a lane 1.5 instructions to
+ * decode whatever the rows, one of them of the integer kind, of which a processor does 64 a cycle; 64 deep cost
+ * a warp 2 TILES + 8 loads, 8 TILES products and 16 TILES multiply-adds beside: 2 instructions a weight at 8
+ * rows, 2.4 at 16, where a 4090 needs 6 weights a cycle and processor to keep up with its memory and an H100
+ * 29. Put together from registers by byte-permutes, four codes at a time, levels were 2.9 instructions, nearly
+ * all integer: 22 weights a cycle. In f32, beside its products, 16 deep cost a warp with TILES 4
  * about 110 instructions to 24 of nf4's products, backward 270 to 48; a product takes a 4090 32 cycles of a
  * quarter of a processor, an H100 8. In the order of the fragments a lane's codes of 256 deep could come in one
  * load of 16 bytes; as bf16 fragments they would cost no instructions and four times the bytes. Log: never

@@ -128,12 +128,12 @@ template <int TILES> static __device__ inline float &output(Sums<TILES> &acc, in
 /* in (M,depth), W from blocks of 64 weights, `blocks` a row. Forward the depth is K and columns are N. */
 template <class Format, int DOWN, bool backward>
 static __device__ inline void tile(Sums<DOWN / 32> &acc, const Bf16 *in, const QuantWeight &w, int m0, int n0,
-                                   int M, int depth)
+                                   int M)
 {
     DYN_SHARED(Bf16, shared);
     SHARED_ARRAY(float, level, [QUANT_LEVELS]);
     Bf16 *weights = shared + 2 * DOWN * DEEP;
-    int N = (int)w.N, blocks = (int)w.K / QUANT_BLOCK;
+    int N = (int)w.N, blocks = (int)w.K / QUANT_BLOCK, depth = (int)(backward ? w.N : w.K);
     int mine = backward ? threadIdx.x / 4 : min(n0 + (int)threadIdx.x / 2, N - 1) * blocks;
     auto at = [&](int step) {
         if (!backward) return mine + min(step, blocks - 1);
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     int m0 = (int)blockIdx.y * DOWN, n0 = (int)blockIdx.x * COLUMNS, N = (int)w.N;
     constexpr int TILES = DOWN / 32;
     Sums<TILES> acc = {};
-    tile<Format, DOWN, false>(acc, x, w, m0, n0, M, (int)w.K);
+    tile<Format, DOWN, false>(acc, x, w, m0, n0, M);
     Place<TILES> at(m0, n0);
     int m[2 * TILES], n[8];
 #pragma unroll
@@ -198,12 +198,12 @@ __global__ void __launch_bounds__(THREADS, 2)
 template <class Format, int DOWN>
 __global__ void __launch_bounds__(THREADS, 2)
     matmul_q_tiles_dx_kernel(float *__restrict__ dx, const Bf16 *__restrict__ dy, QuantWeight w, LoraTerm lora,
-                             int M, int depth)
+                             int M)
 {
     int m0 = (int)blockIdx.y * DOWN, k0 = (int)blockIdx.x * COLUMNS, K = (int)w.K;
     constexpr int TILES = DOWN / 32;
     Sums<TILES> acc = {};
-    tile<Format, DOWN, true>(acc, dy, w, m0, k0, M, depth);
+    tile<Format, DOWN, true>(acc, dy, w, m0, k0, M);
     Place<TILES> at(m0, k0);
     if (at.column >= K) return; /* whole blocks: the second four are beyond it too */
 #pragma unroll
@@ -253,13 +253,12 @@ void matmul_q_tiles(const MatmulQ<Bf16> &q)
 
 void matmul_q_tiles_dx(const MatmulQ<Bf16, float> &q)
 {
-    int depth = (int)matmul_q_pitch(q.w->dim[0]);
     quant_dispatch(q.w->dtype, [&](auto format) {
         with_rows(q.M, q.w->dim[1], [&](auto rows) {
             constexpr int DOWN = decltype(rows)::value;
             ALLOW_DYN_SHARED((matmul_q_tiles_dx_kernel<decltype(format), DOWN>), bytes_of(DOWN));
             KERNEL_LAUNCH((matmul_q_tiles_dx_kernel<decltype(format), DOWN>), grid_of(q.M, q.w->dim[1], DOWN),
-                          THREADS, bytes_of(DOWN), q.out, q.in, quant_weight(q.w), q.lora, (int)q.M, depth);
+                          THREADS, bytes_of(DOWN), q.out, q.in, quant_weight(q.w), q.lora, (int)q.M);
         });
     });
 }
