@@ -1,8 +1,8 @@
 /* Products of plain matrices, f32 or bf16: which kernel takes which shape. Mapping, bytes, floors and logs:
  * gemm.cuh (tiles on tensor cores) and gemm_thin.cuh (at most 16 rows, columns or depth). cuBLAS has what is
- * large and bf16 (vendor.h). */
+ * large and bf16 (vendor.cuh). */
 #include "kernels/gemm_thin.cuh"
-#include "kernels/vendor.h"
+#include "kernels/vendor.cuh"
 
 struct GemmRound {
     __device__ float operator()(float x) const { return x; }

@@ -5,7 +5,7 @@
  *
  * Matrices there are column by column: what it sees is C^T (N,M) = op(b)^T op(a)^T. Workspace comes from
  * scratch, atomics and sums in bf16 are ruled out. Log: never run on a GPU. */
-#include "kernels/vendor.h"
+#include "kernels/vendor.cuh"
 #include <dlfcn.h>
 #include <library_types.h>
 #include <stdio.h>

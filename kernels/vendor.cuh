@@ -1,6 +1,6 @@
 /* cuBLAS, where it is: opened on first use, never needed. */
-#ifndef KERNELS_VENDOR_H
-#define KERNELS_VENDOR_H
+#ifndef KERNELS_VENDOR_CUH
+#define KERNELS_VENDOR_CUH
 #include "kernels/gemm.cuh"
 
 /* c = op(a) op(b) as gemm_cuda(), a and b bf16, in f32 sums: same bits every run, nothing allocated but
