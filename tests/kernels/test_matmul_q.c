@@ -43,7 +43,7 @@ static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = 
         {name ", two rows, bias", {{{2, 320}}, {{9, 320}, OTHER}, {{9}}, NO, NO}, P(plain)},                   \
         {name ", four rows", {{{4, 192}}, {{20, 192}, FILL}, NO, NO, NO}, P(plain)},                           \
         {name ", seven rows, k in turns", {{{7, 1088}}, {{12, 1088}, OTHER}, NO, NO, NO}, P(plain)},           \
-        {name ", 11 rows, k in turns, bias", {{{11, 640}}, {{44, 640}, FILL}, {{44}}, NO, NO}, P(plain)},      \
+        {name ", 11 rows, k in turns, bias", {{{11, 1088}}, {{44, 1088}, FILL}, {{44}}, NO, NO}, P(plain)},    \
         {name ", 37 rows, k in turns", {{{37, 320}}, {{52, 320}, OTHER}, NO, NO, NO}, P(plain)},               \
         {name ", 67 rows, bias", {{{67, 64}}, {{23, 64}, FILL}, {{23}}, NO, NO}, P(plain)},                    \
         {name ", 66 rows, LoRA, dropout",                                                                      \
