@@ -34,6 +34,13 @@ $(BUILD)/bin/pcrl_emu.so: $(call EMU_OBJ,$(PLUGIN_SRC)) $(EMU_RUNNER)
 	$(call say,LD,$@)
 	$(Q)$(EMU_LD) -shared
 
+# What stands in for cuBLAS there.
+CUBLAS := $(if $(wildcard $(CUDA)/include/cublas_v2.h),$(BUILD)/emu/libcublas.so)
+$(BUILD)/emu/libcublas.so: tests/vendor/fake_cublas.c tensor/half.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-strict-prototypes -isystem $(CUDA)/include -fPIC -shared -o $@ $<
+
 # Beside the tests that take DEVICE, in whichever folder.
 define PLUGIN_LINK
 $$(BUILD)/tests/%/pcrl_$(1).so: $$(BUILD)/bin/pcrl_$(1).so
@@ -174,6 +181,7 @@ endif
 # addresses must lie where it expects them. Threads go in their natural order and in one drawn, under a sanitizer only in
 # that; EMU_SEED=n is the one order n.
 ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
+VENDOR := $(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(CUBLAS))
 COVERED := $(BUILD)/covered-$(DEVICE)
 EMU_SEEDS = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(if $(SAN),,0) $(shell date +%s)),0)
 WITH_TSAN = TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 OMP_NUM_THREADS=1 setarch -R
@@ -183,12 +191,13 @@ device-tests:
 	@echo "SKIPPED: make test DEVICE=$(DEVICE): no $(if $(filter emu,$(DEVICE)),CUDA headers,nvcc) under $(CUDA) (CUDA=...)"
 else
 device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(if $(SAN),,$(TOOLS)) \
-              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE))))
+              $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE)))) $(VENDOR)
 	@rm -f $(COVERED)
 	@for seed in $(EMU_SEEDS); do EMU_SEED=$$seed EMU_COVERAGE=$(COVERED) PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) \
 	  $(if $(filter thread,$(SAN)),$(WITH_TSAN)) $< || exit 1; done
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
 	@$(if $(filter emu,$(DEVICE)),$(if $(OP),,tests/emu/coverage.sh $(BUILD)/bin/pcrl_emu.so $(COVERED)))
+	@$(if $(VENDOR),tests/vendor/test_vendor.sh $< $(abspath $(VENDOR)))
 	@set -e; for t in $(ON_DEVICE); do echo "== $$t"; BUILD=$(BUILD) DEVICE=$(DEVICE) $$t; done
 	@$(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(MAKE) --no-print-directory gpu-folder && BUILD=$(BUILD) tests/device/test_gpu.sh)
 endif

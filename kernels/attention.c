@@ -1,6 +1,6 @@
 /* Scaled dot-product attention with grouped key/value heads: y = softmax(scale q k^T + mask) v per head.
- * q (B,T,H,D), k, v (B,S,G,D) -> (B,T,H,D); saved for backward: log-sum-exp (B,H,T), -inf for a row with no
- * key.
+ * q (B,T,H,D), k, v (B,S,G,D), all f32 or all bf16 -> (B,T,H,D) of their type; saved for backward: log-sum-exp
+ * (B,H,T), f32, -inf for a row with no key.
  *
  * The T*(H/G) query rows that share one key/value head (b,g) are one unit of work: no two threads write the
  * same sum. A unit packs its keys and values once, padded to whole tiles, and goes through its rows in blocks
@@ -33,16 +33,15 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, f
 void attention_shape(Tape *t, Node *n)
 {
     const Tensor *q = n->in[0], *k = n->in[1], *v = n->in[2], *length = n->in[3];
-    if (q->dtype != DTYPE_f32 || q->ndim != 4 || k->dtype != DTYPE_f32 || k->ndim != 4 ||
-        v->dtype != DTYPE_f32 || !tensor_same_shape(k, v) || k->dim[0] != q->dim[0] || k->dim[3] != q->dim[3] ||
-        q->dim[2] % k->dim[2])
+    if (!is_activation(q) || q->ndim != 4 || k->dtype != q->dtype || k->ndim != 4 || v->dtype != q->dtype ||
+        !tensor_same_shape(k, v) || k->dim[0] != q->dim[0] || k->dim[3] != q->dim[3] || q->dim[2] % k->dim[2])
         die("attention: q %s does not go with k %s and v %s", tensor_text(q), tensor_text(k), tensor_text(v));
     if (NODE_AS(AttentionParams, n)->causal && k->dim[1] != q->dim[1])
         die("attention: causal with q %s and k %s of different lengths", tensor_text(q), tensor_text(k));
     if (length && (length->dtype != DTYPE_i32 || length->ndim != 1 || length->dim[0] != q->dim[0]))
         die("attention: length %s is not i32 (B) of q %s", tensor_text(length), tensor_text(q));
     int64_t dim[3] = {q->dim[0], q->dim[2], q->dim[1]};
-    n->out = tape_tensor(t, DTYPE_f32, 4, q->dim);
+    n->out = tape_tensor(t, q->dtype, 4, q->dim);
     n->saved[0] = tape_tensor(t, DTYPE_f32, 3, dim);
 }
 

@@ -4,17 +4,22 @@
  * r / group of head g * group + r % group. A tile of neighbouring rows then needs few keys under a causal mask,
  * wastes little where T is short, and all heads of the group use a tile of keys while it is in shared memory.
  *
- * f32 goes through the tensor cores in parts of bf16. Where a number is multiplied with p or ds it is hi + lo,
- * and a product hi hi + hi lo + lo hi: an error of 2^-17 of the terms' size. Scores and dp are differences of
- * larger terms, and what is wrong in them scale multiplies: three parts, exact by truncation, and the six
- * products down to 2^-16, an error near f32's own. (With pairs there too, "above one block, sharp" missed its
- * 1e-4 for two seeds of three.)
+ * bf16 goes through the tensor cores as it is, p and ds rounded to it: one product. Its tiles come by cp.async
+ * and leave by ldmatrix, p and ds stay in registers.
  *
- * Tiles are f32 and split where fragments are made: they are read by several warps, but as parts they would
- * take one and a half times the shared memory. A row has Dp = 32, 64, 96 or 128 columns, zero from D on, and 16
- * bytes that keep loads of columns free of bank conflicts and hold the RowInfo of a query. */
+ * f32 goes through them in parts of bf16. Where a number is multiplied with p or ds it is hi + lo, and a
+ * product hi hi + hi lo + lo hi: an error of 2^-17 of the terms' size. Scores and dp are differences of larger
+ * terms, and what is wrong in them scale multiplies: three parts, exact by truncation, and the six products
+ * down to 2^-16, an error near f32's own. (With pairs there too, "above one block, sharp" missed its 1e-4 for
+ * two seeds of three.)
+ *
+ * Tiles are split where fragments are made: they are read by several warps, but as parts they would take one
+ * and a half times the shared memory. A row has Dp = 32, 64, 96 or 128 columns, zero from D on. That loads of
+ * columns are free of bank conflicts, a row of f32 has 16 bytes more; in one of bf16, which ldmatrix reads in
+ * chunks of 16 bytes, these are permuted, so that two blocks' tiles fit into sm_89's shared memory. */
 #ifndef KERNELS_ATTENTION_CUH
 #define KERNELS_ATTENTION_CUH
+#include "kernels/elements.cuh"
 #include "kernels/mma.cuh"
 
 enum { ATTENTION_TILE = 64, ATTENTION_THREADS = 128 }; /* a warp has 16 of a tile's rows */
@@ -27,13 +32,7 @@ typedef struct AttentionDims {
     bool causal;
 } AttentionDims;
 
-struct alignas(16) RowInfo {
-    float lse, delta; /* log-sum-exp to the base 2; sum dy y */
-    int keys;         /* that the row may see */
-    int unused;
-};
-
-template <int Dp> constexpr int row_stride = Dp + 4; /* floats */
+template <class T> constexpr int chunk = 16 / sizeof(T); /* elements of 16 bytes */
 
 /* attention_decode.cu: forward for few rows; whether there are few. */
 bool attention_decodes(const AttentionDims &d);
@@ -83,52 +82,104 @@ static inline __device__ int row_keys(const AttentionDims &d, int keys, int r)
     return d.causal ? min(r / d.group + 1, keys) : keys;
 }
 
-/* Columns c..c+3 of a row, 0 outside D. */
-static inline __device__ float4 load4(const float *row, int c, int D)
+/* Of a row its columns from c, a multiple of `chunk`, on; 0 outside D. */
+template <class T> static inline __device__ Pack<chunk<T>, T> load_chunk(const T *row, int c, int D)
 {
-    if (D % 4 == 0) return c < D ? *(const float4 *)(row + c) : float4{};
-    return {c < D ? row[c] : 0, c + 1 < D ? row[c + 1] : 0, c + 2 < D ? row[c + 2] : 0,
-            c + 3 < D ? row[c + 3] : 0};
+    Pack<chunk<T>, T> x = {};
+    if (D % chunk<T> == 0) {
+        if (c < D) x = load<chunk<T>>(row + c);
+    } else {
+#pragma unroll
+        for (int i = 0; i < chunk<T>; i++)
+            if (c + i < D) x.v[i] = row[c + i];
+    }
+    return x;
 }
 
-/* to[c], to[c + 1] = or += x, y, inside D. */
-template <bool add> static inline __device__ void store2(float *to, int c, int D, float x, float y)
+/* to[c], to[c + 1] = x, y, inside D; c is even. */
+template <class T> static inline __device__ void store2(T *to, int c, int D, float x, float y)
 {
     if (c + 1 < D && D % 2 == 0) {
-        float2 old = add ? *(const float2 *)(to + c) : float2{};
-        *(float2 *)(to + c) = float2{old.x + x, old.y + y};
+        store(to + c, Pack<2>{x, y});
         return;
     }
-    if (c < D) to[c] = (add ? to[c] : 0) + x;
-    if (c + 1 < D) to[c + 1] = (add ? to[c + 1] : 0) + y;
+    if (c < D) put(to + c, x);
+    if (c + 1 < D) put(to + c + 1, y);
+}
+static inline __device__ void add2(float *to, int c, int D, float x, float y)
+{
+    if (c + 1 < D && D % 2 == 0) {
+        add_to(to + c, Pack<2>{x, y});
+        return;
+    }
+    if (c < D) to[c] += x;
+    if (c + 1 < D) to[c + 1] += y;
+}
+
+/* 2^x; 0 where that is no normal number. */
+static __device__ __forceinline__ float power_of_2(float x)
+{
+#ifdef __CUDACC__
+    asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+    return x;
+#else
+    return exp2f(x);
+#endif
+}
+
+/* ---- tiles ---- */
+
+template <class T, int Dp> constexpr int row_stride = sizeof(T) == 4 ? Dp + 4 : Dp; /* elements */
+
+/* Where a row's chunk of columns c.. lies. */
+template <int Dp> static __device__ __forceinline__ float *chunk_at(float *tile, int row, int c)
+{
+    return tile + row * row_stride<float, Dp> + c;
+}
+template <int Dp> static __device__ __forceinline__ Bf16 *chunk_at(Bf16 *tile, int row, int c)
+{
+    return tile + row * Dp + (c ^ (Dp % 64 == 0 ? row & 7 : row >> 1 & 3) * chunk<Bf16>);
 }
 
 /* Begins to copy the unit's rows (of keys or of queries) first..first+count-1 of `from` to a tile, zeros from
  * `limit` on. The block's threads share the work; it is done after cp_async_wait<0> and a barrier. Rows that
  * are not aligned to 16 bytes go through registers. */
-template <int Dp, bool keys>
-static inline __device__ void copy_rows(float *to, const float *from, const AttentionDims &d, int unit,
-                                        int first, int count, int limit)
+template <int Dp, bool keys, class T>
+static inline __device__ void copy_rows(T *to, const T *from, const AttentionDims &d, int unit, int first,
+                                        int count, int limit)
 {
-    for (int i = (int)threadIdx.x; i < count * (Dp / 4); i += ATTENTION_THREADS) {
-        int r = i / (Dp / 4), c = i % (Dp / 4) * 4, row = first + r;
+    constexpr int chunks = Dp / chunk<T>;
+    for (int i = (int)threadIdx.x; i < count * chunks; i += ATTENTION_THREADS) {
+        int r = i / chunks, c = i % chunks * chunk<T>, row = first + r;
         bool there = row < limit && c < d.D;
-        const float *src = from + (there ? keys ? key_at(d, unit, row) : query_at(d, unit, row) : 0);
-        float *dst = to + r * row_stride<Dp> + c;
-        if (d.D % 4 == 0)
+        const T *src = from + (there ? keys ? key_at(d, unit, row) : query_at(d, unit, row) : 0);
+        T *dst = chunk_at<Dp>(to, r, c);
+        if (d.D % chunk<T> == 0)
             tc::cp_async16(dst, src + (there ? c : 0), there);
         else
-            *(float4 *)dst = there ? load4(src, c, d.D) : float4{};
+            store(dst, load_chunk(src, c, there ? d.D : 0));
     }
 }
 
-/* ---- parts of numbers, as fragments of m16n8k16: one a (16,16), or two b (16,8) ---- */
+/* ---- numbers and their parts as fragments of m16n8k16: one a (16,16), or two b (16,8) ---- */
 
+struct Whole {
+    unsigned v[4];
+};
 struct Pair {
     unsigned hi[4], lo[4];
 };
 struct Triple {
     unsigned hi[4], mid[4], lo[4];
+};
+/* What numbers of a tile become for a product with another tile; with p or ds. */
+template <class T> struct Fragments;
+template <> struct Fragments<float> {
+    typedef Triple Tile;
+    typedef Pair Weight;
+};
+template <> struct Fragments<Bf16> {
+    typedef Whole Tile, Weight;
 };
 
 static __device__ __forceinline__ void split(float x, float y, unsigned &hi, unsigned &lo)
@@ -155,35 +206,36 @@ static __device__ __forceinline__ void split(float x, float y, Triple &to, int i
     to.lo[i] = cut(x, y);
 }
 
-/* a: columns c..c+15 of rows g and g + 8 of 16, of which a lane has c + 4 (lane % 4)..: the order of the
- * summands differs from the fragment's, alike in a and b. b: the same of the rows' transpose. */
-static __device__ __forceinline__ void make_a(Triple &a, const float4 &x, const float4 &y)
+/* load_a: a = rows row..row+15, columns c..c+15 of a tile; load_bt: two b, the transpose of these rows. A lane
+ * has columns c + 4 (lane % 4).. of rows g and g + 8: the order of the summands differs from the fragment's,
+ * alike in a and b. */
+static __device__ __forceinline__ void make_a(Triple &a, const Pack<4> &x, const Pack<4> &y)
 {
-    split(x.x, x.y, a, 0), split(x.z, x.w, a, 2);
-    split(y.x, y.y, a, 1), split(y.z, y.w, a, 3);
+    split(x.v[0], x.v[1], a, 0), split(x.v[2], x.v[3], a, 2);
+    split(y.v[0], y.v[1], a, 1), split(y.v[2], y.v[3], a, 3);
 }
 template <int Dp> static __device__ __forceinline__ const float *lane_columns(const float *tile, int row, int c)
 {
     int lane = (int)threadIdx.x % 32;
-    return tile + (row + lane / 4) * row_stride<Dp> + c + lane % 4 * 4;
+    return tile + (row + lane / 4) * row_stride<float, Dp> + c + lane % 4 * 4;
 }
 template <int Dp> static __device__ __forceinline__ void load_a(Triple &a, const float *tile, int row, int c)
 {
     const float *from = lane_columns<Dp>(tile, row, c);
-    make_a(a, *(const float4 *)from, *(const float4 *)(from + 8 * row_stride<Dp>));
+    make_a(a, load<4>(from), load<4>(from + 8 * row_stride<float, Dp>));
 }
-template <int Dp> static __device__ __forceinline__ void load_b(Triple &b, const float *tile, int row, int c)
+template <int Dp> static __device__ __forceinline__ void load_bt(Triple &b, const float *tile, int row, int c)
 {
     const float *from = lane_columns<Dp>(tile, row, c);
-    float4 x = *(const float4 *)from, y = *(const float4 *)(from + 8 * row_stride<Dp>);
-    split(x.x, x.y, b, 0), split(x.z, x.w, b, 1);
-    split(y.x, y.y, b, 2), split(y.z, y.w, b, 3);
+    Pack<4> x = load<4>(from), y = load<4>(from + 8 * row_stride<float, Dp>);
+    split(x.v[0], x.v[1], b, 0), split(x.v[2], x.v[3], b, 1);
+    split(y.v[0], y.v[1], b, 2), split(y.v[2], y.v[3], b, 3);
 }
 
 /* b = rows row..row+15, columns c..c+15. */
 template <int Dp> static __device__ __forceinline__ void load_b(Pair &b, const float *tile, int row, int c)
 {
-    constexpr int stride = row_stride<Dp>;
+    constexpr int stride = row_stride<float, Dp>;
     int lane = (int)threadIdx.x % 32;
     const float *from = tile + (row + lane % 4 * 2) * stride + c + lane / 4;
 #pragma unroll
@@ -199,11 +251,40 @@ static __device__ __forceinline__ void make_a(Pair &a, const float (*d)[4])
     for (int i = 0; i < 4; i++) split(d[i / 2][i % 2 * 2], d[i / 2][i % 2 * 2 + 1], a.hi[i], a.lo[i]);
 }
 
+/* The same of bf16. A lane names one row of an 8x8 matrix. */
+template <int Dp> static __device__ __forceinline__ void load_a(Whole &a, Bf16 *tile, int row, int c)
+{
+    int lane = (int)threadIdx.x % 32;
+    tc::ldmatrix_x4(a.v, chunk_at<Dp>(tile, row + lane % 16, c + lane / 16 * 8));
+}
+template <int Dp> static __device__ __forceinline__ void load_bt(Whole &b, Bf16 *tile, int row, int c)
+{
+    int lane = (int)threadIdx.x % 32;
+    tc::ldmatrix_x4(b.v, chunk_at<Dp>(tile, row + lane / 16 * 8 + lane % 8, c + lane / 8 % 2 * 8));
+}
+template <int Dp> static __device__ __forceinline__ void load_b(Whole &b, Bf16 *tile, int row, int c)
+{
+    int lane = (int)threadIdx.x % 32;
+    tc::ldmatrix_x4_trans(b.v, chunk_at<Dp>(tile, row + lane % 16, c + lane / 16 * 8));
+}
+static __device__ __forceinline__ void make_a(Whole &a, const float (*d)[4])
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        __nv_bfloat162 x = __floats2bfloat162_rn(d[i / 2][i % 2 * 2], d[i / 2][i % 2 * 2 + 1]);
+        a.v[i] = *(const unsigned *)&x;
+    }
+}
+
 /* d[0] += a b[0], d[1] += a b[1]. */
 static __device__ __forceinline__ void multiply(float (*d)[4], const unsigned *a, const unsigned *b)
 {
     tc::mma_bf16(d[0], a, b);
     tc::mma_bf16(d[1], a, b + 2);
+}
+static __device__ __forceinline__ void multiply(float (*d)[4], const Whole &a, const Whole &b)
+{
+    multiply(d, a.v, b.v);
 }
 static __device__ __forceinline__ void multiply(float (*d)[4], const Pair &a, const Pair &b)
 {

@@ -1,65 +1,106 @@
 /* Attention, forward (kernels/attention.cuh: units, tiles). Flash attention (Dao et al. 2022): scores exist in
  * registers only.
  *
- * Mapping: a block has 64 rows of a unit, a warp 16 of them, its q in registers. Keys and values come in tiles
- * of 32, one buffer each, on turns: v is on its way while scores are made, the next k while p v is. That is
- * half the shared memory of two whole stages (at most 33 KiB, so that two blocks fit everywhere) and two
- * barriers a tile. The accumulators of s become the a fragments of p as they stand. Blocks of late rows, long
- * under a causal mask, start first. Few rows go to attention_decode.cu.
+ * Mapping: a block has 64 rows of a unit, a warp 16 of them; of bf16 twice as many, because what a warp reads
+ * of keys and values must serve 32 rows, or shared memory bounds it. Keys and values come in tiles of 32 (64
+ * where bf16 has the room), one buffer each, on turns: v is on its way while scores are made, the next k while
+ * p v is. That is half the shared memory of two whole stages (at most 48 KiB, so that two blocks fit
+ * everywhere) and two barriers a tile. q is in registers as f32, in shared memory as bf16. The accumulators of
+ * s become the a fragments of p as they stand. Blocks of late rows, long under a causal mask, start first, and
+ * a warp is done with its own last key. Few rows go to attention_decode.cu.
  *
- * Bytes: q, k, v read, y written, 4 a number; every block of rows reads its keys again, from L2. Floor: (6 + 3)
- * 2 T S H Dp operations (half of it if causal) over the bf16 rate. Log: never timed on a GPU. */
+ * Bytes: q, k, v read, y written, 4 a number (bf16 2); every block of rows reads its keys again, from L2.
+ * Floor: (6 + 3) 2 T S H Dp operations (half of it if causal) over the bf16 rate; of bf16 (1 + 1). Log: never
+ * timed on a GPU. */
 #include "kernels/attention.cuh"
 
-enum { KEYS = 32 };
+/* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. */
+template <class T, int Dp> constexpr int tile_keys = sizeof(T) == 4 || Dp > 96 ? 32 : 64;
+template <class T> constexpr int sixteens = 4 / sizeof(T);
+template <class T> constexpr int block_rows = ATTENTION_TILE *sixteens<T>;
+template <class T> constexpr int shared_rows = sizeof(T) == 4 ? 0 : block_rows<T>;
 
-/* A thread's part of the block's 64 rows: rows g and g + 8 of its warp's 16. */
+/* A thread's part of 16 rows: g and g + 8. */
 template <int Dp> struct Rows {
-    float4 q[Dp / 16][2];
     float out[Dp / 8][4], top[2], sum[2];
     int keys[2];
 };
 
+/* q of the warp's rows. */
+template <class T, int Dp> struct Queries;
+template <int Dp> struct Queries<float, Dp> {
+    Pack<4> q[Dp / 16][2];
+
+    __device__ __forceinline__ void fetch(float *, const float *from, const AttentionDims &d, int unit,
+                                          int first)
+    {
+        int lane = (int)threadIdx.x % 32, row = first + (int)threadIdx.x / 32 * 16 + lane / 4;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            bool there = row + h * 8 < d.rows;
+            const float *at = from + (there ? query_at(d, unit, row + h * 8) : 0);
+#pragma unroll
+            for (int c = 0; c < Dp; c += 16) q[c / 16][h] = load_chunk(at, c + lane % 4 * 4, there ? d.D : 0);
+        }
+    }
+    __device__ __forceinline__ void load(Triple &a, int, int c) const { make_a(a, q[c / 16][0], q[c / 16][1]); }
+};
+template <int Dp> struct Queries<Bf16, Dp> {
+    Bf16 *tile;
+
+    __device__ __forceinline__ void fetch(Bf16 *to, const Bf16 *from, const AttentionDims &d, int unit,
+                                          int first)
+    {
+        copy_rows<Dp, false>(tile = to, from, d, unit, first, block_rows<Bf16>, d.rows);
+    }
+    __device__ __forceinline__ void load(Whole &a, int m, int c) const
+    {
+        load_a<Dp>(a, tile, (int)threadIdx.x / 32 * 32 + m * 16, c);
+    }
+};
+
 /* s = factor q k^T, -inf for key j + column where the row may not see it. */
-template <int Dp>
-static __device__ __forceinline__ void scores(float (*s)[4], const Rows<Dp> &r, const float *k, float factor,
-                                              int j, bool masked)
+template <class T, int Dp, int columns>
+static __device__ __forceinline__ void scores(float (*s)[columns][4], const Queries<T, Dp> &q,
+                                              const Rows<Dp> *r, T *k, float factor, int j, bool masked)
 {
+    typename Fragments<T>::Tile a[sixteens<T>], b;
 #pragma unroll
     for (int c = 0; c < Dp; c += 16) {
-        Triple a, b;
-        make_a(a, r.q[c / 16][0], r.q[c / 16][1]);
 #pragma unroll
-        for (int i = 0; i < KEYS / 8; i += 2) {
-            load_b<Dp>(b, k, i * 8, c);
-            multiply(s + i, a, b);
+        for (int m = 0; m < sixteens<T>; m++) q.load(a[m], m, c);
+#pragma unroll
+        for (int i = 0; i < columns; i += 2) {
+            load_bt<Dp>(b, k, i * 8, c);
+#pragma unroll
+            for (int m = 0; m < sixteens<T>; m++) multiply(s[m] + i, a[m], b);
         }
     }
     j += (int)threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < KEYS / 8; i++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            s[i][e] = masked && j + i * 8 + e % 2 >= r.keys[e / 2] ? -INFINITY : s[i][e] * factor;
+    for (int i = 0; i < sixteens<T> * columns * 4; i++) {
+        int m = i / (columns * 4), n = i / 4 % columns, e = i % 4;
+        s[m][n][e] = masked && j + n * 8 + e % 2 >= r[m].keys[e / 2] ? -INFINITY : s[m][n][e] * factor;
+    }
 }
 
 /* Scores to 2^(s - top); what was summed before is scaled to the new top. The first tile has a key for every
  * row, so top is finite. */
-template <int Dp> static __device__ __forceinline__ void softmax_tile(Rows<Dp> &r, float (*s)[4])
+template <int Dp, int columns> static __device__ __forceinline__ void softmax_tile(Rows<Dp> &r, float (*s)[4])
 {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         float top = r.top[h], sum = 0;
 #pragma unroll
-        for (int i = 0; i < KEYS / 8; i++) top = fmaxf(top, fmaxf(s[i][2 * h], s[i][2 * h + 1]));
+        for (int i = 0; i < columns; i++) top = fmaxf(top, fmaxf(s[i][2 * h], s[i][2 * h + 1]));
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-        float old = exp2f(r.top[h] - top);
+        float old = power_of_2(r.top[h] - top);
         r.top[h] = top;
 #pragma unroll
-        for (int i = 0; i < KEYS / 8; i++)
+        for (int i = 0; i < columns; i++)
 #pragma unroll
-            for (int e = 2 * h; e < 2 * h + 2; e++) sum += s[i][e] = exp2f(s[i][e] - top);
+            for (int e = 2 * h; e < 2 * h + 2; e++) sum += s[i][e] = power_of_2(s[i][e] - top);
         r.sum[h] = r.sum[h] * old + sum;
 #pragma unroll
         for (int i = 0; i < Dp / 8; i++) r.out[i][2 * h] *= old, r.out[i][2 * h + 1] *= old;
@@ -67,23 +108,25 @@ template <int Dp> static __device__ __forceinline__ void softmax_tile(Rows<Dp> &
 }
 
 /* out += p v */
-template <int Dp>
-static __device__ __forceinline__ void mix(float (*out)[4], const float (*p)[4], const float *v)
+template <class T, int Dp, int columns>
+static __device__ __forceinline__ void mix(Rows<Dp> *r, const float (*p)[columns][4], T *v)
 {
+    typename Fragments<T>::Weight a[sixteens<T>], b;
 #pragma unroll
-    for (int j = 0; j < KEYS; j += 16) {
-        Pair a, b;
-        make_a(a, p + j / 8);
+    for (int j = 0; j < columns; j += 2) {
+#pragma unroll
+        for (int m = 0; m < sixteens<T>; m++) make_a(a[m], p[m] + j);
 #pragma unroll
         for (int c = 0; c < Dp; c += 16) {
-            load_b<Dp>(b, v, j, c);
-            multiply(out + c / 8, a, b);
+            load_b<Dp>(b, v, j * 8, c);
+#pragma unroll
+            for (int m = 0; m < sixteens<T>; m++) multiply(r[m].out + c / 8, a[m], b);
         }
     }
 }
 
-template <int Dp>
-static __device__ __forceinline__ void finish(Rows<Dp> &r, const AttentionDims &d, int unit, int row, float *y,
+template <int Dp, class T>
+static __device__ __forceinline__ void finish(Rows<Dp> &r, const AttentionDims &d, int unit, int row, T *y,
                                               float *lse)
 {
     int t = (int)threadIdx.x % 4 * 2;
@@ -94,69 +137,82 @@ static __device__ __forceinline__ void finish(Rows<Dp> &r, const AttentionDims &
         sum += __shfl_xor_sync(~0u, sum, 2);
         if (row + h * 8 >= d.rows) continue;
         float factor = sum == 0 ? 0 : 1 / sum;
-        float *to = y + query_at(d, unit, row + h * 8);
+        T *to = y + query_at(d, unit, row + h * 8);
 #pragma unroll
         for (int i = 0; i < Dp / 8; i++)
-            store2<false>(to, i * 8 + t, d.D, r.out[i][2 * h] * factor, r.out[i][2 * h + 1] * factor);
+            store2(to, i * 8 + t, d.D, r.out[i][2 * h] * factor, r.out[i][2 * h + 1] * factor);
         if (t == 0) lse[lse_at(d, unit, row + h * 8)] = (r.top[h] + log2f(sum)) * LN_2;
     }
 }
 
-template <int Dp>
+template <class T, int Dp>
 __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
-    attention_forward_kernel(float *__restrict__ y, float *__restrict__ lse, const float *__restrict__ q,
-                             const float *__restrict__ k, const float *__restrict__ v,
-                             const int *__restrict__ length, AttentionDims d, CudaFault *fault, int op)
+    attention_forward_kernel(T *__restrict__ y, float *__restrict__ lse, const T *__restrict__ q,
+                             const T *__restrict__ k, const T *__restrict__ v, const int *__restrict__ length,
+                             AttentionDims d, CudaFault *fault, int op)
 {
-    SHARED_ARRAY(float, k_tile, [KEYS * row_stride<Dp>]);
-    SHARED_ARRAY(float, v_tile, [KEYS * row_stride<Dp>]);
-    int unit = (int)blockIdx.x % d.units, from = (int)(gridDim.x - 1 - blockIdx.x) / d.units * ATTENTION_TILE,
-        lane = (int)threadIdx.x % 32, row = from + (int)threadIdx.x / 32 * 16 + lane / 4;
+    constexpr int count = tile_keys<T, Dp>, tile = count * row_stride<T, Dp>, mine = 16 * sixteens<T>,
+                  size = 2 * tile + shared_rows<T> * row_stride<T, Dp>;
+    SHARED_ARRAY(T, k_tile, [size]);
+    T *v_tile = k_tile + tile, *q_tile = v_tile + tile;
+    int unit = (int)blockIdx.x % d.units, from = (int)(gridDim.x - 1 - blockIdx.x) / d.units * block_rows<T>,
+        warp_row = from + (int)threadIdx.x / 32 * mine, row = warp_row + (int)threadIdx.x % 32 / 4;
     if (length && from == 0 && threadIdx.x == 0) in_range(fault, op, length[unit / d.G], d.S + 1);
-    int all = unit_keys(d, length, unit), first = row_keys(d, all, from),
-        last = row_keys(d, all, min(from + ATTENTION_TILE, d.rows) - 1);
-    if (last > 0) copy_rows<Dp, true>(k_tile, k, d, unit, 0, KEYS, all);
+    int all = unit_keys(d, length, unit), first = row_keys(d, all, warp_row),
+        last = row_keys(d, all, min(from + block_rows<T>, d.rows) - 1),
+        warp_last = warp_row < d.rows ? row_keys(d, all, min(warp_row + mine, d.rows) - 1) : 0;
+    Queries<T, Dp> queries;
+    Rows<Dp> r[sixteens<T>] = {};
+    if (last > 0) copy_rows<Dp, true>((T *)k_tile, k, d, unit, 0, count, all);
+    queries.fetch(q_tile, q, d, unit, from);
     tc::cp_async_commit();
-    Rows<Dp> r = {};
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-        bool there = row + h * 8 < d.rows;
-        const float *from = q + (there ? query_at(d, unit, row + h * 8) : 0);
-#pragma unroll
-        for (int c = 0; c < Dp; c += 16) r.q[c / 16][h] = load4(from, c + lane % 4 * 4, there ? d.D : 0);
-        r.top[h] = -INFINITY;
-        r.keys[h] = row_keys(d, all, row + h * 8);
+    for (int h = 0; h < 2 * sixteens<T>; h++) {
+        r[h / 2].top[h % 2] = -INFINITY;
+        r[h / 2].keys[h % 2] = row_keys(d, all, row + h * 8);
     }
-    for (int j = 0; j < last; j += KEYS) {
-        float s[KEYS / 8][4] = {};
+    for (int j = 0; j < last; j += count) {
+        float s[sixteens<T>][count / 8][4] = {};
         tc::cp_async_wait<0>();
         __syncthreads(); /* k is there, and nobody reads v any more */
-        copy_rows<Dp, true>(v_tile, v, d, unit, j, KEYS, all);
+        copy_rows<Dp, true>(v_tile, v, d, unit, j, count, all);
         tc::cp_async_commit();
-        scores<Dp>(s, r, k_tile, d.scale * LOG2_E, j, j + KEYS > first);
-        softmax_tile<Dp>(r, s);
+        if (j < warp_last) {
+            scores<T, Dp>(s, queries, r, k_tile, d.scale * LOG2_E, j, j + count > first);
+#pragma unroll
+            for (int m = 0; m < sixteens<T>; m++) softmax_tile<Dp, count / 8>(r[m], s[m]);
+        }
         tc::cp_async_wait<0>();
         __syncthreads(); /* the other way round */
-        if (j + KEYS < last) copy_rows<Dp, true>(k_tile, k, d, unit, j + KEYS, KEYS, all);
+        if (j + count < last) copy_rows<Dp, true>((T *)k_tile, k, d, unit, j + count, count, all);
         tc::cp_async_commit();
-        mix<Dp>(r.out, s, v_tile);
+        if (j < warp_last) mix<T, Dp>(r, s, v_tile);
     }
-    finish<Dp>(r, d, unit, row, y, lse);
+    tc::cp_async_wait<0>();
+#pragma unroll
+    for (int m = 0; m < sixteens<T>; m++) finish<Dp>(r[m], d, unit, row + m * 16, y, lse);
 }
 
-template <int Dp> static void forward(Node *n, const AttentionDims &d)
+template <class T, int Dp> static void forward(Node *n, const AttentionDims &d)
 {
-    KERNEL_LAUNCH((attention_forward_kernel<Dp>), (unsigned)(d.units * ceil_div(d.rows, (int)ATTENTION_TILE)),
-                  ATTENTION_THREADS, 0, (float *)n->out->data, (float *)n->saved[0]->data,
-                  (const float *)n->in[0]->data, (const float *)n->in[1]->data, (const float *)n->in[2]->data,
+    KERNEL_LAUNCH((attention_forward_kernel<T, Dp>), (unsigned)(d.units * ceil_div(d.rows, block_rows<T>)),
+                  ATTENTION_THREADS, 0, (T *)n->out->data, (float *)n->saved[0]->data,
+                  (const T *)n->in[0]->data, (const T *)n->in[1]->data, (const T *)n->in[2]->data,
                   attention_length(n), d, cuda_fault, n->op->id);
 }
 
 extern "C" void attention_forward_cuda(Tape *t, Node *n)
 {
     AttentionDims d = attention_dims(n);
-    if (attention_decodes(d))
+    if (attention_decodes(d)) {
         attention_decode(t, n, d);
-    else
-        (d.D <= 32 ? forward<32> : d.D <= 64 ? forward<64> : d.D <= 96 ? forward<96> : forward<128>)(n, d);
+        return;
+    }
+    with_type(n->out, [&](auto type) {
+        typedef decltype(type) T;
+        (d.D <= 32   ? forward<T, 32>
+         : d.D <= 64 ? forward<T, 64>
+         : d.D <= 96 ? forward<T, 96>
+                     : forward<T, 128>)(n, d);
+    });
 }

@@ -1,6 +1,8 @@
 /* Products of plain matrices, f32 or bf16: which kernel takes which shape. Mapping, bytes, floors and logs:
- * gemm.cuh (tiles on tensor cores) and gemm_thin.cuh (at most 16 rows, columns or depth). */
+ * gemm.cuh (tiles on tensor cores) and gemm_thin.cuh (at most 16 rows, columns or depth). cuBLAS has what is
+ * large and bf16 (vendor.h). */
 #include "kernels/gemm_thin.cuh"
+#include "kernels/vendor.h"
 
 struct GemmRound {
     __device__ float operator()(float x) const { return x; }
@@ -89,7 +91,7 @@ void gemm_cuda(const GemmRoom &room, int64_t rows, int64_t columns, int64_t dept
     } else if (a.bf16 || b.bf16 || room.rounds) {
         round_matrix(room, a, a_depth ? M : K, a_depth ? K : M, n);
         round_matrix(room, b, b_depth ? N : K, b_depth ? K : N, n);
-        tiles<Bf16>(room, a, b, c, M, N, K, n);
+        if (n > 1 || !vendor_gemm(room.t, M, N, K, a, b, c)) tiles<Bf16>(room, a, b, c, M, N, K, n);
     } else {
         tiles<float>(room, a, b, c, M, N, K, n);
     }

@@ -76,14 +76,14 @@ template <class T> struct GemmColumns : GemmOperand<T> {
 
 /* ---- result ---- */
 
-/* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]), f32 or bf16. Others derive from it: row(m), elements
- * from p on, is negative to leave row m out; wants(m0) false: the products of the tile that begins at row m0
- * are 0 and need not be computed; SPLITS false: it needs them whole. */
+/* C[m,n] = (add: C[m,n] +) alpha * product (+ bias[n]) (+ plus[m,n]), f32 or bf16; plus lies as C does. Others
+ * derive from it: row(m), elements from p on, is negative to leave row m out; wants(m0) false: the products of
+ * the tile that begins at row m0 are 0 and need not be computed; SPLITS false: it needs them whole. */
 struct GemmOutput {
     static constexpr bool SPLITS = true;
     void *p;
     int64_t ld, step;
-    const float *bias;
+    const float *bias, *plus;
     float alpha;
     bool add, bf16, vector; /* vector: every fourth element is aligned to four */
 
@@ -103,12 +103,15 @@ struct GemmOutput {
     }
     __device__ bool wants(int) const { return true; }
     __device__ int64_t row(int m) const { return m * ld; }
-    __device__ float value(int, int n, float product) const { return alpha * product + (bias ? bias[n] : 0); }
+    __device__ float value(int m, int n, float product) const
+    {
+        return alpha * product + (bias ? bias[n] : 0) + (plus ? plus[m * ld + n] : 0);
+    }
 
   private:
     __host__ __device__ GemmOutput(void *p, bool bf16, int64_t ld, bool add, float alpha, const float *bias,
                                    int64_t step)
-        : p(p), ld(ld), step(step), bias(bias), alpha(alpha), add(add), bf16(bf16),
+        : p(p), ld(ld), step(step), bias(bias), plus(NULL), alpha(alpha), add(add), bf16(bf16),
           vector(gemm_aligned(p, bf16 ? 8 : 16) && ld % 4 == 0 && step % 4 == 0)
     {
     }

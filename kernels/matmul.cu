@@ -5,17 +5,34 @@
  * shared gradient (a transposed, b two-dim) they go one after the other. Where a is bf16 all products on tensor
  * cores are: dy and an f32 b are rounded once and serve them all. */
 #include "kernels/elements.cuh"
-#include "kernels/gemm.cuh"
+#include "kernels/gemm_thin.cuh"
 #include "kernels/lora.cuh"
 #include "kernels/matmul.h"
+
+/* The LoRA term by itself, which a bf16 output must have before it is rounded. 16 of the rank at a time are
+ * thin products, f32 throughout. */
+static const float *term(Tape *t, Node *n, const MatmulDims &d)
+{
+    LoraTerm lora = lora_forward_term(t, n);
+    float *y = (float *)scratch(t, (size_t)(d.M * d.N) * sizeof *y);
+    for (int j = 0; j < lora.rank; j += GEMM_FEW) {
+        int few = lora.rank - j < GEMM_FEW ? lora.rank - j : (int)GEMM_FEW;
+        gemm_cuda(t, d.M, d.N, few, {lora.u + j, lora.rank, false, 0}, {lora.w + j, lora.rank, true, 0},
+                  GemmOutput(y, d.N, j > 0, lora.scale));
+    }
+    return y;
+}
 
 extern "C" void matmul_forward_cuda(Tape *t, Node *n)
 {
     MatmulDims d = matmul_dims(n);
     const float *bias = n->in[2] ? f32(n->in[2]) : NULL;
     GemmMatrix a(n->in[0], d.ta ? d.M : d.K, d.ta, d.a_step), b(n->in[1], d.tb ? d.K : d.N, d.tb, d.b_step);
-    gemm_cuda(t, d.M, d.N, d.K, a, b, GemmOutput(n->out, d.N, false, 1, bias, d.step), d.batch);
-    lora_forward_cuda(t, n);
+    GemmOutput y(n->out, d.N, false, 1, bias, d.step);
+    bool before = n->in[3] && y.bf16;
+    if (before) y.plus = term(t, n, d);
+    gemm_cuda(t, d.M, d.N, d.K, a, b, y, d.batch);
+    if (!before) lora_forward_cuda(t, n);
 }
 
 static void backward_a(const GemmRoom &room, const MatmulDims &d, const float *dy, const Tensor *b, float *da)

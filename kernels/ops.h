@@ -162,10 +162,9 @@ typedef struct {
 Tensor *op_rope(Tape *t, Tensor *x, Tensor *position, float theta);
 
 /* y = softmax(scale q k^T + mask) v per head; query head h uses key/value head h / (H/G). q (B,T,H,D), k, v
- * (B,S,G,D)
- * -> (B,T,H,D). length (B) i32 or NULL: keys j >= length[b] are masked. causal (needs S == T): keys j > i are
- * masked. A row with no key gives 0. Softmax in f32 with running maximum; saved[0] = log-sum-exp (B,H,T).
- * Decoding: T = 1, k and v the caches, length[b] the tokens there including this one. */
+ * (B,S,G,D) of one type -> (B,T,H,D). length (B) i32 or NULL: keys j >= length[b] are masked. causal (needs S
+ * == T): keys j > i are masked. A row with no key gives 0. Softmax in f32 with running maximum; saved[0] =
+ * log-sum-exp (B,H,T). Decoding: T = 1, k and v the caches, length[b] the tokens there including this one. */
 typedef struct {
     float scale;
     bool causal;

@@ -4,8 +4,9 @@
 # are; everything goes into gpu-results.md, line by line, so that a run cut short keeps what it had; what the programs said
 # is in gpu-logs. Exit code: 0 all right, 1 something failed, 2 no GPU to be had.
 #   gpu [SECTION...]       checks kernels llama resnet train torch sanitizer (default: all, in this order)
-# Environment: OUT (where results go; the current folder), DEVICE (cuda), SIZES (paper, or mini: for DEVICE=emu), CHECKS (the
-# programs of section checks), LIMIT_<section> (seconds; together at most ten minutes as they are).
+# Environment: OUT (where results go; the current folder), DEVICE (cuda), SIZES (paper, or mini: for DEVICE=emu), COMPUTE (the
+# type of activations: auto; a model that fails in it is tried in f32), CHECKS (the programs of section checks),
+# LIMIT_<section> (seconds; together at most ten minutes as they are).
 set -uo pipefail
 started=$SECONDS
 out=$(realpath "${OUT:-.}")
@@ -112,7 +113,7 @@ check_head() {
 }
 
 section_checks() {
-    local until=$((SECONDS + limit[checks]))
+    local until=$((SECONDS + limit[checks])) left
     check_head "Correctness on $device: kernels against double precision, models against the reference's values and the CPU"
     for name in ${CHECKS:-$(cat checks)}; do
         if [ $SECONDS -ge $until ]; then
@@ -120,7 +121,9 @@ section_checks() {
             fail "$name was not run"
             continue
         fi
-        check $((until - SECONDS)) "$name" "$name.log" "bin/$name"
+        left=$((until - SECONDS)) # no program takes the time of all the others
+        [ $left -lt $((limit[checks] / 2)) ] || left=$((limit[checks] / 2))
+        check $left "$name" "$name.log" "bin/$name"
     done
 }
 
@@ -144,13 +147,13 @@ section_sanitizer() {
 
 # ---- how fast is it?
 
-# bench PART: pcrl-gpu's part. After a kernel that ends the program, the ops behind it.
+# bench PART: pcrl-gpu's part. After a kernel that ends the program, the ops behind it; a model once more, in f32.
 bench() {
-    local part=$1 until=$((SECONDS + limit[$1])) log=$logs/$1.log status last='' after=()
+    local part=$1 until=$((SECONDS + limit[$1])) log=$logs/$1.log status last='' after=() compute=${COMPUTE:-auto}
     : >"$log"
     while [ $SECONDS -lt $until ]; do
         status=0
-        limited $((until - SECONDS + 5)) "$log" bin/pcrl-gpu --device "$device" --sizes "$sizes" --only "$part" \
+        limited $((until - SECONDS + 5)) "$log" bin/pcrl-gpu --device "$device" --sizes "$sizes" --only "$part" --compute "$compute" \
             --table "$table" --limit $((until - SECONDS)) "${after[@]}" || status=$?
         [ $status = 0 ] && return
         local at='' text
@@ -158,8 +161,13 @@ bench() {
         line ""
         line "$part${at:+, $at}: ended with status $status: $(tail -1 "$log")"
         fail "$part${at:+, $at} (status $status): $log"
-        [ "$part" = kernels ] && [ -n "$at" ] && [ "$at" != "$last" ] || return
-        last=$at after=(--after "$at")
+        if [ "$part" != kernels ]; then
+            [ "$compute" != f32 ] || return
+            compute=f32
+        else
+            [ -n "$at" ] && [ "$at" != "$last" ] || return
+            last=$at after=(--after "$at")
+        fi
     done
 }
 

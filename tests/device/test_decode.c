@@ -64,12 +64,16 @@ static Tokens generate(Model *o, int64_t B, bool ragged, const SamplerOptions *o
 {
     Tokens y;
     memset(&y, 0xEE, sizeof y);
+    Tape *t = &o->rig.tape;
     ArenaMark mark = arena_mark(&o->rig.state);
     Tensor *x = golden_fill(tensor_f32(&o->rig.state, B, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
-    LlamaCache cache =
-        llama_cache(&o->rig.state, &o->m, B, PREFIX + options->max_tokens, DTYPE_f32); /* to the last */
-    sampler_generate(&o->rig.tape, &o->m, &cache, x, ragged ? lengths : NULL, options, y.id, y.n);
-    ck_assert_uint_eq(o->rig.step.used, 0);
+    int64_t room = PREFIX + options->max_tokens; /* used to the last */
+    LlamaCache cache = llama_cache(&o->rig.state, &o->m, B, room, t->compute);
+    x = op_cast(t, x, t->compute);
+    size_t used = o->rig.step.used;
+    sampler_generate(t, &o->m, &cache, x, ragged ? lengths : NULL, options, y.id, y.n);
+    ck_assert_uint_eq(o->rig.step.used, used);
+    tape_reset(t);
     arena_pop(&o->rig.state, mark);
     return y;
 }

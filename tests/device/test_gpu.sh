@@ -35,20 +35,28 @@ sound() {
 }
 rows() { awk -F ' *\\| *' -v what="$1" 'NF == 12 && $2 == what { n++ } END { print n + 0 }' "$table"; }
 
-"$folder/gpu" checks kernels llama resnet train >"$work/said" 2>&1
-expect "exit code 0: $(tail -3 "$work/said")" [ $? = 0 ]
-expect "nothing failed" has '^Nothing failed'
-expect "the card" has '^Card: emulated sm_89'
+# A run of everything in one type of activations.
+check_run() { # COMPUTE SECTION...
+    local compute=$1 found op row
+    shift
+    COMPUTE=$compute "$folder/gpu" "$@" >"$work/said" 2>&1
+    expect "$compute: exit code 0: $(tail -3 "$work/said")" [ $? = 0 ]
+    expect "$compute: nothing failed" has '^Nothing failed'
+    expect "$compute: the card" has '^Card: emulated sm_89'
+    expect "$compute: what is computed in" has "^## Kernels, .*computing in $compute"
+    while read -r op; do
+        expect "$compute: a row of $op" [ "$(rows "$op")" = 1 ]
+    done < <(sed -nE 's/^OP[A-Z_]*\(([a-z0-9_]+)\).*/\1/p' kernels/ops.def)
+    for row in "decode, batch 1" "decode, batch 2" "decode, batch 3" "prompt of 9 tokens" "2 slices of 56x56" "training step"; do
+        expect "$compute: $row" [ "$(rows "$row")" = 1 ]
+    done
+    found=$(sound)
+    expect "$compute: sound rows, not '$found'" [ "${found##*$'\n'}" = "$found" ]
+    expect "$compute: at least 60 rows" [ "${found##*$'\n'}" -ge 60 ]
+}
+check_run f32 checks kernels llama resnet train
 expect "the probe's cases" has '^\| test_kernels \| ok \| 11 passed, 0 failed'
-while read -r op; do
-    expect "a row of $op" [ "$(rows "$op")" = 1 ]
-done < <(sed -nE 's/^OP[A-Z_]*\(([a-z0-9_]+)\).*/\1/p' kernels/ops.def)
-for row in "decode, batch 1" "decode, batch 2" "decode, batch 3" "prompt of 9 tokens" "2 slices of 56x56" "training step"; do
-    expect "$row" [ "$(rows "$row")" = 1 ]
-done
-found=$(sound)
-expect "sound rows, not '$found'" [ "${found##*$'\n'}" = "$found" ]
-expect "at least 60 rows" [ "${found##*$'\n'}" -ge 60 ]
+check_run bf16 kernels llama resnet train
 
 # No time; no program; a device that is not there; a section that is not there.
 LIMIT_resnet=0 "$folder/gpu" resnet >"$work/said" 2>&1

@@ -102,14 +102,17 @@ static void dequantised(double *value, const float *raw, const KernelInput *in)
     arena_close(&a);
 }
 
-/* n values of x to bf16, in place; value: what they are now. */
-static void round_to_bf16(float *x, int64_t n, double *value)
+/* n values of x to the nearest that bf16 has; value: what they are now. half: to bf16 itself, in place. */
+static void round_to_bf16(float *x, int64_t n, double *value, bool half)
 {
-    uint16_t *half = (uint16_t *)(void *)x;
     for (int64_t j = 0; j < n; j++) {
         uint16_t h = bf16_from_float(x[j]);
-        memcpy(half + j, &h, sizeof h);
-        if (value) value[j] = (double)bf16_to_float(h);
+        float f = bf16_to_float(h);
+        if (half)
+            memcpy((char *)x + (size_t)j * sizeof h, &h, sizeof h);
+        else
+            x[j] = f;
+        if (value) value[j] = (double)f;
     }
 }
 
@@ -144,7 +147,8 @@ void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *k
             if (value) value[j] = v;
         }
         if (value && dtype_is_quant(quant_type(in->fill))) dequantised(value, f, in);
-        if (bf16 >> i & 1) round_to_bf16(f, n, value);
+        if (bf16 && !is_integer(in->fill) && !dtype_is_quant(quant_type(in->fill)))
+            round_to_bf16(f, n, value, bf16 >> i & 1);
     }
 }
 

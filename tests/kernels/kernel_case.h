@@ -19,8 +19,9 @@ typedef struct CaseInputs {
     int64_t len[NODE_INPUTS];
 } CaseInputs;
 
-/* The same numbers for the same seed, op, case and input, on every machine. bf16: bit i: input i is rounded to
- * bf16. with_values: for the oracle. Dies when out of memory. case_inputs_free gives them back. */
+/* The same numbers for the same seed, op, case and input, on every machine. bf16: bit i: input i is in bf16;
+ * with any, all floats are values that bf16 has. with_values: for the oracle. Dies when out of memory.
+ * case_inputs_free gives them back. */
 void case_inputs_make(CaseInputs *c, const KernelTest *test, const KernelCase *kase, uint64_t seed,
                       unsigned bf16, bool with_values);
 void case_inputs_free(CaseInputs *c);

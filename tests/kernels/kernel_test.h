@@ -45,6 +45,7 @@ typedef struct KernelCase {
     bool dies;           /* an input is out of range: the program must end with a line that names the op */
     bool bench;          /* timed by pcrl-bench */
     bool bench_only;     /* too large for the oracle: timed only */
+    double bf16_tol;     /* in the place of BF16_TOL, where many rounded factors are summed up */
     double flops, bytes; /* of one forward call: floating-point operations, bytes that must move */
 } KernelCase;
 
@@ -66,10 +67,8 @@ typedef struct KernelTest {
     unsigned bf16;    /* bit i: input i is an activation and may be bf16, all of them together; BF16_BEGINS: the
                          output is of type Tape.compute */
     unsigned bf16_weights; /* bit i: input i may be bf16 by itself, on cpu too */
-    double tol;      /* |got - want| <= tol * (1 + |want|); with bf16 activations, and on a device with bf16
-                        weights, at least BF16_TOL */
-    double bf16_tol; /* and then at least this, where products of rounded factors are added up: each factor in
-                        [-1,1) that is rounded is worth 5e-4 a term, times the root of the terms' number */
+    double tol; /* |got - want| <= tol * (1 + |want|); with bf16 activations, and on a device with bf16 weights,
+                   at least BF16_TOL, or the case's bf16_tol */
     KernelOracle *oracle;
     const KernelCase *cases;
     int n_cases;

@@ -45,7 +45,11 @@ static const KernelCase cases[] = {
     {"causal, lengths, groups of two",
      {{{3, 21, 4, 16}}, {{3, 21, 2, 16}}, {{3, 21, 2, 16}}, {{3}, FILL_LENGTHS, 21}},
      P(causal)},
-    {"above one block, sharp", {{{1, 70, 2, 33}}, {{1, 70, 2, 33}}, {{1, 70, 2, 33}}, NO}, P(sharp)},
+    /* ds, dy and y are rounded to bf16; dq and dk are eight times a sum of their differences. */
+    {"above one block, sharp",
+     {{{1, 70, 2, 33}}, {{1, 70, 2, 33}}, {{1, 70, 2, 33}}, NO},
+     P(sharp),
+     .bf16_tol = 3e-2},
     {"decode, lengths, groups of three",
      {{{3, 1, 6, 20}}, {{3, 67, 2, 20}}, {{3, 67, 2, 20}}, {{3}, FILL_LENGTHS, 67}},
      P(all)},
@@ -63,7 +67,11 @@ static const KernelCase cases[] = {
      {{{4, 35, 2, 12}}, {{4, 3, 1, 12}}, {{4, 3, 1, 12}}, {{4}, FILL_IDS, 3}},
      P(all)},
     {"many keys", {{{1, 20, 2, 40}}, {{1, 150, 2, 40}}, {{1, 150, 2, 40}}, NO}, P(all)},
-    {"dim 84, causal", {{{1, 34, 2, 84}}, {{1, 34, 1, 84}}, {{1, 34, 1, 84}}, NO}, P(causal)},
+    {"dim 84, causal, 134 rows", {{{1, 67, 2, 84}}, {{1, 67, 1, 84}}, {{1, 67, 1, 84}}, NO}, P(causal)},
+    {"dim 64, 132 rows, lengths",
+     {{{2, 33, 4, 64}}, {{2, 70, 1, 64}}, {{2, 70, 1, 64}}, {{2}, FILL_LENGTHS, 70}},
+     P(all)},
+    {"dim 32, causal, 150 rows", {{{1, 75, 2, 32}}, {{1, 75, 1, 32}}, {{1, 75, 1, 32}}, NO}, P(causal)},
     {"dim 101", {{{1, 17, 1, 101}}, {{1, 35, 1, 101}}, {{1, 35, 1, 101}}, NO}, P(all)},
     {"dim 128, causal, lengths, groups of two",
      {{{2, 70, 2, 128}}, {{2, 70, 1, 128}}, {{2, 70, 1, 128}}, {{2}, FILL_LENGTHS, 70}},
@@ -83,4 +91,4 @@ static const KernelCase cases[] = {
      .flops = 4.0 * 4 * 2048 * 32 * 128,
      .bytes = 4.0 * 2 * 4 * 2048 * 8 * 128},
 };
-KERNEL_TEST(attention, .n_in = 4, .diff = 7, .saved = 1, .tol = 1e-4);
+KERNEL_TEST(attention, .n_in = 4, .diff = 7, .saved = 1, .bf16 = 7, .tol = 1e-4);

@@ -31,7 +31,9 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 
 static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = true, .lora_scale = 4},
                           drop = {false, true, 2, 0.05f, 0x123456789abcdef0, 17};
-#define P(p) .params = &(p), .params_bytes = sizeof(p)
+/* In bf16 weights are rounded to 8e-4 in the mean square, and what LoRA and dropout make of x and dy: 2000 such
+ * products, which cancel, are 0.02 off. */
+#define P(p) .params = &(p), .params_bytes = sizeof(p), .bf16_tol = 4e-2
 #define NO                                                                                                     \
     {                                                                                                          \
         .fill = FILL_NONE                                                                                      \
@@ -135,6 +137,4 @@ static const KernelCase cases[] = {
      .flops = 2.0 * 512 * 4096 * 4096,
      .bytes = 4096.0 * 4096 * 0.5625 + 8.0 * 512 * 4096},
 };
-/* In bf16 both factors of a product may be rounded, weights and dy, each to 8e-4 in the mean square: 2000 such
- * products, which cancel, are 0.03 off. */
-KERNEL_TEST(matmul_q, .n_in = 5, .diff = 1 | 4 | 8 | 16, .bf16 = 1, .tol = 2e-4, .bf16_tol = 0.1);
+KERNEL_TEST(matmul_q, .n_in = 5, .diff = 1 | 4 | 8 | 16, .bf16 = 1, .tol = 2e-4);
