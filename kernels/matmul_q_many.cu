@@ -227,6 +227,29 @@ template <class Format, class T> static __device__ inline int forward_place(int 
     return (2 * half + i % 2) * 4 + q;
 }
 
+/* What is left of y: the sums of rows m0 + 8j + 2q.., columns n0 + 8i + g. */
+template <int TILES, class T>
+static __device__ inline void put_sums(T *y, float (&acc)[ACROSS][TILES][4], const float *bias,
+                                       const LoraTerm &lora, int m0, int n0, int M, int N)
+{
+    int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+    auto sum = [&](int j, int i) -> float & { return acc[i / 2][j / 2][i % 2 * 2 + j % 2]; };
+    int n[2 * ACROSS], m[2 * TILES];
+#pragma unroll
+    for (int i = 0; i < 2 * ACROSS; i++) n[i] = min(n0 + i * 8 + g, N - 1);
+#pragma unroll
+    for (int j = 0; j < 2 * TILES; j++) m[j] = min(m0 + j / 2 * 8 + 2 * q + j % 2, M - 1);
+    lora.add_y(m, n, sum);
+#pragma unroll
+    for (int i = 0; i < 2 * ACROSS; i++) {
+        if (n0 + i * 8 + g >= N) break;
+        float b = bias ? bias[n[i]] : 0;
+#pragma unroll
+        for (int j = 0; j < 2 * TILES; j++)
+            if (m0 + j / 2 * 8 + 2 * q + j % 2 < M) put(y + (int64_t)m[j] * N + n[i], sum(j, i) + b);
+    }
+}
+
 template <class Format, int TILES, class T>
 __global__ void __launch_bounds__((32 * WARPS<TILES, T>), (WARPS<TILES, T> == 16 ? 1
                                                            : TILES == 4          ? 3
@@ -256,10 +279,7 @@ __global__ void __launch_bounds__((32 * WARPS<TILES, T>), (WARPS<TILES, T> == 16
 #pragma unroll
     for (int a = 0; a < AHEAD; a++) load(a, block + a * parts);
     stage_in<TILES>(stages, x, m0, M, 0, K, parts, place);
-    if (BF16)
-        make_bytes<Format>(pairs);
-    else
-        make_pairs<Format>(pairs);
+    (BF16 ? make_bytes<Format> : make_pairs<Format>)(pairs);
     for (int k0 = 0, now = 0; k0 < K; k0 += parts * DEEP, block += parts, now = stage - now) {
         tc::cp_async_wait<0>();
         __syncthreads(); /* this stage is there, and nobody reads the other one any more */
@@ -295,21 +315,7 @@ __global__ void __launch_bounds__((32 * WARPS<TILES, T>), (WARPS<TILES, T> == 16
     }
     add_parts<ACROSS * TILES * 4>(&acc[0][0][0], split, (float *)stages);
     if (split.part) return;
-    auto sum = [&](int j, int i) -> float & { return acc[i / 2][j / 2][i % 2 * 2 + j % 2]; };
-    int n[2 * ACROSS], m[2 * TILES];
-#pragma unroll
-    for (int i = 0; i < 2 * ACROSS; i++) n[i] = min(n0 + i * 8 + g, N - 1);
-#pragma unroll
-    for (int j = 0; j < 2 * TILES; j++) m[j] = min(m0 + j / 2 * 8 + 2 * q + j % 2, M - 1);
-    lora.add_y(m, n, sum);
-#pragma unroll
-    for (int i = 0; i < 2 * ACROSS; i++) {
-        if (n0 + i * 8 + g >= N) break;
-        float b = bias ? bias[n[i]] : 0;
-#pragma unroll
-        for (int j = 0; j < 2 * TILES; j++)
-            if (m0 + j / 2 * 8 + 2 * q + j % 2 < M) put(y + (int64_t)m[j] * N + n[i], sum(j, i) + b);
-    }
+    put_sums<TILES>(y, acc, bias, lora, m0, n0, M, N);
 }
 
 /* ---- backward ---- */
