@@ -37,7 +37,7 @@ static inline int64_t matmul_q_tiles_blocks(int64_t M, int64_t columns)
     return ceil_div(M, (int64_t)64) * ceil_div(columns, (int64_t)128);
 }
 
-/* How many warps of a block's eight share what they make, each with its part of the depth: the fewer, the more
+/* How many of a block's warps share what they make, each with its part of the depth: the fewer, the more
  * often what is read serves; but at least 128 blocks should come of it. blocks: with one warp a part. */
 static inline int matmul_q_parts(int64_t blocks, int most)
 {

@@ -6,12 +6,13 @@
  * in the right one, eight rows at a time: codes go straight from device memory into registers, to the lane
  * whose fragments need them, each decoded once for all rows of the block, and few rows waste little.
  *
- * Mapping: a block makes 8 TILES rows: up to 8 (bf16) and up to 16 rows with eight warps, more with four. A
- * warp makes 32 columns (backward the 64 of a block of W) and goes 64 deep at a time. Where that gives few
- * blocks, `parts` warps share their columns, each with its part of the depth; their sums meet in shared memory
- * at the end, in order. in goes to shared memory by cp.async, two stages deep; the next codes are on their way
- * while these are multiplied. Blocks of the same rows run together, so in is read once from memory and codes
- * stay in L2.
+ * Mapping: a block makes 8 TILES rows: with eight warps up to 16, with four more (bf16: up to 8 and up to 16
+ * with sixteen, for as many codes on their way as there is room for). A warp makes 32 columns (backward the 64
+ * of a block of W) and goes 64 deep at a time. Where that gives few blocks, `parts` warps share their columns,
+ * each with its part of the depth; their sums meet in shared memory at the end, in order. in goes to shared
+ * memory by cp.async, two stages deep; the next codes are on their way while these are multiplied (those
+ * sixteen: the next two). Blocks of the same rows run together, so in is read once from memory and codes stay
+ * in L2.
  *
  * Numbers, bf16: one product. W's fragments are levels times FACTOR, two at a time from a table of 256 pairs
  * that is there once in each bank; scales multiply the sums of half a block in f32. So fp4 and q4_0 are exact,
@@ -44,8 +45,9 @@ enum {
     BANKS = 32,
 };
 
-/* Warps of a block for 8 TILES rows. */
-template <int TILES> constexpr int WARPS = TILES < 2 ? 8 : 16 / TILES;
+/* Warps of a block for 8 TILES rows: where codes are waited for rather than products, as many as there is room
+ * for. */
+template <int TILES, class T> constexpr int WARPS = sizeof(T) == 2 && TILES < 4 ? 16 : 16 / TILES;
 
 /* ---- in, through shared memory ---- */
 
@@ -64,7 +66,7 @@ static __device__ inline void stage_in(T *to, const T *in, int m0, int M, int d0
 {
     constexpr int GROUP = 16 / sizeof(T), GROUPS = DEEP / GROUP;
     int i = threadIdx.x % GROUPS;
-    for (int row = threadIdx.x / GROUPS; row < 8 * TILES * parts; row += 32 * WARPS<TILES> / GROUPS) {
+    for (int row = threadIdx.x / GROUPS; row < 8 * TILES * parts; row += 32 * WARPS<TILES, T> / GROUPS) {
         int m = row % (8 * TILES), d = d0 + row / (8 * TILES) * DEEP + i * GROUP;
         bool ok = m0 + m < M && d < depth;
         tc::cp_async16(to + row / (8 * TILES) * (8 * TILES * DEEP) + spot<T>(m, place(i)),
@@ -225,8 +227,33 @@ template <class Format, class T> static __device__ inline int forward_place(int 
     return (2 * half + i % 2) * 4 + q;
 }
 
+/* What is left of y: the sums of rows m0 + 8j + 2q.., columns n0 + 8i + g. */
+template <int TILES, class T>
+static __device__ inline void put_sums(T *y, float (&acc)[ACROSS][TILES][4], const float *bias,
+                                       const LoraTerm &lora, int m0, int n0, int M, int N)
+{
+    int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+    auto sum = [&](int j, int i) -> float & { return acc[i / 2][j / 2][i % 2 * 2 + j % 2]; };
+    int n[2 * ACROSS], m[2 * TILES];
+#pragma unroll
+    for (int i = 0; i < 2 * ACROSS; i++) n[i] = min(n0 + i * 8 + g, N - 1);
+#pragma unroll
+    for (int j = 0; j < 2 * TILES; j++) m[j] = min(m0 + j / 2 * 8 + 2 * q + j % 2, M - 1);
+    lora.add_y(m, n, sum);
+#pragma unroll
+    for (int i = 0; i < 2 * ACROSS; i++) {
+        if (n0 + i * 8 + g >= N) break;
+        float b = bias ? bias[n[i]] : 0;
+#pragma unroll
+        for (int j = 0; j < 2 * TILES; j++)
+            if (m0 + j / 2 * 8 + 2 * q + j % 2 < M) put(y + (int64_t)m[j] * N + n[i], sum(j, i) + b);
+    }
+}
+
 template <class Format, int TILES, class T>
-__global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
+__global__ void __launch_bounds__((32 * WARPS<TILES, T>), (WARPS<TILES, T> == 16 ? 1
+                                                           : TILES == 4          ? 3
+                                                                                 : 2))
     matmul_q_many_kernel(T *__restrict__ y, const T *__restrict__ x, QuantWeight w,
                          const float *__restrict__ bias, LoraTerm lora, int M, int parts)
 {
@@ -238,7 +265,7 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
     int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4, N = (int)w.N, K = (int)w.K,
         blocks = K / QUANT_BLOCK;
     int m0 = (int)blockIdx.y * (8 * TILES),
-        n0 = ((int)blockIdx.x * (WARPS<TILES> / parts) + split.group) * COLUMNS;
+        n0 = ((int)blockIdx.x * (WARPS<TILES, T> / parts) + split.group) * COLUMNS;
     auto place = [](int i) { return forward_place<Format, T>(i); };
     QuantLane<Format> next[AHEAD][2 * ACROSS];
     auto at = [&](int i, int block) { return min(n0 + i * 8 + g, N - 1) * blocks + block; };
@@ -252,10 +279,7 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
 #pragma unroll
     for (int a = 0; a < AHEAD; a++) load(a, block + a * parts);
     stage_in<TILES>(stages, x, m0, M, 0, K, parts, place);
-    if (BF16)
-        make_bytes<Format>(pairs);
-    else
-        make_pairs<Format>(pairs);
+    (BF16 ? make_bytes<Format> : make_pairs<Format>)(pairs);
     for (int k0 = 0, now = 0; k0 < K; k0 += parts * DEEP, block += parts, now = stage - now) {
         tc::cp_async_wait<0>();
         __syncthreads(); /* this stage is there, and nobody reads the other one any more */
@@ -291,21 +315,7 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, TILES == 4 ? 3 : 2)
     }
     add_parts<ACROSS * TILES * 4>(&acc[0][0][0], split, (float *)stages);
     if (split.part) return;
-    auto sum = [&](int j, int i) -> float & { return acc[i / 2][j / 2][i % 2 * 2 + j % 2]; };
-    int n[2 * ACROSS], m[2 * TILES];
-#pragma unroll
-    for (int i = 0; i < 2 * ACROSS; i++) n[i] = min(n0 + i * 8 + g, N - 1);
-#pragma unroll
-    for (int j = 0; j < 2 * TILES; j++) m[j] = min(m0 + j / 2 * 8 + 2 * q + j % 2, M - 1);
-    lora.add_y(m, n, sum);
-#pragma unroll
-    for (int i = 0; i < 2 * ACROSS; i++) {
-        if (n0 + i * 8 + g >= N) break;
-        float b = bias ? bias[n[i]] : 0;
-#pragma unroll
-        for (int j = 0; j < 2 * TILES; j++)
-            if (m0 + j / 2 * 8 + 2 * q + j % 2 < M) put(y + (int64_t)m[j] * N + n[i], sum(j, i) + b);
-    }
+    put_sums<TILES>(y, acc, bias, lora, m0, n0, M, N);
 }
 
 /* ---- backward ---- */
@@ -338,7 +348,7 @@ static __device__ inline void multiply_rows(float (&acc)[BACKWARD][TILES][4], co
 
 /* The fragments' columns are those of a word's codes: lane group g holds word g of the rows of a block. */
 template <class Format, int TILES>
-__global__ void __launch_bounds__(32 * WARPS<TILES>, 2)
+__global__ void __launch_bounds__((32 * WARPS<TILES, float>), 2)
     matmul_q_dx_kernel(float *__restrict__ dx, const float *__restrict__ dy, QuantWeight w, LoraTerm lora,
                        int M, int parts)
 {
@@ -346,7 +356,8 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, 2)
     SHARED_ARRAY(float, level, [QUANT_LEVELS]);
     Split split(parts);
     int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4, N = (int)w.N, blocks = (int)w.K / QUANT_BLOCK;
-    int m0 = (int)blockIdx.y * (8 * TILES), block = (int)blockIdx.x * (WARPS<TILES> / parts) + split.group;
+    int m0 = (int)blockIdx.y * (8 * TILES),
+        block = (int)blockIdx.x * (WARPS<TILES, float> / parts) + split.group;
     bool idle = block >= blocks;
     if (idle) block = 0;
     auto place = [](int i) { return i; };
@@ -403,21 +414,23 @@ __global__ void __launch_bounds__(32 * WARPS<TILES>, 2)
 /* ---- host ---- */
 
 /* launch(parts, grid, stage) for `columns` columns, so many a warp, and tiles of so many rows. */
-template <int TILES, class F> static void with_parts(int64_t M, int64_t columns, int warp_columns, F launch)
+template <int TILES, class T, class F>
+static void with_parts(int64_t M, int64_t columns, int warp_columns, F launch)
 {
     int64_t down = ceil_div(M, (int64_t)8 * TILES);
-    int parts = matmul_q_parts(ceil_div(columns, (int64_t)WARPS<TILES> * warp_columns) * down, WARPS<TILES>);
-    dim3 grid((unsigned)ceil_div(columns, (int64_t)WARPS<TILES> / parts * warp_columns), (unsigned)down);
+    int parts =
+        matmul_q_parts(ceil_div(columns, (int64_t)WARPS<TILES, T> * warp_columns) * down, WARPS<TILES, T>);
+    dim3 grid((unsigned)ceil_div(columns, (int64_t)WARPS<TILES, T> / parts * warp_columns), (unsigned)down);
     launch(parts, grid, (size_t)stage_length<TILES>(parts));
 }
 
 template <class Format, int TILES, class T> static void forward(const MatmulQ<T> &q)
 {
-    with_parts<TILES>(q.M, q.w->dim[0], COLUMNS, [&](int parts, dim3 grid, size_t stage) {
+    with_parts<TILES, T>(q.M, q.w->dim[0], COLUMNS, [&](int parts, dim3 grid, size_t stage) {
         size_t bytes = 2 * stage * sizeof(T);
         ALLOW_DYN_SHARED((matmul_q_many_kernel<Format, TILES, T>), bytes);
-        KERNEL_LAUNCH((matmul_q_many_kernel<Format, TILES, T>), grid, 32 * WARPS<TILES>, bytes, q.out, q.in,
-                      quant_weight(q.w), q.bias, q.lora, (int)q.M, parts);
+        KERNEL_LAUNCH((matmul_q_many_kernel<Format, TILES, T>), grid, (32 * WARPS<TILES, T>), bytes, q.out,
+                      q.in, quant_weight(q.w), q.bias, q.lora, (int)q.M, parts);
     });
 }
 
@@ -442,10 +455,10 @@ void matmul_q_many(const MatmulQ<Bf16> &q)
 
 template <class Format, int TILES> static void backward(const MatmulQ<float> &q)
 {
-    with_parts<TILES>(q.M, q.w->dim[1], QUANT_BLOCK, [&](int parts, dim3 grid, size_t stage) {
+    with_parts<TILES, float>(q.M, q.w->dim[1], QUANT_BLOCK, [&](int parts, dim3 grid, size_t stage) {
         size_t bytes = 2 * stage * sizeof(float);
         ALLOW_DYN_SHARED((matmul_q_dx_kernel<Format, TILES>), bytes);
-        KERNEL_LAUNCH((matmul_q_dx_kernel<Format, TILES>), grid, 32 * WARPS<TILES>, bytes, q.out, q.in,
+        KERNEL_LAUNCH((matmul_q_dx_kernel<Format, TILES>), grid, (32 * WARPS<TILES, float>), bytes, q.out, q.in,
                       quant_weight(q.w), q.lora, (int)q.M, parts);
     });
 }
