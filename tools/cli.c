@@ -15,11 +15,12 @@ const char *argp_program_version = "pcrl 0.1";
 
 static bool line_open; /* a progress line is on the terminal and has no newline yet */
 
-enum { KEY_DEVICE = 0x1001, KEY_COMPUTE, KEY_SEED, KEY_MEMORY, KEY_THREADS };
+enum { KEY_DEVICE = 0x1001, KEY_COMPUTE, KEY_NO_VENDOR, KEY_SEED, KEY_MEMORY, KEY_THREADS };
 
 static const struct argp_option common_options[] = {
     {"device", KEY_DEVICE, "NAME", 0, "cpu, cuda, emu or auto (default auto)", 0},
     {"compute", KEY_COMPUTE, "TYPE", 0, "of activations: f32, bf16 (cuda, emu) or auto (bf16 on cuda)", 0},
+    {"no-vendor", KEY_NO_VENDOR, NULL, 0, "on cuda: our own kernels only, no cuBLAS", 0},
     {"seed", KEY_SEED, "N", 0, "seed of every random choice (default 1)", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "memory the tool may take, e.g. 4G", 0},
     {"threads", KEY_THREADS, "N", 0, "threads (default: all cores)", 0},
@@ -49,6 +50,10 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             argp_error(state, "--compute: expected f32, bf16 or auto, found '%s'", arg);
         c->compute = arg;
         return 0;
+    case KEY_NO_VENDOR:
+        c->no_vendor = true;
+        cli_no_vendor();
+        return 0;
     case KEY_SEED: c->seed = (uint64_t)cli_int_option(state, "--seed", arg, 0, INT64_MAX); return 0;
     case KEY_MEMORY:
         if (!cli_size(arg, &c->memory))
@@ -63,6 +68,11 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 }
 
 const struct argp cli_common_argp = {.options = common_options, .parser = parse_common};
+
+void cli_no_vendor(void)
+{
+    if (setenv("PCRL_VENDOR", "0", 1)) die("no-vendor: out of host memory");
+}
 
 bool cli_compute(const CliCommon *c, const Backend *b, bool dry_run, DType *out, Error *e)
 {

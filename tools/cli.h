@@ -12,15 +12,19 @@
 typedef struct CliCommon {
     const char *device;  /* "cpu" | "cuda" | "emu" | "auto"; default "auto" */
     const char *compute; /* of activations: "f32" | "bf16" | "auto"; default "auto", as NULL */
+    bool no_vendor;      /* our own kernels only, no cuBLAS; default false */
     uint64_t seed;       /* default 1 */
     uint64_t memory;     /* bytes; default 0 = the tool's own */
     int threads;         /* default 0 = OpenMP's own; a value given is set with omp_set_num_threads */
 } CliCommon;
 
-/* A child parser for --device, --compute, --seed, --memory, --threads. Use:
+/* A child parser for --device, --compute, --no-vendor, --seed, --memory, --threads. Use:
  *   static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
  * and in the tool's own parser: case ARGP_KEY_INIT: state->child_inputs[0] = &options->common; */
 extern const struct argp cli_common_argp;
+
+/* Keeps a device that is opened from now on from NVIDIA's libraries (cuBLAS). */
+void cli_no_vendor(void);
 
 /* The type that --compute means on a device: auto is bf16 on cuda and f32 elsewhere. ERROR_USAGE for bf16 on
  * cpu, unless it is only planned (a dry run). */

@@ -98,6 +98,7 @@ bool settings_resolve(Settings *s, Error *e)
     if (o->clip < 0) o->clip = stage->clip;
     if (!check(s, stage->bit, e)) return false;
     DType compute;
+    if (o->common.no_vendor) cli_no_vendor();
     const Backend *backend = backend_open(o->common.device, e);
     if (!backend || !cli_compute(&o->common, backend, o->dry_run, &compute, e)) return false;
     o->common.device = backend->name;

@@ -130,6 +130,7 @@ const Setting settings_table[] = {
      "where it computes; auto: cuda if it can be had, else cpu"},
     {"compute", SETTING_TEXT, FIELD(common.compute), 0, 0, "auto|f32|bf16", "auto", NULL, STAGE_ALL,
      "type of activations; auto: bf16 on cuda, else f32"},
+    {"no-vendor", FLAG(common.no_vendor), "no", NULL, STAGE_ALL, "on cuda: our own kernels only, no cuBLAS"},
     {"seed", INT(common.seed, 0, 0x1p53), "1", NULL, STAGE_ALL, "seed of every random choice"},
     {"memory", SETTING_SIZE, FIELD(common.memory), 0, 0, NULL, "0", NULL, STAGE_ALL,
      "of each of four arenas at most, e.g. 4G; 0: the machine's"},
