@@ -78,12 +78,10 @@ void lora_forward_cuda(Tape *t, Node *n)
     LoraTerm term = lora_forward_term(t, n);
     if (!term.rank) return;
     int rows = gemm_int(tensor_rows(n->in[0])), N = gemm_int(n->in[4]->dim[0]), r = term.rank;
-    with_type(n->out, [&](auto type) {
-        GemmOutput y(elements<decltype(type)>(n->out), N, true, term.scale);
-        for (int j = 0; j < r; j += GEMM_FEW)
-            gemm_shallow({term.u + j, r, 1, 0}, GemmRows(term.w + j, r, 0, N, few_from(j, r)), y, rows, N,
-                         few_from(j, r));
-    });
+    GemmOutput y(n->out, N, true, term.scale);
+    for (int j = 0; j < r; j += GEMM_FEW)
+        gemm_shallow({term.u + j, r, 1, 0}, GemmRows(term.w + j, r, 0, N, few_from(j, r)), y, rows, N,
+                     few_from(j, r));
 }
 
 /* dA += du^T dropout(x), columns j.. of the rank. */
