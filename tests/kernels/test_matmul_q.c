@@ -47,7 +47,7 @@ static const MatmulParams plain = {.transpose_b = true}, lora = {.transpose_b = 
         {name ", four rows", {{{4, 192}}, {{20, 192}, FILL}, NO, NO, NO}, P(plain)},                           \
         {name ", seven rows, k in turns", {{{7, 1088}}, {{12, 1088}, OTHER}, NO, NO, NO}, P(plain)},           \
         {name ", 11 rows, k in turns, bias", {{{11, 1088}}, {{44, 1088}, FILL}, {{44}}, NO, NO}, P(plain)},    \
-        {name ", 37 rows, k in turns", {{{37, 320}}, {{52, 320}, OTHER}, NO, NO, NO}, P(plain)},               \
+        {name ", 37 rows, k in turns", {{{37, 320}}, {{56, 320}, OTHER}, NO, NO, NO}, P(plain)},               \
         {name ", 67 rows, bias", {{{67, 64}}, {{23, 64}, FILL}, {{23}}, NO, NO}, P(plain)},                    \
         {name ", 66 rows, LoRA, dropout",                                                                      \
          {{{66, 192}}, {{136, 192}, OTHER}, NO, {{2, 192}}, {{136, 2}}},                                       \
