@@ -81,7 +81,8 @@ cuda gate:
 	@echo "SKIPPED $@: no nvcc under $(CUDA) (CUDA=... names another place)"
 else
 cuda: $(BUILD)/bin/pcrl_cuda.so
-gate: $(CU_SRC:%=$(BUILD)/cuda/%.o)
+gate:
+	@$(MAKE) --no-print-directory $(JOBS) $(CU_SRC:%=$(BUILD)/cuda/%.o)
 	@tests/gate/gate.sh $(BUILD)/cuda $(if $(filter write,$(BUDGET)),--write)
 endif
 
@@ -178,12 +179,12 @@ endif
 # ---- make test DEVICE=emu|ptx|cuda: every case of the kernel suite there, and but for ptx the goldens (on emu those of at
 # most 1 GFLOP) and the whole mini system; what make gpu does, at small sizes, on emu. On ptx every entry that nvcc made must
 # have run; on emu every kernel, with several blocks: under TSan too, where each case gets less (tests/kernels/harness.c) and
-# addresses must lie where it expects them. Threads go in their natural order and in one drawn, under a sanitizer only in
-# that; EMU_SEED=n is the one order n.
+# addresses must lie where it expects them. Threads go in an order that is drawn and printed; EMU_SEED=n is order n, 0 the natural
+# one.
 ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
 VENDOR := $(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(CUBLAS))
 COVERED := $(BUILD)/covered-$(DEVICE)
-EMU_SEEDS = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(if $(SAN),,0) $(shell date +%s)),0)
+EMU_ORDER = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(shell date +%s)),0)
 WITH_TSAN = TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 OMP_NUM_THREADS=1 setarch -R
 .PHONY: device-tests
 ifeq ($(if $(filter emu,$(DEVICE)),$(HAVE_CUDA_HEADERS),$(NVCC)),)
@@ -193,8 +194,8 @@ else
 device-tests: $(BUILD)/tests/kernels/test_kernels $(BUILD)/tests/kernels/pcrl_$(DEVICE).so $(if $(SAN),,$(TOOLS)) \
               $(ON_DEVICE) $(addsuffix pcrl_$(DEVICE).so,$(sort $(dir $(ON_DEVICE)))) $(VENDOR)
 	@rm -f $(COVERED)
-	@for seed in $(EMU_SEEDS); do EMU_SEED=$$seed EMU_COVERAGE=$(COVERED) PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) \
-	  $(if $(filter thread,$(SAN)),$(WITH_TSAN)) $< || exit 1; done
+	@EMU_SEED=$(EMU_ORDER) EMU_COVERAGE=$(COVERED) PTX_COVERAGE=$(COVERED) DEVICE=$(DEVICE) \
+	  $(if $(filter thread,$(SAN)),$(WITH_TSAN)) $<
 	@$(if $(filter ptx,$(DEVICE)),tests/ptx/coverage.sh $(BUILD)/bin/pcrl_ptx $(COVERED))
 	@$(if $(filter emu,$(DEVICE)),$(if $(OP),,tests/emu/coverage.sh $(BUILD)/bin/pcrl_emu.so $(COVERED)))
 	@$(if $(VENDOR),tests/vendor/test_vendor.sh $< $(abspath $(VENDOR)))

@@ -24,7 +24,7 @@ lacks() { ! has "$@"; }
 sound() {
     awk -F ' *\\| *' '
         function number(x) { return x ~ /^[0-9.e+-]+$/ && x + 0 > 0 && x + 0 < 1e12 }
-        NF == 12 && $2 != "what" && $2 !~ /^-/ {
+        NF == 12 && $2 != "what" && $2 != "memory" && $2 !~ /^-/ {
             split($5, ends, " to ")
             rate = number($7) || number($8) || number($9)
             if (number($4) && number(ends[1]) && number(ends[2]) && ends[1] <= $4 * 1.001 && $4 <= ends[2] * 1.001 && $6 >= 5 &&

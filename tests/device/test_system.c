@@ -66,7 +66,7 @@ START_TEST(greedy_report)
 }
 END_TEST
 
-/* Trains a copy of the mini model in folder/name, features kept in folder/where-compute-cache. */
+/* Trains a copy of the mini model in folder/name, features kept in folder/where-cache. */
 static void train(const char *where, const char *compute, const char *name, const char *steps, char *out,
                   char *model)
 {
@@ -74,7 +74,7 @@ static void train(const char *where, const char *compute, const char *name, cons
     char cache[96], command[256];
     snprintf(out, 96, "%s/%s", folder, name);
     snprintf(model, 96, "%s/%s-model", folder, name);
-    snprintf(cache, sizeof cache, "%s/%s-%s-cache", folder, where, compute);
+    snprintf(cache, sizeof cache, "%s/%s-cache", folder, where);
     snprintf(command, sizeof command, "cp -r data/mini %s", model);
     ck_assert_int_eq(system(command), 0);
     run_tool(&r, "pcrl-train", (const char *[]){"pcrl",    "--device",      where,         "--compute",
