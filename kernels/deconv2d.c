@@ -26,9 +26,8 @@ void deconv2d_shape(Tape *t, Node *n)
 {
     const Tensor *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const Conv2dParams *p = NODE_AS(Conv2dParams, n);
-    if (!is_activation(x) || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 ||
-        x->dim[3] != w->dim[0] || p->stride < 1 || p->pad < 0 || side(x->dim[1], p, w->dim[1]) < 1 ||
-        side(x->dim[2], p, w->dim[2]) < 1)
+    if (!is_activation(x) || w->dtype != DTYPE_f32 || x->ndim != 4 || w->ndim != 4 || x->dim[3] != w->dim[0] ||
+        p->stride < 1 || p->pad < 0 || side(x->dim[1], p, w->dim[1]) < 1 || side(x->dim[2], p, w->dim[2]) < 1)
         die("deconv2d: weight %s with stride %d, pad %d does not fit x %s", tensor_text(w), p->stride, p->pad,
             tensor_text(x));
     if (bias && (bias->dtype != DTYPE_f32 || bias->ndim != 1 || bias->dim[0] != w->dim[3]))
