@@ -75,14 +75,16 @@ $(BUILD)/bin/pcrl_cuda.so: $(CU_SRC:%=$(BUILD)/cuda/%.o) $(BUILD)/emu/tensor/bac
 	$(Q)$(CC) -shared -Wl,-z,defs -Wl,--exclude-libs,ALL -o $@ $^ -L$(CUDA)/lib64 -lcudart_static -ldl -lpthread -lrt -lm
 
 # make cuda: that plug-in; make gate: and every kernel within tests/gate/budget.txt (BUDGET=write makes it anew).
-.PHONY: cuda gate
+.PHONY: cuda gate cuda-objects
 ifeq ($(NVCC),)
 cuda gate:
 	@echo "SKIPPED $@: no nvcc under $(CUDA) (CUDA=... names another place)"
 else
 cuda: $(BUILD)/bin/pcrl_cuda.so
+cuda-objects: $(CU_SRC:%=$(BUILD)/cuda/%.o)
+	@:
 gate:
-	@$(MAKE) --no-print-directory $(JOBS) $(CU_SRC:%=$(BUILD)/cuda/%.o)
+	@$(MAKE) --no-print-directory $(JOBS) cuda-objects
 	@tests/gate/gate.sh $(BUILD)/cuda $(if $(filter write,$(BUDGET)),--write)
 endif
 
