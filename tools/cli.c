@@ -50,10 +50,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
             argp_error(state, "--compute: expected f32, bf16 or auto, found '%s'", arg);
         c->compute = arg;
         return 0;
-    case KEY_NO_VENDOR:
-        c->no_vendor = true;
-        cli_no_vendor();
-        return 0;
+    case KEY_NO_VENDOR: cli_no_vendor(); return 0;
     case KEY_SEED: c->seed = (uint64_t)cli_int_option(state, "--seed", arg, 0, INT64_MAX); return 0;
     case KEY_MEMORY:
         if (!cli_size(arg, &c->memory))

@@ -12,7 +12,7 @@
 typedef struct CliCommon {
     const char *device;  /* "cpu" | "cuda" | "emu" | "auto"; default "auto" */
     const char *compute; /* of activations: "f32" | "bf16" | "auto"; default "auto", as NULL */
-    bool no_vendor;      /* our own kernels only, no cuBLAS; default false */
+    bool no_vendor;      /* pcrl-train's setting; --no-vendor elsewhere acts at once */
     uint64_t seed;       /* default 1 */
     uint64_t memory;     /* bytes; default 0 = the tool's own */
     int threads;         /* default 0 = OpenMP's own; a value given is set with omp_set_num_threads */

@@ -18,6 +18,16 @@ static const struct Sheet {
     {NULL, 0, 0},
 };
 
+const LlamaConfig gpu_mini_llama = {.vocab = 96,
+                                    .dim = 64,
+                                    .layers = 2,
+                                    .heads = 2,
+                                    .kv_heads = 1,
+                                    .head_dim = 32,
+                                    .ffn = 64,
+                                    .norm_eps = 1e-5f,
+                                    .rope_theta = 500000};
+
 void gpu_tape(GpuBench *b, Tape *t)
 {
     tape_init(t, &b->step, &b->scratch, b->common->seed);

@@ -1,7 +1,7 @@
 /* What pcrl-gpu's parts share: the device, its arenas and roofs, and the table of results. */
 #ifndef TOOLS_GPU_BENCH_H
 #define TOOLS_GPU_BENCH_H
-#include "models/weights.h"
+#include "models/llama.h"
 #include "tensor/probe.h"
 #include "tensor/tape.h"
 #include "tools/cli.h"
@@ -54,6 +54,9 @@ void gpu_print_head(GpuBench *b, const char *title);
 
 /* Whether another row may begin; a line for the one that may not. Progress goes to stderr: "PART: what". */
 bool gpu_begin(GpuBench *b, const char *part, const char *what);
+
+/* For --sizes mini. */
+extern const LlamaConfig gpu_mini_llama;
 
 /* A tape on the arenas, not recording. */
 void gpu_tape(GpuBench *b, Tape *t);

@@ -18,16 +18,7 @@ typedef struct Sizes {
     int tokens;
 } Sizes;
 
-static const LlamaConfig mini_llama = {.vocab = 96,
-                                       .dim = 64,
-                                       .layers = 2,
-                                       .heads = 2,
-                                       .kv_heads = 1,
-                                       .head_dim = 32,
-                                       .ffn = 64,
-                                       .norm_eps = 1e-5f,
-                                       .rope_theta = 500000};
-static const Sizes paper = {&llama_3_8b, {1, 4, 16}, 84, 300, 32}, mini = {&mini_llama, {1, 2, 3}, 5, 9, 2};
+static const Sizes paper = {&llama_3_8b, {1, 4, 16}, 84, 300, 32}, mini = {&gpu_mini_llama, {1, 2, 3}, 5, 9, 2};
 
 typedef struct Model {
     GpuBench *b;

@@ -22,16 +22,7 @@ static Sizes sizes_of(const GpuBench *b)
         return (Sizes){llama_3_8b,   PAPER_BATCH,       PAPER_CHANNELS,    PAPER_EMBED,
                        GRID,         PAPER_CLUES,       PAPER_CLUE_TOKENS, PAPER_FINDINGS_TOKENS,
                        PAPER_MARKER, PAPER_INSTRUCTION, PAPER_BEFORE,      PAPER_AFTER};
-    const LlamaConfig llama = {.vocab = 96,
-                               .dim = 64,
-                               .layers = 1,
-                               .heads = 2,
-                               .kv_heads = 1,
-                               .head_dim = 32,
-                               .ffn = 64,
-                               .norm_eps = 1e-5f,
-                               .rope_theta = 500000};
-    return (Sizes){llama, 2, 8, 8, 2, 2, 3, 4, 1, 1, 1, 1};
+    return (Sizes){gpu_mini_llama, 2, 8, 8, 2, 2, 3, 4, 1, 1, 1, 1};
 }
 
 typedef struct Job {
