@@ -55,6 +55,13 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
+/* y = (x - mean) / sqrt(var + eps) * w + b over the last dim, biased variance. x (...,C), w, b (C). saved: mean,
+ * 1/sd (rows). */
+typedef struct {
+    float eps;
+} LayernormParams;
+Tensor *op_layernorm(Tape *t, Tensor *x, Tensor *w, Tensor *b, float eps);
+
 /* y = x / |x| over the last dim; a row of zeros gives zeros and no gradient. x (...,C). saved[0] = |x| (rows).
  */
 Tensor *op_l2norm(Tape *t, Tensor *x);
