@@ -91,6 +91,9 @@ Tensor *op_relu(Tape *t, Tensor *x);
 Tensor *op_sigmoid(Tape *t, Tensor *x);
 Tensor *op_scale(Tape *t, Tensor *x, float k);
 
+/* y = x/2 (1 + erf(x / sqrt 2)) (Hendrycks & Gimpel 2016), any shape. */
+Tensor *op_gelu(Tape *t, Tensor *x);
+
 /* Binary family: equal shapes. */
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_sub(Tape *t, Tensor *a, Tensor *b);
