@@ -23,7 +23,7 @@ void gelu_shape(Tape *t, Node *n)
 /* a = min(|x|, 12.8), q and f at a. */
 static inline __attribute__((always_inline)) void tail(const Vec *x, Vec *a, Vec *q, Vec *f)
 {
-    Vec v = (Vec)((VecInt)*x & 0x7fffffff), most = v * 0 + 12.8f;
+    Vec v = (Vec)((VecInt)*x & 0x7fffffff), most = (Vec){0} + 12.8f;
     VecInt over = v > most;
     v = (Vec)(((VecInt)v & ~over) | ((VecInt)most & over));
     Vec t = 1.0f / (1.0f + 0.26f * v), e = v * v * -0.5f;
