@@ -55,8 +55,8 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
-/* y = (x - mean) / sqrt(var + eps) * w + b over the last dim, biased variance. x (...,C), w, b (C). saved: mean,
- * 1/sd (rows). */
+/* y = (x - mean) / sqrt(var + eps) * w + b over the last dim, biased variance. x (...,C), w, b (C). saved:
+ * mean, 1/sd (rows). */
 typedef struct {
     float eps;
 } LayernormParams;
@@ -161,6 +161,19 @@ typedef struct {
     ResizeMode mode;
 } ResizeParams;
 Tensor *op_resize(Tape *t, Tensor *x, int height, int width, ResizeMode mode);
+
+/* Square windows of images, zero-padded on the right and at the bottom to whole windows, then rolled by -shift
+ * on both axes: with Hp the padded height, row r of window row i is row (i size + r + shift) mod Hp. x
+ * (N,H,W,C) -> (N nh nw, size, size, C), windows row-major. 0 <= shift < size. */
+typedef struct {
+    int size, shift;
+} WindowParams;
+Tensor *op_window(Tape *t, Tensor *x, int size, int shift);
+/* The inverse: x (N nh nw, size, size, C) -> (N,height,width,C). */
+typedef struct {
+    int height, width, shift;
+} UnwindowParams;
+Tensor *op_unwindow(Tape *t, Tensor *x, int height, int width, int shift);
 
 /* ---- attention ---- */
 
