@@ -216,6 +216,16 @@ typedef struct {
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
 
+/* k * sum a (p (1 - y) + (1 - p) y)^gamma * (the same cross-entropy), p = sigmoid(x), a = alpha y + (1 - alpha)
+ * (1
+ * - y): focal loss (Lin et al. 2017) on logits x, targets y in [0,1] of one shape -> (1). 0 <= alpha <= 1,
+ * gamma
+ * >= 0. No gradient to y. */
+typedef struct {
+    float alpha, gamma, k;
+} FocalParams;
+Tensor *op_focal(Tape *t, Tensor *x, Tensor *y, float alpha, float gamma, float k);
+
 /* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
  * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where
  * S = sum p y. Sums in double. No gradient to y. saved[0] (M,2) is for backward. */
