@@ -55,6 +55,13 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
+/* y = (x - mean) / sqrt(var + eps) * w + b over the last dim, biased variance. x (...,C), w, b (C). saved:
+ * mean, 1/sd (rows). */
+typedef struct {
+    float eps;
+} LayernormParams;
+Tensor *op_layernorm(Tape *t, Tensor *x, Tensor *w, Tensor *b, float eps);
+
 /* y = x / |x| over the last dim; a row of zeros gives zeros and no gradient. x (...,C). saved[0] = |x| (rows).
  */
 Tensor *op_l2norm(Tape *t, Tensor *x);
@@ -83,6 +90,9 @@ typedef struct {
 Tensor *op_relu(Tape *t, Tensor *x);
 Tensor *op_sigmoid(Tape *t, Tensor *x);
 Tensor *op_scale(Tape *t, Tensor *x, float k);
+
+/* y = x/2 (1 + erf(x / sqrt 2)) (Hendrycks & Gimpel 2016), any shape. */
+Tensor *op_gelu(Tape *t, Tensor *x);
 
 /* Binary family: equal shapes. */
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
@@ -152,6 +162,19 @@ typedef struct {
 } ResizeParams;
 Tensor *op_resize(Tape *t, Tensor *x, int height, int width, ResizeMode mode);
 
+/* Square windows of images, zero-padded on the right and at the bottom to whole windows, then rolled by -shift
+ * on both axes: with Hp the padded height, row r of window row i is row (i size + r + shift) mod Hp. x
+ * (N,H,W,C) -> (N nh nw, size, size, C), windows row-major. 0 <= shift < size. */
+typedef struct {
+    int size, shift;
+} WindowParams;
+Tensor *op_window(Tape *t, Tensor *x, int size, int shift);
+/* The inverse: x (N nh nw, size, size, C) -> (N,height,width,C). */
+typedef struct {
+    int height, width, shift;
+} UnwindowParams;
+Tensor *op_unwindow(Tape *t, Tensor *x, int height, int width, int shift);
+
 /* ---- attention ---- */
 
 /* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
@@ -192,6 +215,16 @@ typedef struct {
     float k;
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
+
+/* k * sum a (p (1 - y) + (1 - p) y)^gamma * (the same cross-entropy), p = sigmoid(x), a = alpha y + (1 - alpha)
+ * (1
+ * - y): focal loss (Lin et al. 2017) on logits x, targets y in [0,1] of one shape -> (1). 0 <= alpha <= 1,
+ * gamma
+ * >= 0. No gradient to y. */
+typedef struct {
+    float alpha, gamma, k;
+} FocalParams;
+Tensor *op_focal(Tape *t, Tensor *x, Tensor *y, float alpha, float gamma, float k);
 
 /* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
  * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where
