@@ -82,6 +82,9 @@ typedef struct {
     float scale;
 } SoftmaxParams;
 Tensor *op_softmax(Tape *t, Tensor *x, float scale);
+/* y[b,:,h,s] = softmax over t of scale * x[b,t,h,s] + bias[b,t,h]: down the columns. x (B,T,H,S), bias (B,T,H)
+ * f32 or NULL. */
+Tensor *op_softmax_columns(Tape *t, Tensor *x, Tensor *bias, float scale);
 
 /* Unary family: y = f(x), any shape. scale: y = k x. */
 typedef struct {
