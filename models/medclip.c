@@ -81,30 +81,55 @@ bool medclip_open(Medclip *m, Weights *w, Error *e)
 
 /* ---- forward ---- */
 
+/* One of the towers: x (n,...) -> (n,E). */
+typedef Tensor *Tower(Tape *t, const Medclip *m, Tensor *x, const int32_t *lengths);
+
+static Tensor *image_tower(Tape *t, const Medclip *m, Tensor *x, const int32_t *lengths)
+{
+    (void)lengths;
+    Tensor *pooled;
+    if (m->is_resnet)
+        resnet_forward(t, &m->resnet, x, false, NULL, &pooled);
+    else
+        pooled = swin_forward(t, &m->swin, x);
+    return op_l2norm(t, op_linear(t, pooled, m->image_projection, NULL, NULL));
+}
+
+static Tensor *text_tower(Tape *t, const Medclip *m, Tensor *ids, const int32_t *lengths)
+{
+    return op_l2norm(t, op_linear(t, bert_pool(t, &m->bert, ids, lengths), m->text_projection, NULL, NULL));
+}
+
+/* While recording all at once. Otherwise one after the other: how a product rounds depends on its number of
+ * rows, and an embedding must not depend on its neighbours. */
+static Tensor *embed(Tape *t, const Medclip *m, Tower *tower, Tensor *x, const int32_t *lengths)
+{
+    if (t->recording) return tower(t, m, x, lengths);
+    const int64_t n = x->dim[0], dim[2] = {n, m->embed};
+    Tensor *y = tape_tensor(t, DTYPE_f32, 2, dim);
+    for (int64_t i = 0; i < n; i++) {
+        ArenaMark mark = arena_mark(t->step);
+        Tensor *one = tower(t, m, tensor_slice(t->step, x, i, 1), lengths ? lengths + i : NULL);
+        y->backend->move((float *)y->data + i * m->embed, one->data, tensor_bytes(one));
+        arena_pop(t->step, mark);
+    }
+    return y;
+}
+
 Tensor *medclip_image(Tape *t, const Medclip *m, Tensor *x)
 {
     int64_t channels = m->is_resnet ? m->resnet.config.in_channels : m->swin.config.channels;
     if (x->ndim != 4 || x->dim[1] != m->image || x->dim[2] != m->image || x->dim[3] != channels)
         die("medclip: expected images (n,%lld,%lld,%lld), got %s", (long long)m->image, (long long)m->image,
             (long long)channels, tensor_text(x));
-    ArenaMark mark = arena_mark(t->step);
-    Tensor *pooled;
-    if (m->is_resnet)
-        resnet_forward(t, &m->resnet, x, false, NULL, &pooled);
-    else
-        pooled = swin_forward(t, &m->swin, x);
-    Tensor *y = op_l2norm(t, op_linear(t, pooled, m->image_projection, NULL, NULL));
-    y = tape_keep(t, mark, y);
+    Tensor *y = embed(t, m, image_tower, x, NULL);
     tape_tap(t, y, "image");
     return y;
 }
 
 Tensor *medclip_texts(Tape *t, const Medclip *m, Tensor *ids, const int32_t *lengths)
 {
-    ArenaMark mark = arena_mark(t->step);
-    Tensor *pooled = bert_pool(t, &m->bert, ids, lengths);
-    Tensor *y = op_l2norm(t, op_linear(t, pooled, m->text_projection, NULL, NULL));
-    y = tape_keep(t, mark, y);
+    Tensor *y = embed(t, m, text_tower, ids, lengths);
     tape_tap(t, y, "text");
     return y;
 }

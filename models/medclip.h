@@ -38,7 +38,10 @@ bool medclip_open(Medclip *m, Weights *w, Error *e);
  * the projections by PyTorch's default, logit_scale ln(1/0.07). */
 bool medclip_create(Medclip *m, Weights *w, MedclipConfig config, Error *e);
 
-/* x (n,image,image,3), normalised as data/medclip_image.h does -> (n,E), f32. A ResNet's BatchNorm goes by its
+/* While recording, n items are one batch. Otherwise they go one after the other, so that an item's embedding is
+ * the same, bit for bit, in any batch, and the memory is that of one.
+ *
+ * x (n,image,image,3), normalised as data/medclip_image.h does -> (n,E), f32. A ResNet's BatchNorm goes by its
  * running statistics, in training too. Taps: the tower's, "image". */
 Tensor *medclip_image(Tape *t, const Medclip *m, Tensor *x);
 /* ids (n,T) i32 with [CLS] and [SEP], all of one length: padding would be pooled too -> (n,E), f32. Taps: the

@@ -103,9 +103,9 @@ static int64_t window_of(Weights *w, int64_t rows)
     int64_t side = (int64_t)(sqrt((double)rows) + 0.5);
     if (side * side == rows && side % 2) return (side + 1) / 2;
     weights_fail(w,
-                 "tensor encoder.layers.0.blocks.0.attention.self.relative_position_bias_table: expected "
+                 "tensor %sencoder.layers.0.blocks.0.attention.self.relative_position_bias_table: expected "
                  "(2 window - 1)^2 rows, found %lld",
-                 (long long)rows);
+                 w->prefix ? w->prefix : "", (long long)rows);
     return 1;
 }
 
