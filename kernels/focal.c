@@ -1,9 +1,12 @@
-/* Sigmoid focal loss (Lin et al. 2017) on logits x, targets y in [0,1]: k sum a m^gamma e -> (1), in double,
- * VEC of them at a time in f32, and in two stages (chunks of fixed length, then the chunks in order), with p =
- * sigmoid(x), a = alpha y + (1 - alpha) (1 - y)     weight of the two classes m = p (1 - y) + (1 - p) y mass on
- * the wrong one, 1 - p_t e = max(x,0) - x y + log(1 + exp(-|x|)) dx = k dy a (m^gamma (p - y) + gamma
- * m^(gamma-1) p (1 - p) (1 - 2y) e); y gets no gradient. For y of 0 and 1 p (1 - p) / m is 1 - p and p, so the
- * second term is taken as gamma m^gamma (p (1 - p) / m) (1 - 2y) e, 0 where m is 0. Nothing is saved. */
+/* Sigmoid focal loss (Lin et al. 2017) on logits x, targets y in [0,1]: k sum a m^gamma e -> (1), where
+ *   p = sigmoid(x)
+ *   a = alpha y + (1 - alpha) (1 - y)           weight of the two classes
+ *   m = p (1 - y) + (1 - p) y                   mass on the wrong one, 1 - p_t
+ *   e = max(x,0) - x y + log(1 + exp(-|x|))     cross-entropy
+ * Sums in double, VEC terms at a time in f32, in two stages (chunks of fixed length, then these in order).
+ *   dx = k dy a (m^gamma (p - y) + gamma m^(gamma-1) p (1 - p) (1 - 2y) e)
+ * and y gets no gradient. For y of 0 and 1 p (1 - p) / m is 1 - p and p, so the second term is taken as gamma
+ * m^gamma (p (1 - p) / m) (1 - 2y) e, 0 where m is 0. Nothing is saved. */
 #include "kernels/ops.h"
 #include "kernels/vec.h"
 #include <math.h>
