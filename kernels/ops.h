@@ -194,6 +194,28 @@ typedef struct {
 } AttentionParams;
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
 
+/* Attention over an image of H x W tokens with decomposed relative positions (SAM): y = softmax(scale q k^T +
+ * q.rel_h[rq-rk+H-1] + q.rel_w[cq-ck+W-1]) v for query (rq,cq) and key (rk,ck), q unscaled in the bias. q, k, v
+ * (B,H*W,heads,D) of one type, rel_h (2H-1,D), rel_w (2W-1,D) f32 -> (B,H*W,heads,D). saved[0] = log-sum-exp
+ * (B,heads,H*W). */
+typedef struct {
+    float scale;
+} RelposAttentionParams;
+Tensor *op_relpos_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *rel_h, Tensor *rel_w,
+                            float scale);
+
+/* Attention within windows of s x s tokens with a table of biases (Swin): y = softmax(scale q k^T +
+ * table[(rq-rk+s-1) (2s-1) + cq-ck+s-1, head] + mask) v. q, k, v (images*rows*columns,s*s,heads,D) of one type,
+ * windows in op_window's order, table ((2s-1)^2,heads) f32. mask: with shift > 0, -100 for pairs that the shift
+ * brought together: in the last row of windows tokens of rows below s - shift and those from there on, in the
+ * last column likewise. saved[0] = log-sum-exp (images*rows*columns,heads,s*s). */
+typedef struct {
+    int rows, columns, shift;
+    float scale;
+} WindowAttentionParams;
+Tensor *op_window_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *table, int rows, int columns,
+                            int shift, float scale);
+
 /* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D) of the same type, position
  * (B) i32. A row past S dies. Returns cache. */
 Tensor *op_kv_append(Tape *t, Tensor *cache, Tensor *x, Tensor *position);
