@@ -88,19 +88,20 @@ char *clue_description(const char *report, int entity)
 
 /* ---- reading ---- */
 
-static void free_study(StudyClues *s)
+void clues_free_study(StudyClues *s)
 {
     for (int i = 0; i < s->n; i++) {
         free(s->clue[i].text);
         free(s->clue[i].counts);
     }
     free(s->clue);
+    *s = (StudyClues){0};
 }
 
 void clues_free(Clues *c)
 {
     if (!c) return;
-    for (int k = 0; k < c->n; k++) free_study(&c->study[k]);
+    for (int k = 0; k < c->n; k++) clues_free_study(&c->study[k]);
     json_decref(c->settings);
     free(c->study);
     free(c->path);
@@ -243,7 +244,7 @@ bool clues_add(Clues *c, StudyClues *s, Error *e)
         die("clues_add: study %lld after %lld", (long long)s->id, (long long)c->study[c->n - 1].id);
     StudyClues *grown = realloc(c->study, (size_t)(c->n + 1) * sizeof *grown);
     if (!grown) {
-        free_study(s);
+        clues_free_study(s);
         return error_set(e, ERROR_MEMORY, "study %lld: no memory for its clues", (long long)s->id);
     }
     c->study = grown;

@@ -55,6 +55,7 @@ const StudyClues *clues_find(const Clues *c, int64_t id); /* NULL if absent */
 /* Takes what s holds into an empty or ordered list whose ids are all below s->id. False without memory, s is
  * then freed. */
 bool clues_add(Clues *c, StudyClues *s, Error *e);
+void clues_free_study(StudyClues *s); /* what it holds */
 /* Crash-safe; what is written reads back. */
 bool clues_write(const Clues *c, const char *path, Error *e);
 

@@ -243,10 +243,7 @@ START_TEST(written)
     ck_assert(s->clue[0].score == 0.25 && isnan(s->clue[1].score) && s->clue[1].mask_index == -1);
     ck_assert_ptr_null(s->clue[1].counts);
     clues_free(back);
-    for (int k = 0; k < 3; k++) {
-        for (int i = 0; i < c.study[k].n; i++) free(c.study[k].clue[i].text), free(c.study[k].clue[i].counts);
-        free(c.study[k].clue);
-    }
+    for (int k = 0; k < 3; k++) clues_free_study(&c.study[k]);
     free(c.study);
     json_decref(c.settings);
     unlink(path());

@@ -26,9 +26,7 @@ static void write_clue(int width, int height)
     ck_assert(rle_encode(mask, width, height, &rle, &e));
     s.clue[0] = (Clue){clue_entity_from_name("丘脑"), strdup("左侧丘脑"), 9, rle_to_text(&rle), NAN, -1};
     ck_assert(clues_add(&c, &s, &e) && clues_write(&c, clue_path, &e));
-    free(c.study[0].clue[0].text);
-    free(c.study[0].clue[0].counts);
-    free(c.study[0].clue);
+    clues_free_study(&c.study[0]);
     free(c.study);
     rle_free(&rle);
     free(mask);
