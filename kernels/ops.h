@@ -56,6 +56,13 @@ typedef struct {
 } RmsnormParams;
 Tensor *op_rmsnorm(Tape *t, Tensor *x, Tensor *w, float eps);
 
+/* y = (x - mean) / sqrt(var + eps) * w + b over the last dim, biased variance. x (...,C), w, b (C). saved:
+ * mean, 1/sd (rows). */
+typedef struct {
+    float eps;
+} LayernormParams;
+Tensor *op_layernorm(Tape *t, Tensor *x, Tensor *w, Tensor *b, float eps);
+
 /* y = x / |x| over the last dim; a row of zeros gives zeros and no gradient. x (...,C). saved[0] = |x| (rows).
  */
 Tensor *op_l2norm(Tape *t, Tensor *x);
@@ -76,6 +83,9 @@ typedef struct {
     float scale;
 } SoftmaxParams;
 Tensor *op_softmax(Tape *t, Tensor *x, float scale);
+/* y[b,:,h,s] = softmax over t of scale * x[b,t,h,s] + bias[b,t,h]: down the columns. x (B,T,H,S), bias (B,T,H)
+ * f32 or NULL. */
+Tensor *op_softmax_columns(Tape *t, Tensor *x, Tensor *bias, float scale);
 
 /* Unary family: y = f(x), any shape. scale: y = k x. */
 typedef struct {
@@ -84,6 +94,9 @@ typedef struct {
 Tensor *op_relu(Tape *t, Tensor *x);
 Tensor *op_sigmoid(Tape *t, Tensor *x);
 Tensor *op_scale(Tape *t, Tensor *x, float k);
+
+/* y = x/2 (1 + erf(x / sqrt 2)) (Hendrycks & Gimpel 2016), any shape. */
+Tensor *op_gelu(Tape *t, Tensor *x);
 
 /* Binary family: equal shapes. */
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
@@ -153,6 +166,19 @@ typedef struct {
 } ResizeParams;
 Tensor *op_resize(Tape *t, Tensor *x, int height, int width, ResizeMode mode);
 
+/* Square windows of images, zero-padded on the right and at the bottom to whole windows, then rolled by -shift
+ * on both axes: with Hp the padded height, row r of window row i is row (i size + r + shift) mod Hp. x
+ * (N,H,W,C) -> (N nh nw, size, size, C), windows row-major. 0 <= shift < size. */
+typedef struct {
+    int size, shift;
+} WindowParams;
+Tensor *op_window(Tape *t, Tensor *x, int size, int shift);
+/* The inverse: x (N nh nw, size, size, C) -> (N,height,width,C). */
+typedef struct {
+    int height, width, shift;
+} UnwindowParams;
+Tensor *op_unwindow(Tape *t, Tensor *x, int height, int width, int shift);
+
 /* ---- attention ---- */
 
 /* HF layout: pairs (j, j+D/2); angle = position * theta^(-2j/D), f32 as the reference. x (B,T,H,D), position
@@ -171,6 +197,28 @@ typedef struct {
     bool causal;
 } AttentionParams;
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *length, float scale, bool causal);
+
+/* Attention over an image of H x W tokens with decomposed relative positions (SAM): y = softmax(scale q k^T +
+ * q.rel_h[rq-rk+H-1] + q.rel_w[cq-ck+W-1]) v for query (rq,cq) and key (rk,ck), q unscaled in the bias. q, k, v
+ * (B,H*W,heads,D) of one type, rel_h (2H-1,D), rel_w (2W-1,D) f32 -> (B,H*W,heads,D). saved[0] = log-sum-exp
+ * (B,heads,H*W). */
+typedef struct {
+    float scale;
+} RelposAttentionParams;
+Tensor *op_relpos_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *rel_h, Tensor *rel_w,
+                            float scale);
+
+/* Attention within windows of s x s tokens with a table of biases (Swin): y = softmax(scale q k^T +
+ * table[(rq-rk+s-1) (2s-1) + cq-ck+s-1, head] + mask) v. q, k, v (images*rows*columns,s*s,heads,D) of one type,
+ * windows in op_window's order, table ((2s-1)^2,heads) f32. mask: with shift > 0, -100 for pairs that the shift
+ * brought together: in the last row of windows tokens of rows below s - shift and those from there on, in the
+ * last column likewise. saved[0] = log-sum-exp (images*rows*columns,heads,s*s). */
+typedef struct {
+    int rows, columns, shift;
+    float scale;
+} WindowAttentionParams;
+Tensor *op_window_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *table, int rows, int columns,
+                            int shift, float scale);
 
 /* cache[b, position[b] + i] = x[b, i]. Updates cache (B,S,G,D) in place; x (B,T,G,D) of the same type, position
  * (B) i32. A row past S dies. Returns cache. */
@@ -193,6 +241,16 @@ typedef struct {
     float k;
 } MultilabelParams;
 Tensor *op_multilabel(Tape *t, Tensor *x, Tensor *y, Tensor *weight, float k);
+
+/* k * sum a (p (1 - y) + (1 - p) y)^gamma * (the same cross-entropy), p = sigmoid(x), a = alpha y + (1 - alpha)
+ * (1
+ * - y): focal loss (Lin et al. 2017) on logits x, targets y in [0,1] of one shape -> (1). 0 <= alpha <= 1,
+ * gamma
+ * >= 0. No gradient to y. */
+typedef struct {
+    float alpha, gamma, k;
+} FocalParams;
+Tensor *op_focal(Tape *t, Tensor *x, Tensor *y, float alpha, float gamma, float k);
 
 /* Overlap of regions, one a row (equation 3): p, y (M,...) of one shape -> (1), the mean over rows of
  * 1 - 2 S / (sum p^2 + sum y^2 + 1e-6) as printed, or 1 - (2 S + 1) / (sum p + sum y + 1) with smooth, where

@@ -1,6 +1,7 @@
 #include "tools/page.h"
 #include "data/file.h"
 #include "data/image.h"
+#include "data/rle.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,43 @@ static bool add_truth(json_t *o, const PageStudy *s, Error *e)
     return true;
 }
 
+/* A clue's mask as a picture of its own size, 0 or 255. */
+static json_t *mask_url(const StudyClues *s, const Clue *c, Error *e)
+{
+    Rle rle;
+    Image image = {s->width, s->height, 1, NULL};
+    if (!rle_from_text(c->counts, strlen(c->counts), s->width, s->height, &rle, e)) return NULL;
+    size_t n = (size_t)s->width * (size_t)s->height;
+    image.pixel = malloc(n);
+    if (!image.pixel) error_set(e, ERROR_MEMORY, "page: no memory for a mask");
+    if (image.pixel) rle_decode(&rle, image.pixel);
+    for (size_t i = 0; image.pixel && i < n; i++) image.pixel[i] = image.pixel[i] ? 255 : 0;
+    json_t *url = image.pixel ? data_url(&image, e) : NULL;
+    free(image.pixel);
+    rle_free(&rle);
+    return url;
+}
+
+/* The retrieved evidence: a list of {entity, text, slice, mask: a picture or null}. */
+static bool add_clues(json_t *o, const StudyClues *s, Error *e)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < s->n; i++) {
+        const Clue *c = &s->clue[i];
+        json_t *url = c->counts ? mask_url(s, c, e) : json_null();
+        json_t *row = url ? json_pack("{s:s, s:s, s:i, s:o}", "entity", clue_entity_name(c->entity), "text",
+                                      c->text, "slice", c->slice, "mask", url)
+                          : NULL;
+        if (url && !row) error_set(e, ERROR_INPUT, "page: a clue's text is not UTF-8");
+        if (!row) {
+            json_decref(list);
+            return false;
+        }
+        json_array_append_new(list, row);
+    }
+    return !json_object_set_new(o, "evidence", list) || error_set(e, ERROR_MEMORY, "page: no memory for clues");
+}
+
 static json_t *study_json(const PageStudy *s, Error *e)
 {
     json_t *url = slices_url(s, e);
@@ -229,6 +267,7 @@ static json_t *study_json(const PageStudy *s, Error *e)
         json_t *segment = segment_url(s->segment, e);
         ok = segment && !json_object_set_new(o, "segment", segment);
     }
+    ok = ok && (!s->clues || add_clues(o, s->clues, e));
     if (ok) return o;
     json_decref(o);
     return NULL;

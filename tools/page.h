@@ -3,20 +3,21 @@
  * browser does the windowing. Chinese with English. The page says that it is for research use only. */
 #ifndef TOOLS_PAGE_H
 #define TOOLS_PAGE_H
-#include "data/ctrg.h"
+#include "data/clues.h"
 #include "data/json.h"
 #include "tools/train_data.h"
 
 typedef struct PageStudy {
-    const char *name;       /* under the thumbnail */
-    const char *about;      /* where it comes from, one or two sentences; NULL: nothing */
-    int size;               /* pixels across */
-    double pixel_mm;        /* 0: not known, no scale bar */
-    const uint8_t *pixel;   /* u8[24][size][size] under window 40/80 */
-    const int16_t *hu;      /* the same shape in HU, for every window; or NULL */
-    const float *segment;   /* [24][14][14] probabilities to tint the slices with; NULL: none */
-    const char *report;     /* generated; NULL: none */
-    const CtrgStudy *truth; /* findings and masks to compare with; NULL or without findings: nothing */
+    const char *name;        /* under the thumbnail */
+    const char *about;       /* where it comes from, one or two sentences; NULL: nothing */
+    int size;                /* pixels across */
+    double pixel_mm;         /* 0: not known, no scale bar */
+    const uint8_t *pixel;    /* u8[24][size][size] under window 40/80 */
+    const int16_t *hu;       /* the same shape in HU, for every window; or NULL */
+    const float *segment;    /* [24][14][14] probabilities to tint the slices with; NULL: none */
+    const char *report;      /* generated; NULL: none */
+    const StudyClues *clues; /* the evidence retrieved for its sentences; masks of any size; NULL: none */
+    const CtrgStudy *truth;  /* findings and masks to compare with; NULL or without findings: nothing */
 } PageStudy;
 
 /* scores: what pcrl-score --json prints, or NULL. Crash-safe. Borrows everything. */

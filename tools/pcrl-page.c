@@ -1,6 +1,6 @@
 /* pcrl-page: studies, their reports and the scores as one HTML page that needs nothing else; or a training
  * run. */
-#include "data/ctrg.h"
+#include "data/clues.h"
 #include "data/file.h"
 #include "data/json.h"
 #include "data/safetensors.h"
@@ -26,11 +26,13 @@ static const char doc[] =
     "  pcrl-page --text --studies 3 phantoms phantoms.jsonl\n"
     "  pcrl-page --out page.html --scores scores.json --studies 6 real real.jsonl phantoms phantoms.jsonl\n"
     "  pcrl-page --out page.html --masks ct.safetensors ct reports.jsonl\n"
+    "  pcrl-page --out page.html --clues ct-clues.json ct reports.jsonl\n"
     "  pcrl-page --run run/pcrl\n";
 
 enum {
     KEY_SCORES = 0x3001,
     KEY_MASKS,
+    KEY_CLUES,
     KEY_TITLE,
     KEY_STUDIES,
     KEY_TEXT,
@@ -45,6 +47,8 @@ static const struct argp_option options[] = {
     {"scores", KEY_SCORES, "FILE", 0, "what pcrl-score --json printed", 0},
     {"masks", KEY_MASKS, "FILE", 0,
      "the segmentation that pcrl-report --masks wrote; one for each data set, in their order", 0},
+    {"clues", KEY_CLUES, "FILE", 0,
+     "the masks that pcrl-retrieve found for the sentences; one for each data set, in their order", 0},
     {"title", KEY_TITLE, "TEXT", 0, "heading of the page", 0},
     {"studies", KEY_STUDIES, "N", 0, "at most the first N studies of each data set (default 12)", 0},
     {"run", KEY_RUN, "FOLDER", 0, "the page of a training run, written there", 0},
@@ -52,8 +56,9 @@ static const struct argp_option options[] = {
 
 typedef struct Options {
     CliCommon common;
-    const char *out, *scores, *title, *run, *folder[MAX_SETS], *reports[MAX_SETS], *masks[MAX_SETS];
-    int n_args, n_masks, limit;
+    const char *out, *scores, *title, *run, *folder[MAX_SETS], *reports[MAX_SETS], *masks[MAX_SETS],
+        *clues[MAX_SETS];
+    int n_args, n_masks, n_clues, limit;
     bool text;
 } Options;
 
@@ -68,6 +73,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (o->n_masks == MAX_SETS) argp_error(state, "at most %d data sets", MAX_SETS);
         o->masks[o->n_masks++] = arg;
         return 0;
+    case KEY_CLUES:
+        if (o->n_clues == MAX_SETS) argp_error(state, "at most %d data sets", MAX_SETS);
+        o->clues[o->n_clues++] = arg;
+        return 0;
     case KEY_TEXT: o->text = true; return 0;
     case KEY_TITLE: o->title = arg; return 0;
     case KEY_STUDIES: o->limit = (int)cli_int_option(state, "--studies", arg, 1, MAX_STUDIES); return 0;
@@ -79,7 +88,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (o->run) {
-            if (o->n_args || o->out || o->text || o->scores || o->n_masks)
+            if (o->n_args || o->out || o->text || o->scores || o->n_masks || o->n_clues)
                 argp_error(state, "--run stands alone");
             return 0;
         }
@@ -87,6 +96,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!o->n_args || o->n_args % 2) argp_error(state, "expected pairs of DATASET and REPORTS");
         if (o->n_masks && 2 * o->n_masks != o->n_args)
             argp_error(state, "%d --masks for %d data sets, expected one for each", o->n_masks, o->n_args / 2);
+        if (o->n_clues && 2 * o->n_clues != o->n_args)
+            argp_error(state, "%d --clues for %d data sets, expected one for each", o->n_clues, o->n_args / 2);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -257,6 +268,7 @@ int main(int argc, char **argv)
     if (o.run) return 0;
     static Gallery g;
     Ctrg *set[MAX_SETS] = {NULL};
+    Clues *clues[MAX_SETS] = {NULL};
     json_t *scores = NULL;
     if (o.scores && !(scores = json_read(o.scores, &e))) cli_fail(&e);
     for (int i = 0; i < o.n_args / 2; i++) {
@@ -264,6 +276,9 @@ int main(int argc, char **argv)
         int first = g.n;
         if (!add_set(&g, set[i], o.reports[i], o.limit, &e)) cli_fail(&e);
         if (o.n_masks && !add_masks(&g, first, o.masks[i], &e)) cli_fail(&e);
+        if (o.n_clues && !(clues[i] = clues_read(o.clues[i], &e))) cli_fail(&e);
+        for (int k = first; clues[i] && k < g.n; k++)
+            g.shown[k].study.clues = clues_find(clues[i], g.shown[k].study.truth->id);
     }
     for (int i = 0; o.text && i < g.n; i++) print_study(&g.shown[i]);
     PageStudy *study = malloc((size_t)(g.n + 1) * sizeof *study);
@@ -274,7 +289,7 @@ int main(int argc, char **argv)
         free(g.shown[i].pixel), free(g.shown[i].hu);
         free(g.shown[i].segment), free(g.shown[i].report);
     }
-    for (int i = 0; i < MAX_SETS; i++) ctrg_free(set[i]);
+    for (int i = 0; i < MAX_SETS; i++) ctrg_free(set[i]), clues_free(clues[i]);
     free(study);
     json_decref(scores);
     return 0;

@@ -1,5 +1,5 @@
-/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png}/. Sound small files from
- * our own writers, so that the fuzzer starts behind the first checks. */
+/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery}/. Sound
+ * small files from our own writers, so that the fuzzer starts behind the first checks. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -101,13 +101,39 @@ static bool png(const char *folder, Error *e)
            image_write_png(in(folder, "png/colour"), &(Image){3, 3, 3, pixel}, e);
 }
 
+static bool rle(const char *folder, Error *e)
+{
+    static const char square[] = "\003\0024O1", columns[] = "\012\0054d0f0@";
+    return file_write(in(folder, "rle/square"), square, sizeof square - 1, e) &&
+           file_write(in(folder, "rle/columns"), columns, sizeof columns - 1, e);
+}
+
+static bool gallery(const char *folder, Error *e)
+{
+    static const char masks[] =
+        "{\"version\":1,\"id\":\"7\",\"size\":[2,3],\"pixel_mm\":0.9,\"settings\":{\"points_per_side\":32},"
+        "\"slices\":"
+        "[{\"slice\":0,\"masks\":[]},{\"slice\":5,\"masks\":[{\"segmentation\":{\"size\":[2,3],\"counts\":"
+        "\"222\"},"
+        "\"area\":2,\"bbox\":[1,0,0,1],\"predicted_iou\":0.9,\"point_coords\":[[1.5,1]],\"stability_score\":1,"
+        "\"crop_box\":[0,0,3,2]}]}]}";
+    static const char clues[] =
+        "{\"version\":1,\"studies\":[{\"id\":\"7\",\"size\":[2,3],\"clues\":[{\"entity\":\"丘脑\",\"text\":"
+        "\"右侧丘脑见低密度影\",\"slice\":9,\"mask\":\"222\"},{\"entity\":\"中脑\",\"text\":\"中脑\",\"slice\":"
+        "9,"
+        "\"mask\":null}]}]}";
+    return file_write(in(folder, "gallery/masks"), masks, sizeof masks - 1, e) &&
+           file_write(in(folder, "gallery/clues"), clues, sizeof clues - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "nifti", "json", "png"};
-    for (int i = 0; ok && i < 4; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e);
+    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery"};
+    for (int i = 0; ok && i < 6; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) &&
+         rle(argv[1], &e) && gallery(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

@@ -67,6 +67,7 @@ static double shaped(const KernelInput *in, float u)
     switch (in->fill) {
     case FILL_PROB: return (double)u;
     case FILL_POSITIVE: return (double)(0.5f + u);
+    case FILL_WIDE: return (double)(16 * u - 8);
     case FILL_HOLES: return (unsigned)(u * 4096) % 2 ? NAN : (double)(2 * u - 1);
     case FILL_MASK01: return u < 0.5f ? 0 : 1;
     case FILL_IDS: return (double)(int64_t)((double)u * (double)in->n);

@@ -17,6 +17,7 @@ typedef enum {
     FILL_PROB,       /* f32 in [0,1) */
     FILL_POSITIVE,   /* f32 in [0.5,1.5): variances, norm weights */
     FILL_MASK01,     /* f32, 0 or 1 */
+    FILL_WIDE,       /* f32 in [-8,8): where a curve has become flat too */
     FILL_HOLES,      /* f32 in [-1,1), but every other one NaN: for ops without gradient that say what then */
     FILL_IDS,        /* i32 in 0..n-1 */
     FILL_LABELS,     /* i32 in -1..n-1 (-1: ignored) */

@@ -117,6 +117,39 @@ START_TEST(self_contained)
 }
 END_TEST
 
+/* Retrieved masks are pictures of their own size; a sentence without one says so. */
+START_TEST(evidence)
+{
+    uint8_t *pixel = calloc(24, 32 * 32);
+    Clue clue[2] = {
+        {.entity = 0, .text = (char *)(uintptr_t) "左侧丘脑低", .slice = 9, .counts = (char *)(uintptr_t) "13"},
+        {.entity = 1, .text = (char *)(uintptr_t) "b", .slice = 3}};
+    StudyClues clues = {.id = 1, .width = 2, .height = 2, .n = 2, .clue = clue};
+    PageStudy s = {.name = "a", .size = 32, .pixel = pixel, .report = "", .clues = &clues};
+    char *page = write_and_read(&s, 1, NULL);
+    const char *data = strstr(page, "id=\"data\">") + 10;
+    json_error_t error;
+    json_t *o = json_loadb(data, (size_t)(strstr(data, "</script>") - data), 0, &error);
+    json_t *list = json_object_get(json_array_get(json_object_get(o, "studies"), 0), "evidence");
+    ck_assert_int_eq((int)json_array_size(list), 2);
+    json_t *row = json_array_get(list, 0);
+    ck_assert_str_eq(json_string_value(json_object_get(row, "text")), "左侧丘脑低");
+    ck_assert_str_eq(json_string_value(json_object_get(row, "entity")), clue_entity_name(0));
+    ck_assert_int_eq((int)json_integer_value(json_object_get(row, "slice")), 9);
+    ck_assert(strstr(json_string_value(json_object_get(row, "mask")), "data:image/png;base64,") != NULL);
+    ck_assert(json_is_null(json_object_get(json_array_get(list, 1), "mask")));
+    json_decref(o);
+    free(page);
+
+    Error e = {0};
+    clue[1].text = (char *)(uintptr_t) "\xff";
+    ck_assert(!page_write(path, "t", &s, 1, NULL, &e) && strstr(e.msg, "UTF-8"));
+    clue[0].counts = (char *)(uintptr_t) "1";
+    ck_assert(!page_write(path, "t", &s, 1, NULL, &e) && e.code == ERROR_INPUT);
+    free(pixel);
+}
+END_TEST
+
 START_TEST(faults)
 {
     uint8_t *pixel = calloc(24, 64 * 64);
@@ -141,6 +174,7 @@ int main(void)
     tcase_add_test(t, clauses);
     tcase_add_test(t, comparison);
     tcase_add_test(t, self_contained);
+    tcase_add_test(t, evidence);
     tcase_add_test(t, faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
