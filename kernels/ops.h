@@ -5,6 +5,7 @@
 #ifndef KERNELS_OPS_H
 #define KERNELS_OPS_H
 #include "tensor/tape.h"
+#include <math.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -326,6 +327,12 @@ Tensor *op_mask_binary(Tape *t, Tensor *x, MaskParams p);
 typedef struct {
     double threshold;
 } NmsParams;
+/* The largest float that is not above it: a float exceeds both or neither. */
+static inline float nms_bar(double threshold)
+{
+    float bar = (float)threshold;
+    return (double)bar > threshold ? nextafterf(bar, -INFINITY) : bar;
+}
 Tensor *op_nms(Tape *t, Tensor *box, double threshold);
 
 /* ---- rows and prototypes, from the table ---- */
