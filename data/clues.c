@@ -7,9 +7,9 @@
 #include <string.h>
 
 static const struct {
-    const char *name, *in24;
+    const char *name, *in24, *english;
 } entities[] = {
-#define CLUE_ENTITY(name, in24) {name, in24},
+#define CLUE_ENTITY(name, in24, english) {name, in24, english},
 #include "data/clue_entities.def"
 };
 enum { ENTITIES = sizeof entities / sizeof *entities, CLUES_VERSION = 1, MAX_STUDY_CLUES = 1000 };
@@ -20,6 +20,12 @@ const char *clue_entity_name(int entity)
 {
     if (entity < 0 || entity >= ENTITIES) die("clue_entity_name: %d is not in 0..%d", entity, ENTITIES - 1);
     return entities[entity].name;
+}
+
+const char *clue_entity_english(int entity)
+{
+    if (entity < 0 || entity >= ENTITIES) die("clue_entity_english: %d is not in 0..%d", entity, ENTITIES - 1);
+    return entities[entity].english;
 }
 
 int clue_entity_from_name(const char *name)

@@ -17,6 +17,7 @@
 
 int clue_entity_count(void);
 const char *clue_entity_name(int entity);    /* Chinese */
+const char *clue_entity_english(int entity); /* lower case */
 int clue_entity_from_name(const char *name); /* -1 if unknown */
 /* What a report says of an entity: malloc'ed, the caller's; NULL if it is not described. */
 char *clue_description(const char *report, int entity);
