@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GALLERY_VERSION = 1, MAX_MASKS = 1 << 16, MAX_SIDE = 16384 };
+enum { GALLERY_VERSION = 1, MAX_MASKS = 1 << 14, MAX_SIDE = 16384 };
 
 /* Where in the file a fault is. mask < 0: the slice; slice < 0: the file. */
 typedef struct Place {
@@ -122,7 +122,7 @@ static bool read_slice(Gallery *g, const json_t *item, Place *p, Error *e)
         return false;
     if (number < 0 || number >= CTRG_SLICES)
         return found(p, e, "slice", "a number from 0 to 23", json_object_get(item, "slice"));
-    if (json_array_size(masks) > MAX_MASKS) return bad(p, e, "masks", "at most 65536 a slice, found more");
+    if (json_array_size(masks) > MAX_MASKS) return bad(p, e, "masks", "at most 16384 a slice, found more");
     GallerySlice *s = &g->slice[g->n];
     p->slice = s->slice = (int)number;
     s->mask = calloc(json_array_size(masks) + 1, sizeof *s->mask);
