@@ -15,6 +15,11 @@ typedef struct List {
     int n, room;
 } List;
 
+static bool no_memory(const CtrgStudy *s, Error *e)
+{
+    return error_set(e, ERROR_MEMORY, "study %lld: no memory for its lesions", (long long)s->id);
+}
+
 /* Collects the part that voxel `start` is in: its voxels are queue[0..n). */
 static int32_t flood(Field *f, int32_t start)
 {
@@ -35,7 +40,7 @@ static int32_t flood(Field *f, int32_t start)
     return n;
 }
 
-/* The lesion made of queue[0..n), unless it is a splinter. */
+/* The lesion made of queue[0..n), unless it is a splinter. False without memory. */
 static bool add_part(List *l, const Field *f, int32_t n, int truth, int label, double pixel_mm)
 {
     int64_t area[CTRG_SLICES] = {0};
@@ -73,9 +78,14 @@ static bool add_label(List *l, const CtrgStudy *s, Field *f, int truth, int labe
         if (!ctrg_read_mask(s, &t->mask[m], one, e)) return false;
         for (size_t i = 0; i < plane; i++) to[i] |= one[i];
     }
+    if (t->finding == FIND_SUBARACHNOID_HIGH) {
+        int32_t n = 0;
+        for (int32_t i = 0; i < (int32_t)(CTRG_SLICES * plane); i++)
+            if (f->voxel[i]) f->queue[n++] = i;
+        return add_part(l, f, n, truth, label, s->pixel_mm) || no_memory(s, e);
+    }
     for (int32_t i = 0; i < (int32_t)(CTRG_SLICES * plane); i++)
-        if (f->voxel[i] == 1 && !add_part(l, f, flood(f, i), truth, label, s->pixel_mm))
-            return error_set(e, ERROR_MEMORY, "study %lld: no memory for its lesions", (long long)s->id);
+        if (f->voxel[i] == 1 && !add_part(l, f, flood(f, i), truth, label, s->pixel_mm)) return no_memory(s, e);
     return true;
 }
 
@@ -99,7 +109,7 @@ bool lesions_find(const CtrgStudy *s, Lesion **lesion, int *n, Error *e)
                malloc((CTRG_SLICES * plane + 1) * sizeof(int32_t))};
     uint8_t *one = malloc(plane + 1);
     bool ok = f.voxel && f.queue && one;
-    if (!ok) error_set(e, ERROR_MEMORY, "study %lld: no memory for its lesions", (long long)s->id);
+    if (!ok) no_memory(s, e);
     for (int k = 0; ok && k < s->n_truth; k++) {
         if (!finding_kind(s->truth[k].finding)->focal) continue;
         for (int label = 0; ok && label < LABEL_COUNT; label++)

@@ -1,7 +1,7 @@
 /* The lesions of a study with exact masks, one by one: the connected parts (26 neighbours, across slices too)
- * of each focal finding's mask on each side. A lesion is looked at in the slice where it has most pixels (the
- * lowest on ties), and its size is the diameter of the circle of that area. Parts of fewer than LESION_PIXELS
- * there are splinters, not lesions. */
+ * of each focal finding's mask on each side. Subarachnoid blood, a net of sulci, is one lesion a side. A lesion
+ * is looked at in the slice where it has most pixels (the lowest on ties), and its size is the diameter of the
+ * circle of that area. Parts of fewer than LESION_PIXELS there are splinters, not lesions. */
 #ifndef TOOLS_LESIONS_H
 #define TOOLS_LESIONS_H
 #include "data/ctrg.h"
