@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ANSWERS = 3, MOST_BATCH = 256 };
+enum { MOST_BATCH = 256 };
 static const double NEAR = 20; /* pixels from a crop's edge */
 
 /* A mask that passed the filters of a point, in its crop's pixels; then a record, in the picture's. */
@@ -31,7 +31,7 @@ typedef struct Work {
     const Image *image;
     SamCrop crop;
     MaskParams params; /* of this crop */
-    Tensor *bank;      /* (points*3,low,low): logits of the crop's list */
+    Tensor *bank;      /* (points*answers,low,low): logits of the crop's list */
     List list;         /* of this crop */
     List all;          /* of all crops so far */
 } Work;
@@ -197,7 +197,8 @@ static int64_t batch_of(const Work *w, int64_t points)
     if (w->s->batch) return w->s->batch;
     const Arena *a = w->t->step;
     size_t plane = (size_t)w->source->low * (size_t)w->source->low * sizeof(float),
-           room = (a->capacity - a->used - a->pool_extent) / 2, fit = room / (2 * ANSWERS * plane);
+           room = (a->capacity - a->used - a->pool_extent) / 2,
+           fit = room / (2 * (size_t)(w->source->masks - 1) * plane);
     int64_t batch = fit < 1 ? 1 : fit > MOST_BATCH ? MOST_BATCH : (int64_t)fit;
     return batch < points ? batch : points;
 }
@@ -330,8 +331,8 @@ static bool process_crop(Work *w, Error *e)
         w->times->encoder += seconds() - start;
         w->params = (MaskParams){from->side,          input[0],        input[1], crop.height, crop.width,
                                  (float)s->threshold, (float)s->offset};
-        w->bank =
-            tape_tensor(w->t, DTYPE_f32, 3, (int64_t[]){(int64_t)ANSWERS * side * side, from->low, from->low});
+        w->bank = tape_tensor(w->t, DTYPE_f32, 3,
+                              (int64_t[]){(int64_t)(from->masks - 1) * side * side, from->low, from->low});
         ok = ask_grid(w, &crop, e) && finish_crop(w, e);
     }
     list_free(&w->list);

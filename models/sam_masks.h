@@ -65,7 +65,7 @@ typedef struct SamMaskSource {
     void *user;
     void (*image)(void *user, Tape *t, Tensor *x);
     void (*predict)(void *user, Tape *t, const double *point, int64_t n, float threshold, SamPrediction *y);
-    int masks; /* mask tokens, of which 0 is not used */
+    int masks; /* mask tokens, at least 2; answers are those from 1 on */
 } SamMaskSource;
 
 /* SAM itself. */
