@@ -29,15 +29,17 @@ void sam_slice_close(SamSlice *s)
 }
 
 /* Means of 3x3, the border's of what is there, cut into classes. */
-static void classify(SamSlice *s, const uint8_t *pixel)
+void sam_slice_classify(SamSlice *s)
 {
     int W = s->width, H = s->height;
+    if (s->classified) return;
+    s->classified = true;
     s->n_inside = 0;
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++) {
             int sum = 0, n = 0, c = 0;
             for (int i = y ? y - 1 : 0; i <= y + 1 && i < H; i++)
-                for (int j = x ? x - 1 : 0; j <= x + 1 && j < W; j++, n++) sum += pixel[i * W + j];
+                for (int j = x ? x - 1 : 0; j <= x + 1 && j < W; j++, n++) sum += s->pixel[i * W + j];
             while (c < GREY_BONE && sum >= grey_end[c] * n) c++;
             s->grey[y * W + x] = (uint8_t)c;
             if (c != GREY_AIR) s->inside[s->n_inside++] = y * W + x;
@@ -48,7 +50,8 @@ bool sam_slice_read(SamSlice *s, const TrainData *d, int64_t at, Error *e)
 {
     const CtrgStudy *study = &d->ctrg->study[at / CTRG_SLICES];
     int64_t area = (int64_t)s->width * s->height;
-    classify(s, train_data_slice(d, at));
+    s->pixel = train_data_slice(d, at);
+    s->classified = false;
     s->n = 0;
     for (int k = 0; k < study->n_truth; k++)
         for (int i = 0; i < study->truth[k].n_masks && s->n < SLICE_MASKS; i++) {
@@ -71,6 +74,7 @@ int64_t sam_slice_region(SamSlice *s, int64_t at, uint8_t *target)
 {
     int W = s->width, H = s->height;
     int64_t n = 0, top = 0;
+    sam_slice_classify(s);
     uint8_t class = s->grey[at];
     memset(target, 0, (size_t)W * (size_t)H);
     target[at] = 1;
@@ -102,6 +106,7 @@ static int mask_at(const SamSlice *s, int64_t at)
 bool sam_slice_point(SamSlice *s, int of, Rng *rng, SamPoint *p, uint8_t *target)
 {
     int64_t area = (int64_t)s->width * s->height, at = 0;
+    if (of < 0) sam_slice_classify(s);
     for (int i = 0; i < DRAWS; i++) {
         if (of >= 0) {
             int64_t k = rng_below(rng, s->area[of]);

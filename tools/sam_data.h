@@ -17,8 +17,10 @@ typedef struct SamSlice {
     int n;
     int finding[SLICE_MASKS], label[SLICE_MASKS], truth[SLICE_MASKS]; /* truth: row of CtrgStudy.truth */
     int64_t area[SLICE_MASKS];
-    uint8_t *mask;    /* [SLICE_MASKS][height][width] */
-    uint8_t *grey;    /* [height][width] */
+    uint8_t *mask;        /* [SLICE_MASKS][height][width] */
+    const uint8_t *pixel; /* [height][width], the data's */
+    bool classified;
+    uint8_t *grey;    /* [height][width], once classified */
     int32_t *stack;   /* [height * width], of the flood fill */
     int64_t n_inside; /* pixels of the head */
     int32_t *inside;
@@ -26,7 +28,7 @@ typedef struct SamSlice {
 
 void sam_slice_open(SamSlice *s, int width, int height);
 void sam_slice_close(SamSlice *s);
-/* Slice `at` (study * 24 + slice). */
+/* Slice `at` (study * 24 + slice), its true masks; what regions need is made when one is asked for. */
 bool sam_slice_read(SamSlice *s, const TrainData *d, int64_t at, Error *e);
 
 /* A point and what it asks for. x, y in pixels, the middle of the first pixel at 0. */
@@ -39,6 +41,8 @@ typedef struct SamPoint {
 /* A point in true mask `of`, or, with of < 0, anywhere in the head; target u8 [height][width]. False where the
  * slice has no point for it: no head, or only specks under SLICE_MIN_AREA. */
 bool sam_slice_point(SamSlice *s, int of, Rng *rng, SamPoint *p, uint8_t *target);
+/* Grey classes and the head's pixels. */
+void sam_slice_classify(SamSlice *s);
 /* The region of the grey class at pixel `at`; returns its area. */
 int64_t sam_slice_region(SamSlice *s, int64_t at, uint8_t *target);
 

@@ -212,6 +212,7 @@ static bool add_slice(Job *j, Tape *t, Candidates *c, int64_t at, double mm, uin
         if (!add_candidate(j, t, c, grey, s->truth[i], diameter((double)s->area[i], mm), e)) return false;
     }
     memset(done, 0, (size_t)area);
+    sam_slice_classify(s);
     for (int64_t i = 0; i < s->n_inside; i++) {
         if (done[s->inside[i]]) continue;
         int64_t n = sam_slice_region(s, s->inside[i], j->mask);

@@ -2,9 +2,10 @@
  *
  * A sample is a slice with several points and the mask that each asks for (tools/sam_data.h): half of the
  * points in true masks, drawn evenly by finding, half anywhere in the head. Of the three answers to a point the
- * one with the least loss learns, 20 focal + Dice, and the single answer beside it; the IoU head learns what
- * IoU each of the four has. Targets are means over the pixels of a cell of the mask grid (4 image/patch cells a
- * side). Slices are mirrored at random, their grey moved a little. */
+ * one with the least Dice loss learns, focal + Dice, and the single answer beside it; the IoU head learns what
+ * IoU each of the four has. The reference weighs focal by 20: from nothing, that first teaches small masks to
+ * be empty. Targets are means over the pixels of a cell of the mask grid (4 image/patch cells a side). Slices
+ * are mirrored at random, their grey moved a little. */
 #include "data/file.h"
 #include "data/study.h"
 #include "kernels/ops.h"
@@ -17,8 +18,8 @@
 #include <string.h>
 
 enum { ANSWERS = 4, CHANNELS = 3, VALIDATION_SLICES = 120, EMPTY_SLICES = 8 };
-static const double focal_weight = 20, mask_share = 0.5, brightness = 3;
-static const float alpha = 0.25f, gamma_ = 2, focus_gain = 3, frequency = 2.5f;
+static const double focal_weight = 1, mask_share = 0.5, brightness = 3;
+static const float alpha = 0.5f, gamma_ = 2, focus_gain = 3, frequency = 2.5f;
 static const double large_mm = 12; /* diameter from which a lesion is called large */
 /* The reference's pixel mean and deviation, RGB. */
 static const float pixel_mean[CHANNELS] = {123.675f, 116.28f, 103.53f},
@@ -138,8 +139,11 @@ static bool fill_slice(Job *j, int64_t s, Rng *rng, Error *e)
         if (!sam_slice_read(&j->slice, j->data, at, e)) return false;
         fill_pixels(train_data_slice(j->data, at), side, mirror, offset, b->pixel + s * side * side * CHANNELS);
         for (int64_t k = 0; ok && k < b->prompts; k++) {
-            int of = k == 0 && item >= 0 ? find_mask(&j->slice, &j->index.item[item]) : -1;
-            if (k && j->slice.n && rng_unit(rng) < mask_share) of = (int)rng_below(rng, j->slice.n);
+            int of = item >= 0 ? find_mask(&j->slice, &j->index.item[item]) : -1;
+            if (k && rng_unit(rng) >= mask_share)
+                of = -1;
+            else if (k && j->slice.n && rng_below(rng, 2))
+                of = (int)rng_below(rng, j->slice.n);
             ok = fill_prompt(j, s, k, of, mirror, rng) || fill_prompt(j, s, k, -1, mirror, rng);
         }
         if (ok) return true;
@@ -167,19 +171,15 @@ static void forward(Tape *t, const Job *j, int64_t slices, int64_t prompts, Tens
     *logits = tensor_reshape(t->step, masks, 2, (const int64_t[]){prompts * ANSWERS, area});
 }
 
-/* 20 focal + Dice of one answer, as the two losses below have it. */
-static double answer_loss(const float *x, const float *y, int64_t n)
+static double answer_dice(const float *x, const float *y, int64_t n)
 {
-    double focal = 0, both = 0, sum = 0;
+    double both = 0, sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        float small = expf(-fabsf(x[i])), p = x[i] < 0 ? small / (1 + small) : 1 / (1 + small);
-        float wrong = p * (1 - y[i]) + (1 - p) * y[i];
-        float cross = fmaxf(x[i], 0) - x[i] * y[i] + log1pf(small);
-        focal += (double)((alpha * y[i] + (1 - alpha) * (1 - y[i])) * wrong * wrong * cross);
+        float p = 1 / (1 + expf(-x[i]));
         both += (double)(p * y[i]);
         sum += (double)(p + y[i]);
     }
-    return focal_weight * focal / (double)n + 1 - (2 * both + 1) / (sum + 1);
+    return 1 - (2 * both + 1) / (sum + 1);
 }
 
 static float answer_iou(const float *x, const float *y, int64_t n)
@@ -204,7 +204,7 @@ static void choose(Batch *b, int64_t prompts)
         for (int a = 0; a < ANSWERS; a++) {
             const float *x = b->logit + (i * ANSWERS + a) * area;
             b->iou[i * ANSWERS + a] = answer_iou(x, y, area);
-            double loss = a ? answer_loss(x, y, area) : INFINITY;
+            double loss = a ? answer_dice(x, y, area) : INFINITY;
             if (loss < least) {
                 least = loss;
                 best = a;
