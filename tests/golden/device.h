@@ -29,6 +29,9 @@ typedef enum {
     TOL_LLAMA,    /* two layers: hidden states, logits, gradients; decoding against one pass */
     TOL_STEP,     /* the whole training step, and three updates */
     TOL_BRANCHES, /* its gradient branch by branch against that of the sum */
+    TOL_SWIN,     /* a Swin: activations, gradients */
+    TOL_BERT,     /* two layers of a BERT and its head: the same */
+    TOL_MEDCLIP,  /* both towers and what follows: embeddings, gradients */
     TOL_FOLDING,  /* eight blocks of a ResNet, against them with BatchNorm folded in */
     TOL_SAM,      /* SAM's image encoder; its decoder at the public sizes; gradients */
 } Tolerance;
