@@ -83,10 +83,18 @@ const StEntry *weights_find(const Weights *w, const char *name)
     return NULL;
 }
 
+/* False if it does not fit; then it is cut. */
+static bool name_make(const Weights *w, char name[PARAMS_NAME], const char *format, va_list args)
+{
+    int at = snprintf(name, PARAMS_NAME, "%s", w->prefix ? w->prefix : "");
+    if (at < 0 || at >= PARAMS_NAME) return false;
+    int n = vsnprintf(name + at, (size_t)(PARAMS_NAME - at), format, args);
+    return n >= 0 && n < PARAMS_NAME - at;
+}
+
 static bool name_format(Weights *w, char name[PARAMS_NAME], const char *format, va_list args)
 {
-    int n = vsnprintf(name, PARAMS_NAME, format, args);
-    if (n >= 0 && n < PARAMS_NAME) return true;
+    if (name_make(w, name, format, args)) return true;
     weights_fail(w, "tensor name %s... is longer than %d bytes", name, PARAMS_NAME - 1);
     return false;
 }
@@ -96,9 +104,9 @@ const StEntry *weights_entry(const Weights *w, const char *format, ...)
     char name[PARAMS_NAME];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(name, sizeof name, format, args);
+    bool fits = name_make(w, name, format, args);
     va_end(args);
-    return n >= 0 && n < PARAMS_NAME ? weights_find(w, name) : NULL;
+    return fits ? weights_find(w, name) : NULL;
 }
 
 bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)

@@ -68,9 +68,11 @@ typedef struct Weights {
     DType quant; /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
     DType
         table; /* of frozen WEIGHT_TABLEs that no file has: f32 or bf16. From a file: bf16 where it has bf16 */
-    bool nested;   /* ... with double quantisation; nf4 and fp4 only */
-    bool unfilled; /* without a file: tensors as they will be, their values left to whoever asked */
-    uint64_t seed; /* of the initialisation; each tensor has its own stream, named after it */
+    bool nested;        /* ... with double quantisation; nf4 and fp4 only */
+    bool unfilled;      /* without a file: tensors as they will be, their values left to whoever asked */
+    uint64_t seed;      /* of the initialisation; each tensor has its own stream, named after it */
+    const char *prefix; /* before every name that a model asks for ("text_model.model."), or NULL: for models
+                           that are parts of others. Set by whoever opens them; names are kept with it. */
     WeightsGenerator *generator;
     void *user;
 

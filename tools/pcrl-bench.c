@@ -1,6 +1,7 @@
 /* pcrl-bench: how fast is each op, and how near to what this machine can do? Times the cases of the kernel
  * tests that are marked for it, and then the whole system. */
 #include "tests/kernels/kernel_case.h"
+#include "tools/bench_seeing.h"
 #include "tools/bench_system.h"
 #include "tools/cli.h"
 #include "tools/roofs.h"
@@ -28,7 +29,9 @@ typedef struct Bench {
 
 static const struct argp_option options[] = {
     {"op", 'o', "NAME", 0,
-     "only this op; \"system\": only the whole system, \"start\": of it only what a start costs", 0},
+     "only this op; \"seeing\": only MedCLIP; \"system\": only the whole system, \"start\": of it only what a "
+     "start costs",
+     0},
     {"model", KEY_MODEL, "DIR", 0, "model folder of the whole system (data/mini)", 0},
     {"csv", KEY_CSV, 0, 0, "comma-separated values instead of a table", 0},
     {"seconds", KEY_SECONDS, "S", 0, "time to spend on each row (default 0.5)", 0},
@@ -43,7 +46,8 @@ static const char doc[] =
     "GFLOP/s from the bytes that must move and the operations that must be done; and the larger of the two "
     "shares of "
     "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted. "
-    "Last come a report and a training step of the model in DIR, on synthetic studies drawn for it, and what a "
+    "Then come MedCLIP's embeddings at their public sizes. Last come a report and a training step of the model "
+    "in DIR, on synthetic studies drawn for it, and what a "
     "start costs on each device whose plug-in is there.\n"
     "\n"
     "Examples:\n"
@@ -167,20 +171,21 @@ static void print_roofs(const Bench *b, const char *when)
 }
 
 static bool is_start(const char *op) { return !strcmp(op, "start"); }
+static bool is_seeing(const char *op) { return !strcmp(op, "seeing"); }
 static bool is_system(const char *op) { return !strcmp(op, "system") || is_start(op); }
 
 static void print_head(const Bench *b)
 {
     if (b->options->csv) printf("op,case,pass,median_us,min_us,gb_s,gflop_s,share,roof\n");
     print_roofs(b, "");
-    if (!b->options->csv && !(b->options->op && is_system(b->options->op)))
+    if (!b->options->csv && !(b->options->op && (is_system(b->options->op) || is_seeing(b->options->op))))
         printf("\n%-13s %-28s %-8s %11s %11s %8s %9s  share of the nearer roof\n", "op", "case", "pass",
                "us, median", "us, min", "GB/s", "GFLOP/s");
 }
 
 static bool known(const char *op)
 {
-    if (is_system(op)) return true;
+    if (is_system(op) || is_seeing(op)) return true;
     for (int i = 0; kernel_tests[i]; i++)
         if (!strcmp(kernel_tests[i]->op->name, op)) return true;
     return false;
@@ -205,12 +210,12 @@ static bool run(Bench *b, Error *e)
         for (int k = 0; k < test->n_cases && (!o->op || !strcmp(o->op, test->op->name)); k++)
             if (test->cases[k].bench) bench_case(b, test, &test->cases[k]);
     }
+    const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
+    const BenchSystem whole = {o->model, &o->common, roofs, o->csv, o->op && is_start(o->op), o->seconds};
+    if ((!o->op || is_seeing(o->op)) && !bench_seeing(&whole, e)) return false;
     if (!o->op || is_system(o->op)) {
-        const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
-        if (!bench_system(
-                &(BenchSystem){o->model, &o->common, roofs, o->csv, o->op && is_start(o->op), o->seconds}, e))
-            return false;
-    } else if (!b->cases) {
+        if (!bench_system(&whole, e)) return false;
+    } else if (!b->cases && !is_seeing(o->op)) {
         cli_note("%s has no case to time", o->op);
     }
     /* Where they differ from those above, something else ran on this machine. */
