@@ -16,8 +16,10 @@
 #define KERNELS_ATTENTION_FORWARD_CUH
 #include "kernels/attention.cuh"
 
-/* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. */
-template <class T, int Dp> constexpr int tile_keys = sizeof(T) == 4 || Dp > 96 ? 32 : 64;
+/* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. In bf16 with a
+ * bias registers would not do for more keys. */
+template <class T, int Dp, class Bias>
+constexpr int tile_keys = sizeof(T) == 4 ? 32 : (Dp > 96 ? 32 : 64) / (Bias::none ? 1 : 2);
 template <class T> constexpr int sixteens = 4 / sizeof(T);
 template <class T> constexpr int block_rows = ATTENTION_TILE *sixteens<T>;
 template <class T> constexpr int shared_rows = sizeof(T) == 4 ? 0 : block_rows<T>;
@@ -167,7 +169,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
                              const T *__restrict__ k, const T *__restrict__ v, const int *__restrict__ length,
                              AttentionDims d, Bias bias, CudaFault *fault, int op)
 {
-    constexpr int count = tile_keys<T, Dp>, tile = count * row_stride<T, Dp>, mine = 16 * sixteens<T>,
+    constexpr int count = tile_keys<T, Dp, Bias>, tile = count * row_stride<T, Dp>, mine = 16 * sixteens<T>,
                   size = 2 * tile + shared_rows<T> * row_stride<T, Dp>;
     SHARED_ARRAY(T, k_tile, [size]);
     T *v_tile = k_tile + tile, *q_tile = v_tile + tile;
