@@ -204,8 +204,8 @@ static bool read_studies(Clues *c, const json_t *root, Error *e)
     if (version != CLUES_VERSION)
         return error_set(e, ERROR_INPUT, "%s: version: expected %d, found %lld", c->path, CLUES_VERSION,
                          (long long)version);
-    c->settings = json_object_get(root, "settings");
-    if (c->settings && !json_is_object(json_incref(c->settings)))
+    c->settings = json_incref(json_object_get(root, "settings"));
+    if (c->settings && !json_is_object(c->settings))
         return error_set(e, ERROR_INPUT, "%s: \"settings\": expected an object, found another type", c->path);
     c->study = calloc(json_array_size(list) + 1, sizeof *c->study);
     if (!c->study) return error_set(e, ERROR_MEMORY, "%s: no memory for its studies", c->path);

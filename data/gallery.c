@@ -255,7 +255,7 @@ bool gallery_mask(const Gallery *g, const GalleryMask *m, uint8_t *plane, Error 
 
 /* ---- writing ---- */
 
-static json_t *mask_json(const Gallery *g, const GalleryMask *m)
+json_t *gallery_mask_json(const Gallery *g, const GalleryMask *m)
 {
     return json_pack("{s:{s:[i,i], s:s}, s:I, s:[i,i,i,i], s:f, s:[[f,f]], s:f, s:[i,i,i,i]}", "segmentation",
                      "size", g->height, g->width, "counts", m->counts, "area", (json_int_t)m->area, "bbox",
@@ -271,7 +271,8 @@ static json_t *slices_json(const Gallery *g)
         const GallerySlice *s = &g->slice[k];
         json_t *masks = json_array();
         bool ok = masks;
-        for (int i = 0; ok && i < s->n; i++) ok = !json_array_append_new(masks, mask_json(g, &s->mask[i]));
+        for (int i = 0; ok && i < s->n; i++)
+            ok = !json_array_append_new(masks, gallery_mask_json(g, &s->mask[i]));
         ok = ok && !json_array_append_new(slices, json_pack("{s:i, s:O}", "slice", s->slice, "masks", masks));
         json_decref(masks);
         if (ok) continue;

@@ -3,6 +3,7 @@
 #include "data/sha256.h"
 #include "tools/retrieve_page.h"
 #include "tools/retriever.h"
+#include "tools/score.h"
 #include "tools/train.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static const char doc[] =
     "  pcrl-retrieve --gallery galleries --filter release --layers release --normal --out release.json "
     "studies\n"
     "  pcrl-retrieve --gallery galleries --control random --seed 3 --out random.json studies\n"
+    "  pcrl-retrieve --gallery galleries --reports reports.jsonl --out evidence.json studies\n"
     "  pcrl-retrieve --gallery galleries --id 12 --overlay pictures --out clues.json studies\n"
     "\n"
     "Exit codes: 0 ok, 1 usage, 2 bad input, 3 cannot read or write, 6 out of memory, 130 interrupted.";
@@ -40,6 +42,7 @@ enum {
     KEY_MODEL = 256,
     KEY_GALLERY,
     KEY_OUT,
+    KEY_REPORTS,
     KEY_FILTER,
     KEY_LAYERS,
     KEY_QUERY,
@@ -58,6 +61,11 @@ static const struct argp_option options[] = {
     {"gallery", KEY_GALLERY, "DIR", 0, "masks: DIR/ID.json of each study", 0},
     {"out", KEY_OUT, "FILE", 0, "the clues, crash-safe", 0},
     {"model", KEY_MODEL, "DIR", 0, "folder of medclip.safetensors and vocab.txt (data/mini)", 0},
+    {"reports", KEY_REPORTS, "FILE", 0,
+     "masks for the sentences of these reports (what pcrl-report prints), not of the annotations' findings; "
+     "only "
+     "studies with a report",
+     0},
     {"filter", KEY_FILTER, "NAME", 0, "which masks may be chosen: size (default), release", 0},
     {"layers", KEY_LAYERS, "NAME", 0, "which entities a slice shows: clinical (default), release", 0},
     {"query", KEY_QUERY, "KIND", 0, "english: words from a table (default); raw: the Chinese clauses", 0},
@@ -75,7 +83,7 @@ static const struct argp_option options[] = {
 typedef struct Arguments {
     CliCommon common;
     RetrieveOptions retrieve;
-    const char *model, *gallery, *out, *data, *overlay, *layers, *control;
+    const char *model, *gallery, *out, *data, *overlay, *reports, *layers, *control;
     int64_t id[MAX_IDS];
     int n_ids, limit, batch;
 } Arguments;
@@ -109,6 +117,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_MODEL: a->model = arg; break;
     case KEY_GALLERY: a->gallery = arg; break;
     case KEY_OUT: a->out = arg; break;
+    case KEY_REPORTS: a->reports = arg; break;
     case KEY_FILTER:
     case KEY_LAYERS:
     case KEY_QUERY:
@@ -148,6 +157,7 @@ static bool pick(const Arguments *a, const Ctrg *c, const CtrgStudy ***list, int
     if (!*list) return error_set(e, ERROR_MEMORY, "no memory for %d studies", c->n);
     for (int k = 0; k < c->n && !(a->limit && *n == a->limit); k++) {
         bool asked = !a->n_ids;
+        if (!c->study[k].findings) continue; /* no line in --reports */
         for (int i = 0; i < a->n_ids; i++) asked |= a->id[i] == c->study[k].id;
         if (asked) (*list)[(*n)++] = &c->study[k];
     }
@@ -160,13 +170,27 @@ static bool pick(const Arguments *a, const Ctrg *c, const CtrgStudy ***list, int
     return true;
 }
 
-static bool hash_file(const char *folder, const char *name, char hex[65], Error *e)
+/* The reports take the place of the findings; NULL where there is none. */
+static bool replace_findings(const char *path, Ctrg *c, Error *e)
 {
-    char path[4096];
+    ScoreTruth truth;
+    char **reports;
+    if (!score_truth(c, &truth, e)) return false;
+    bool ok = score_read_reports(path, &truth, true, true, &reports, e);
+    for (int k = 0; ok && k < c->n; k++) {
+        free(c->study[k].findings);
+        c->study[k].findings = reports[k];
+    }
+    if (ok) free(reports);
+    score_truth_free(&truth);
+    return ok;
+}
+
+static bool hash_file(const char *path, char hex[65], Error *e)
+{
     uint8_t *bytes;
     size_t n;
     Sha256 s;
-    train_path(path, folder, name);
     if (!file_read(path, (size_t)1 << 34, &bytes, &n, e)) return false;
     sha256_open(&s);
     sha256_add(&s, bytes, n);
@@ -179,14 +203,17 @@ static bool hash_file(const char *folder, const char *name, char hex[65], Error 
 static json_t *settings(const Arguments *a, Error *e)
 {
     const RetrieveOptions *o = &a->retrieve;
-    char hex[65] = "";
-    if (!o->random && !hash_file(a->model, "medclip.safetensors", hex, e)) return NULL;
+    char hex[65] = "", reports[65] = "", path[4096];
+    train_path(path, a->model, "medclip.safetensors");
+    if (!o->random && !hash_file(path, hex, e)) return NULL;
+    if (a->reports && !hash_file(a->reports, reports, e)) return NULL;
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:b}", "filter", o->filter->name, "layers", a->layers, "query",
                           o->query == CLUE_QUERY_RAW ? "raw" : "english", "picture", o->crop ? "crop" : "slice",
                           "normal", o->normal);
     bool ok = j && (o->random ? !json_object_set_new(j, "control", json_string("random")) &&
                                     !json_object_set_new(j, "seed", json_integer((json_int_t)o->seed))
                               : !json_object_set_new(j, "medclip_sha256", json_string(hex)));
+    ok = ok && (!a->reports || !json_object_set_new(j, "reports_sha256", json_string(reports)));
     if (ok) return j;
     json_decref(j);
     error_set(e, ERROR_MEMORY, "no memory for the settings");
@@ -337,7 +364,8 @@ static bool run(const Arguments *a, Error *e)
     Retriever r = {0};
     int n = 0;
     if (c && !clues) error_set(e, ERROR_MEMORY, "no memory");
-    bool ok = c && clues && pick(a, c, &list, &n, e) && (clues->settings = settings(a, e)) &&
+    bool ok = c && clues && (!a->reports || replace_findings(a->reports, c, e)) && pick(a, c, &list, &n, e) &&
+              (clues->settings = settings(a, e)) &&
               (a->retrieve.random || retriever_open(&r, a->model, a->batch, &a->common, e));
     ok = ok && work(a, &r.model, c, list, n, clues, e);
     if (r.model.user) retriever_close(&r);

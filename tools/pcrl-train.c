@@ -1,4 +1,5 @@
-/* pcrl-train STAGE: resnet, llama, pcrl. Its settings are the table in tools/settings_table.c. */
+/* pcrl-train STAGE: resnet, llama, sam, bert, medclip, pcrl. Its settings are the table in
+ * tools/settings_table.c. */
 #include "data/file.h"
 #include "tools/checkpoint.h"
 #include "tools/settings.h"
@@ -12,10 +13,14 @@ static const char doc[] =
     "  resnet   ResNet on synthetic labels: grid cells and slices (in the place of the paper's CQ500 "
     "fine-tuning)\n"
     "  llama    byte-level BPE vocabulary, language model on report text, then on 24 label slots\n"
+    "  sam      Segment Anything from nothing: point prompts, masks of lesions and of grey regions\n"
+    "  bert     WordPiece vocabulary, masked language model on reports and English queries\n"
+    "  medclip  contrast of masked slices with the English queries of their clauses; begins with that BERT\n"
     "  pcrl     the paper's training on cached features: report generation with LoRA, segmentation, alignment "
     "of entities and themes (equations 1-10); the head may be warmed up before\n"
-    "llama leaves its model in RUN, from where pcrl-convert brings it, in 4 bits, into the model folder; the "
-    "other two write to the model folder themselves.\n\n"
+    "llama leaves its model in RUN, from where pcrl-convert brings it, in 4 bits, into the model folder; bert "
+    "leaves RUN/bert.safetensors for medclip and vocab.txt in the model folder; the others write to the model "
+    "folder themselves.\n\n"
     "Every setting can also be given as a variable, PCRL_TRAIN_SLOT_STEPS for --slot-steps, or as a key of the "
     "file named by --config, \"slot_steps\": 800. The command line beats the environment, which beats the "
     "file. "
@@ -25,6 +30,10 @@ static const char doc[] =
     "  pcrl-train resnet --data sets/train --out runs/resnet --model models/mini\n"
     "  pcrl-train llama --data sets/train --out runs/llama --model models/mini --steps 1000 --slot-steps 800\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
+    "  pcrl-train sam --data sets/train224 --out runs/sam --model models/mini --dim 64 --heads 2 --ffn 256\n"
+    "  pcrl-train bert --data sets/train --out runs/bert --model models/mini --dim 64 --heads 4 --ffn 256\n"
+    "  pcrl-train medclip --data sets/train224 --out runs/medclip --model models/mini --bert "
+    "runs/bert/bert.safetensors --image 64 --patch 4 --window 4 --stages 3 --dim 24 --heads 1 --embed 64\n"
     "  pcrl-train pcrl --data sets/train --out runs/pcrl --slots runs/llama/slots.safetensors --model "
     "models/mini --cache cache --warmup-steps 900\n"
     "  pcrl-train pcrl --data sets/train --out runs/release --model models/release --cache cache --preset "
@@ -64,7 +73,8 @@ static bool forget(const Settings *s, Error *e)
 {
     static const struct {
         const char *stage, *folder;
-    } part[] = {{"resnet", ""}, {"llama", "llama"}, {"llama", "slots"}, {"pcrl", "warmup"}, {"pcrl", "pcrl"}};
+    } part[] = {{"resnet", ""}, {"llama", "llama"}, {"llama", "slots"}, {"sam", ""},
+                {"bert", ""},   {"medclip", ""},    {"pcrl", "warmup"}, {"pcrl", "pcrl"}};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         char path[4096];
         train_path(path, s->train.out, part[i].folder);
@@ -107,6 +117,12 @@ int main(int argc, char **argv)
         ok = train_resnet(&s->train, &e);
     else if (ok && !strcmp(s->stage, "llama"))
         ok = train_llama(&s->train, &e);
+    else if (ok && !strcmp(s->stage, "sam"))
+        ok = train_sam(&s->train, &e);
+    else if (ok && !strcmp(s->stage, "bert"))
+        ok = train_bert(&s->train, &e);
+    else if (ok && !strcmp(s->stage, "medclip"))
+        ok = train_medclip(&s->train, &e);
     else if (ok)
         ok = train_pcrl(&s->train, &e);
     if (!ok) cli_fail(&e);

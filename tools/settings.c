@@ -260,7 +260,7 @@ static bool file_key(Settings *s, const char *path, const char *key, const json_
 {
     if (!strcmp(key, "stage")) {
         if (!json_is_string(value))
-            return error_set(e, ERROR_INPUT, "%s: key \"stage\": expected resnet, llama or pcrl", path);
+            return error_set(e, ERROR_INPUT, "%s: key \"stage\": expected " STAGE_NAMES, path);
         if (!s->stage) s->stage = json_string_value(value);
         return true;
     }

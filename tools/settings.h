@@ -20,7 +20,16 @@ typedef enum {
 } SettingType;
 
 /* Which stages read it. */
-enum { STAGE_RESNET = 1, STAGE_LLAMA = 2, STAGE_PCRL = 4, STAGE_ALL = 7, STAGE_CALL = 8 };
+enum {
+    STAGE_RESNET = 1,
+    STAGE_LLAMA = 2,
+    STAGE_PCRL = 4,
+    STAGE_SAM = 8,
+    STAGE_BERT = 16,
+    STAGE_MEDCLIP = 32,
+    STAGE_ALL = 63,
+    STAGE_CALL = 64,
+};
 
 typedef struct Setting {
     const char *name; /* as an option: slot-steps */
@@ -34,7 +43,7 @@ typedef struct Setting {
     const char *help;
 } Setting;
 
-enum { SETTINGS_MAX = 96 };
+enum { SETTINGS_MAX = 112 };
 extern const Setting settings_table[];
 extern const int settings_count;
 
@@ -43,7 +52,8 @@ typedef enum { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_COMMAND } Setting
 typedef struct Settings {
     TrainOptions train;
     SettingSource from[SETTINGS_MAX];
-    const char *stage; /* resnet, llama, pcrl; NULL: not given. Set before settings_file, it beats the file */
+    const char *stage; /* resnet, llama, sam, bert, medclip, pcrl; NULL: not given. Set before settings_file, it
+                          beats the file */
     json_t *file;      /* the run file: texts point into it */
 } Settings;
 

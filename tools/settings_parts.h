@@ -9,6 +9,8 @@ enum { SETTING_TEXT_ROOM = 24576 }; /* of any value as JSON */
 bool setting_from_text(const Setting *r, const char *text, void *to);
 /* The value as it stands in a run file. */
 void setting_text(const Setting *r, const TrainOptions *o, char *out, size_t room);
-/* STAGE_RESNET, STAGE_LLAMA, STAGE_PCRL; 0 for another name or NULL. */
+/* STAGE_RESNET, ...; 0 for another name or NULL. */
 int stage_bit(const char *stage);
+
+#define STAGE_NAMES "resnet, llama, sam, bert, medclip or pcrl"
 #endif

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 enum { KEY_FIRST = 0x2000, HELP = 320 };
+enum { GROUP_ALL = 1, GROUP_SEVERAL, GROUP_STAGE, GROUP_COMMON = 90 };
 
 /* What "the stage's own" is. */
 static const struct Own {
@@ -12,9 +13,9 @@ static const struct Own {
     int bit;
     int64_t steps, batch, warm;
     double lr, clip;
-} own[] = {{"resnet", STAGE_RESNET, 2400, 64, 50, 2e-3, 0},
-           {"llama", STAGE_LLAMA, 1000, 24, 50, 1.5e-3, 1},
-           {"pcrl", STAGE_PCRL, 1000, 16, 30, 1e-3, 1}};
+} own[] = {{"resnet", STAGE_RESNET, 2400, 64, 50, 2e-3, 0},   {"llama", STAGE_LLAMA, 1000, 24, 50, 1.5e-3, 1},
+           {"sam", STAGE_SAM, 2000, 4, 50, 2e-3, 1},          {"bert", STAGE_BERT, 1000, 32, 50, 2e-3, 1},
+           {"medclip", STAGE_MEDCLIP, 1000, 32, 50, 2e-3, 1}, {"pcrl", STAGE_PCRL, 1000, 16, 30, 1e-3, 1}};
 enum { STAGES = sizeof own / sizeof *own };
 
 static const struct Own *find_own(const char *stage)
@@ -28,6 +29,16 @@ int stage_bit(const char *stage)
 {
     const struct Own *o = find_own(stage);
     return o ? o->bit : 0;
+}
+
+/* "llama, sam": whose setting it is. */
+static void stage_list(const Setting *r, char *out, size_t room)
+{
+    size_t at = 0;
+    *out = 0;
+    for (int i = 0; i < STAGES && at < room; i++)
+        if (r->stages & own[i].bit)
+            at += (size_t)snprintf(out + at, room - at, "%s%s", at ? ", " : "", own[i].stage);
 }
 
 static void apply_preset(Settings *s)
@@ -46,11 +57,28 @@ static bool check_stage(const Settings *s, int bit, Error *e)
     for (int i = 0; i < settings_count; i++) {
         const Setting *r = &settings_table[i];
         if (s->from[i] != FROM_COMMAND || r->stages & bit) continue;
-        for (int k = 0; k < STAGES; k++)
-            if (r->stages & own[k].bit)
-                return error_set(e, ERROR_USAGE, "--%s is a setting of stage %s, not of stage %s", r->name,
-                                 own[k].stage, s->stage);
+        char stages[64];
+        stage_list(r, stages, sizeof stages);
+        return error_set(e, ERROR_USAGE, "--%s is a setting of stage %s, not of stage %s", r->name, stages,
+                         s->stage);
     }
+    return true;
+}
+
+static bool check_sam(const TrainOptions *o, Error *e)
+{
+    if (o->image % o->patch || o->patch % 4)
+        return error_set(e, ERROR_USAGE,
+                         "--image %lld --patch %lld: the image must be whole patches, a patch a multiple of 4",
+                         (long long)o->image, (long long)o->patch);
+    if (o->dim % o->heads)
+        return error_set(e, ERROR_USAGE, "--dim %lld --heads %lld: the width must be a multiple of the heads",
+                         (long long)o->dim, (long long)o->heads);
+    if (o->decoder_dim % 8 || o->decoder_dim / 2 % o->decoder_heads)
+        return error_set(e, ERROR_USAGE,
+                         "--decoder-dim %lld --decoder-heads %lld: the width must be a multiple of 8, half of "
+                         "it of the heads",
+                         (long long)o->decoder_dim, (long long)o->decoder_heads);
     return true;
 }
 
@@ -69,9 +97,14 @@ static bool check(const Settings *s, int bit, Error *e)
             "--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, "
             "the heads a multiple of the key/value heads",
             (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
-    if (bit == STAGE_PCRL && o->validate_every && !o->validation)
+    if (bit & (STAGE_PCRL | STAGE_SAM | STAGE_MEDCLIP) && o->validate_every && !o->validation)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
+    if (bit == STAGE_BERT && o->dim % o->heads)
+        return error_set(e, ERROR_USAGE, "--dim %lld --heads %lld: the width must be a multiple of the heads",
+                         (long long)o->dim, (long long)o->heads);
+    if (bit == STAGE_SAM && !check_sam(o, e)) return false;
+    if (bit == STAGE_MEDCLIP && !o->bert) return error_set(e, ERROR_USAGE, "stage medclip: --bert is needed");
     if (bit == STAGE_PCRL && !o->cache) return error_set(e, ERROR_USAGE, "stage pcrl: --cache is needed");
     if (bit == STAGE_PCRL && o->warmup_steps && o->init)
         return error_set(e, ERROR_USAGE, "--init %s, --warmup-steps %lld: a head begins from one or the other",
@@ -87,7 +120,7 @@ bool settings_resolve(Settings *s, Error *e)
     TrainOptions *o = &s->train;
     const struct Own *stage = find_own(s->stage);
     if (!stage)
-        return error_set(e, ERROR_USAGE, "%s%.40s: expected stage resnet, llama or pcrl",
+        return error_set(e, ERROR_USAGE, "%s%.40s: expected stage " STAGE_NAMES,
                          s->stage ? "unknown stage " : "which stage?", s->stage ? s->stage : "");
     if (!check_stage(s, stage->bit, e)) return false;
     apply_preset(s);
@@ -158,26 +191,34 @@ static const char *value_name(const Setting *r)
 static int group(const Setting *r)
 {
     int stages = r->stages & STAGE_ALL;
-    if (r->offset < sizeof(CliCommon)) return 90; /* `common` is the first field */
-    return stages == STAGE_RESNET ? 2 : stages == STAGE_LLAMA ? 3 : stages == STAGE_PCRL ? 4 : 1;
+    if (r->offset < sizeof(CliCommon)) return GROUP_COMMON; /* `common` is the first field */
+    if (stages == STAGE_ALL) return GROUP_ALL;
+    for (int i = 0; i < STAGES; i++)
+        if (stages == own[i].bit) return GROUP_STAGE + i;
+    return GROUP_SEVERAL;
 }
 
 const struct argp_option *settings_options(void)
 {
-    static struct argp_option option[SETTINGS_MAX + 8];
-    static char help[SETTINGS_MAX][HELP];
-    static const struct argp_option heading[] = {{.doc = "All stages:", .group = 1},
-                                                 {.doc = "Stage resnet:", .group = 2},
-                                                 {.doc = "Stage llama:", .group = 3},
-                                                 {.doc = "Stage pcrl:", .group = 4},
-                                                 {.doc = "Common options:", .group = 90}};
+    static struct argp_option option[SETTINGS_MAX + STAGES + 4];
+    static char help[SETTINGS_MAX][HELP], heading[STAGES][32];
     int n = 0;
-    for (size_t i = 0; i < sizeof heading / sizeof *heading; i++) option[n++] = heading[i];
+    option[n++] = (struct argp_option){.doc = "All stages:", .group = GROUP_ALL};
+    option[n++] = (struct argp_option){.doc = "Several stages:", .group = GROUP_SEVERAL};
+    for (int i = 0; i < STAGES; i++) {
+        snprintf(heading[i], sizeof heading[i], "Stage %s:", own[i].stage);
+        option[n++] = (struct argp_option){.doc = heading[i], .group = GROUP_STAGE + i};
+    }
+    option[n++] = (struct argp_option){.doc = "Common options:", .group = GROUP_COMMON};
     for (int i = 0; i < settings_count; i++) {
         const Setting *r = &settings_table[i];
         bool has = r->value && r->type != SETTING_FLAG && strcmp(r->value, "0") && strcmp(r->value, "-1");
-        snprintf(help[i], HELP, "%s%s%s%s%s%s", r->help, has ? " (default " : "", has ? r->value : "",
-                 r->release ? "; release " : "", r->release ? r->release : "", has ? ")" : "");
+        char stages[64];
+        bool list = group(r) == GROUP_SEVERAL;
+        stage_list(r, stages, sizeof stages);
+        snprintf(help[i], HELP, "%s%s%s%s%s%s%s%s%s", r->help, has ? " (default " : "", has ? r->value : "",
+                 r->release ? "; release " : "", r->release ? r->release : "", has ? ")" : "", list ? " [" : "",
+                 list ? stages : "", list ? "]" : "");
         option[n++] = (struct argp_option){.name = r->name,
                                            .key = KEY_FIRST + i,
                                            .arg = value_name(r),

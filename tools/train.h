@@ -46,9 +46,18 @@ typedef struct TrainOptions {
     int sizes; /* of a dry run of stage pcrl */
     /* resnet */
     int64_t stem, width[4], depth[4], stride[4];
-    /* llama */
+    /* llama; dim, layers, heads, ffn of sam, bert and medclip too */
     int64_t vocab, dim, layers, heads, kv_heads, ffn, slot_steps;
     double prefix_share; /* of text samples that begin with their findings as keywords */
+    /* sam, bert, medclip */
+    int64_t image, patch, window;
+    int64_t global_every, decoder_dim, decoder_heads, decoder_ffn, prompts;
+    int64_t points_per_side, min_mask_region_area; /* recommended for automatic mask generation */
+    double pred_iou_thresh, stability_score_thresh;
+    int64_t positions;
+    int64_t stages;
+    const char *bert;
+    double regions;
     /* pcrl */
     int preset;
     int hv; /* HvMode */
@@ -72,6 +81,9 @@ typedef struct TrainOptions {
 
 bool train_resnet(const TrainOptions *o, Error *e);
 bool train_llama(const TrainOptions *o, Error *e);
+bool train_sam(const TrainOptions *o, Error *e);
+bool train_bert(const TrainOptions *o, Error *e);
+bool train_medclip(const TrainOptions *o, Error *e);
 bool train_pcrl(const TrainOptions *o, Error *e);
 
 /* What all stages take from their options as it is; the stage adds its name, folder, terms, weight decay and

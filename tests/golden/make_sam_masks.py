@@ -176,9 +176,6 @@ def random_sam(name, side, height, width, **settings):
         near_iou = (iou - settings["pred_iou_thresh"]).abs().min().item()
         kept = iou.flatten().sort()[0]
         gap = (kept[1:] - kept[:-1]).min().item()
-        if seed == 0:
-            print(name, "iou", iou.min().item(), iou.max().item(), "records", len(found), min(margin), near_iou, gap)
-        if seed % 300 == 0: print(seed, len(found), min(margin), near_iou, gap, len({tuple(r["crop_box"]) for r in found}))
         if min(margin) > MARGIN and near_iou > 1e-5 and gap > 1e-6 and len(found) > 4 and (
                 settings.get("crop_n_layers", 0) == 0 or len({tuple(r["crop_box"]) for r in found}) > 1):
             break
@@ -189,15 +186,20 @@ def random_sam(name, side, height, width, **settings):
 
 
 def components(name):
-    """remove_small_regions alone, on noise: sizes tie, and all islands may be small."""
+    """remove_small_regions alone, on noise: sizes tie, and all islands may be small. At last a tie in which the first by
+    rows is not the first by blocks of 2 x 2."""
     masks, out, changed = [], [], []
     for i, (h, w, share) in enumerate([(24, 31, 0.5), (17, 40, 0.2), (33, 9, 0.08), (12, 12, 0.9), (1, 37, 0.4)]):
-        m = fill((h, w), INPUTS, "%s.%d" % (name, i), 0.5) + 0.5 < share
+        masks.append(fill((h, w), INPUTS, "%s.%d" % (name, i), 0.5) + 0.5 < share)
+    tie = np.zeros((6, 7), bool)
+    tie[0, 3:5] = tie[1, 0:2] = tie[4, 4] = True
+    for m in masks + [tie]:
         for area in (3, 9, 400):
             x, a = amg.remove_small_regions(m, area, "holes")
             x, b = amg.remove_small_regions(x, area, "islands")
             out.append(x.astype(np.uint8).reshape(-1))
-            changed.append([h, w, area, int(a), int(b)])
+            changed.append([*m.shape, area, int(a), int(b)])
+    g.put(name + ".in", np.concatenate([m.astype(np.uint8).reshape(-1) for m in masks + [tie]]))
     g.put(name + ".out", np.concatenate(out))
     g.put(name + ".cases", np.array(changed, dtype=np.int32))
 
@@ -208,7 +210,7 @@ def main():
     drawn("regions", 64, 80, 100, points_per_side=6, pred_iou_thresh=0.8, stability_score_thresh=0.7,
           stability_score_offset=0.5, box_nms_thresh=0.6, min_mask_region_area=60)
     drawn("crops", 64, 48, 36, points_per_side=6, pred_iou_thresh=0.85, stability_score_thresh=0.7, crop_n_layers=2,
-          crop_n_points_downscale_factor=2, crop_nms_thresh=0.5, min_mask_region_area=20)
+          crop_n_points_downscale_factor=2, crop_nms_thresh=0.35, min_mask_region_area=25)
     random_sam("sam", 64, 64, 64, points_per_side=8, pred_iou_thresh=-1.0, stability_score_thresh=0.51, mask_threshold=1.0,
                stability_score_offset=0.03125, box_nms_thresh=0.9)
     random_sam("sam_crops", 64, 96, 120, points_per_side=4, pred_iou_thresh=-1.0, stability_score_thresh=0.51,

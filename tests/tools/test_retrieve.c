@@ -357,6 +357,31 @@ START_TEST(program)
 }
 END_TEST
 
+/* Sentences of generated reports instead of the annotations': only studies that have a report. */
+START_TEST(of_reports)
+{
+    Run r;
+    Error e = {0};
+    char set[128], galleries[128], model[128], out[128], reports[128];
+    strcpy(set, at("set")), strcpy(galleries, at("galleries")), strcpy(model, at("model"));
+    strcpy(out, at("evidence.json")), strcpy(reports, at("reports.jsonl"));
+    static const char line[] = "{\"id\": \"62\", \"report\": \"右侧小脑见片状高密度影。\"}\n";
+    ck_assert(file_write(reports, line, sizeof line - 1, &e));
+    const char *args[20] = {"--gallery", galleries, "--model",   model,   "--out", out,
+                            "--device",  "cpu",     "--reports", reports, set};
+    run_tool(&r, "pcrl-retrieve", args);
+    expect(&r, 0, "of 1 described entities");
+    Clues *c = clues_read(out, &e);
+    ck_assert_msg(c && c->n == 1 && c->study[0].id == 62, "%s", e.msg);
+    ck_assert(c->study[0].n <= 1);
+    if (c->study[0].n) ck_assert_str_eq(c->study[0].clue[0].text, "右侧小脑见片状高密度影");
+    clues_free(c);
+    ck_assert(file_write(reports, "{}\n", 3, &e));
+    run_tool(&r, "pcrl-retrieve", args);
+    expect(&r, ERROR_INPUT, "reports.jsonl: line 1");
+}
+END_TEST
+
 START_TEST(bad_input)
 {
     Run r;
@@ -408,6 +433,7 @@ int main(void)
     tcase_add_test(t, random_control);
     tcase_add_test(t, page);
     tcase_add_test(t, program);
+    tcase_add_test(t, of_reports);
     tcase_add_test(t, bad_input);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

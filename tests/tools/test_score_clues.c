@@ -213,41 +213,49 @@ static void expect(Run *r, int code, const char *message)
                   code, message, r->err);
 }
 
-/* Exact masks as galleries and as clues: everything is covered and found; a control with nothing finds nothing.
- */
-START_TEST(program)
+/* Nine phantoms with their exact masks as galleries and as clues, and a clue file that has none: `none` in
+ * memory, the studies' clues the caller's. */
+static char set[128], masks[128], clues[128], nothing[128], control[160];
+static void make_files(Clues *none)
 {
     static Run r;
     Error e = {0};
-    json_int_t n, findings;
-    char set[128], masks[128], clues[128], control[160];
     strcpy(set, at("set")), strcpy(masks, at("galleries")), strcpy(clues, at("clues.json"));
-    snprintf(control, sizeof control, "none=%s", at("none.json"));
+    strcpy(nothing, at("none.json"));
+    snprintf(control, sizeof control, "none=%s", nothing);
     run_tool(&r, "pcrl-synth",
              (const char *const[]){"--out", set, "--n", "9", "--seed-base", "60", "--size", "64", NULL});
     ck_assert_msg(r.code == 0, "%s", r.err);
     Ctrg *c = ctrg_open(set, NULL, NULL, &e);
-    Clues none = {0};
+    *none = (Clues){0};
     ck_assert(c && clues_from_truth(c, clues, &e));
     for (int k = 0; k < c->n; k++) {
         Gallery *g = fixture_truth(&c->study[k]);
         StudyClues s = {.id = c->study[k].id, .width = 64, .height = 64, .clue = calloc(1, sizeof *s.clue)};
         fixture_write(g, masks);
         gallery_free(g);
-        ck_assert(clues_add(&none, &s, &e));
+        ck_assert(clues_add(none, &s, &e));
     }
-    ck_assert(clues_write(&none, at("none.json"), &e));
-    const char *args[24] = {"--truth", set,   "--bootstrap",    "20",    "--gallery", masks,
-                            "--clues", clues, "--clue-control", control, "--json"};
-    run_tool(&r, "pcrl-score", args);
-    ck_assert_msg(r.code == 0, "%s", r.err);
-    args[10] = NULL;
-    run_tool(&r, "pcrl-score", args);
-    ck_assert_msg(r.code == 0 && strstr(r.out, "Clues of 9 studies") &&
-                      strstr(r.out, "another patient's, filter size"),
-                  "%s%s", r.out, r.err);
+    ck_assert(clues_write(none, nothing, &e));
+    ctrg_free(c);
+}
+
+static void drop_files(Clues *none)
+{
+    for (int k = 0; k < none->n; k++) clues_free_study(&none->study[k]);
+    free(none->study);
+}
+
+/* With the exact masks everything is covered and found, with nothing nothing. */
+START_TEST(program)
+{
+    static Run r;
+    Error e = {0};
+    json_int_t n, findings;
     ClueScores s;
-    const ClueFile file[] = {{"model", clues}, {"none", at("none.json")}};
+    Clues none;
+    make_files(&none);
+    const ClueFile file[] = {{"model", clues}, {"none", nothing}};
     ck_assert_msg(score_clues(set, masks, file, 2, false, 20, 1, &s, &e), "%s", e.msg);
     json_t *root = json_pack("{s:o}", "clues", score_clues_json(&s));
     ck_assert_double_gt(value(root, "before the filter", &n), 0.9); /* two lesions of a side are in one mask */
@@ -261,42 +269,65 @@ START_TEST(program)
     ck_assert_int_gt(findings, 5);
     json_decref(root);
     score_clues_free(&s);
-    /* faults */
+    /* the program: tables, and JSON that is alone on standard output */
+    const char *args[] = {"--truth", set,   "--bootstrap",    "20",    "--gallery", masks,
+                          "--clues", clues, "--clue-control", control, NULL};
+    run_tool(&r, "pcrl-score", args);
+    ck_assert_msg(r.code == 0 && strstr(r.out, "Clues of 9 studies") &&
+                      strstr(r.out, "another patient's, filter size"),
+                  "%s%s", r.out, r.err);
+    run_tool(&r, "pcrl-score", (const char *const[]){"--truth", set, "--clues", clues, "--json", NULL});
+    root = json_loads(r.out, 0, NULL);
+    ck_assert_msg(r.code == 0 && root, "%s%s", r.out, r.err);
+    CLOSE(value(root, "model, top-1", &findings), 1);
+    json_decref(root);
+    drop_files(&none);
+}
+END_TEST
+
+START_TEST(faults)
+{
+    static Run r;
+    Error e = {0};
+    Clues none;
+    make_files(&none);
+    const char *args[] = {"--truth", set, "--bootstrap", "20", "--gallery", masks, NULL, NULL};
+    const char *only[] = {"--truth", set, "--clues", clues, "--clue-control", control, NULL};
     unlink(at("galleries/61.json"));
     run_tool(&r, "pcrl-score", args);
     expect(&r, ERROR_IO, "galleries/61.json");
-    args[10] = "--partial";
+    args[6] = "--partial";
     run_tool(&r, "pcrl-score", args);
     ck_assert_msg(r.code == 0 && strstr(r.out, "Clues of 8 studies (1 left out"), "%s%s", r.out, r.err);
-    args[10] = NULL;
+    args[6] = NULL;
+    Gallery *g = fixture_gallery(61, 65, 64);
+    fixture_write(g, masks);
+    gallery_free(g);
+    run_tool(&r, "pcrl-score", args);
+    expect(&r, ERROR_INPUT, "galleries/61.json: masks of 65x64, expected 64x64");
     none.study[8].id = 99;
-    ck_assert(clues_write(&none, at("none.json"), &e));
-    const char *only[] = {"--truth", set, "--clues", clues, "--clue-control", control, NULL};
+    ck_assert(clues_write(&none, nothing, &e));
     run_tool(&r, "pcrl-score", only);
     expect(&r, ERROR_INPUT, "none.json: study 99 is not in the truth");
     none.study[8].id = 68;
     none.study[3].width = 65;
     none.study[3].n = 1;
     none.study[3].clue[0] = (Clue){0, strdup("丘脑"), 3, NULL, NAN, -1};
-    ck_assert(clues_write(&none, at("none.json"), &e));
+    ck_assert(clues_write(&none, nothing, &e));
     run_tool(&r, "pcrl-score", only);
     expect(&r, ERROR_INPUT, "study 63: masks of 65x64, expected 64x64");
     none.study[3].width = 64;
     none.n = 8;
-    ck_assert(clues_write(&none, at("none.json"), &e));
+    ck_assert(clues_write(&none, nothing, &e));
     run_tool(&r, "pcrl-score", only);
     expect(&r, ERROR_INPUT, "none.json: no clues of study 68");
     none.n = 9;
-    Gallery *g = fixture_gallery(61, 65, 64);
-    fixture_write(g, masks);
-    gallery_free(g);
-    run_tool(&r, "pcrl-score", args);
-    expect(&r, ERROR_INPUT, "galleries/61.json: masks of 65x64, expected 64x64");
     run_tool(&r, "pcrl-score", (const char *const[]){"--truth", set, NULL});
     expect(&r, ERROR_USAGE, "--reports is missing");
-    for (int k = 0; k < none.n; k++) clues_free_study(&none.study[k]);
-    free(none.study);
-    ctrg_free(c);
+    run_tool(&r, "pcrl-score",
+             (const char *const[]){"--truth", set, "--gallery", masks, "--clue-control", control, NULL});
+    expect(&r, ERROR_USAGE, "--clue-control needs --clues");
+    drop_files(&none);
 }
 END_TEST
 
@@ -311,6 +342,7 @@ int main(void)
     tcase_add_test(t, galleries);
     tcase_add_test(t, retrieval);
     tcase_add_test(t, program);
+    tcase_add_test(t, faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -189,7 +189,7 @@ START_TEST(bad_files)
         {"{\"memory\": -1}", "\"memory\"", "a size", "-1"},
         {"{\"device\": \"plan\"}", "\"device\"", "auto|cpu", "plan"},
         {"{\"device\": null}", "\"device\"", "auto|cpu", "null"},
-        {"{\"stage\": 1}", "\"stage\"", "resnet, llama or pcrl", ""},
+        {"{\"stage\": 1}", "\"stage\"", "bert, medclip or pcrl", ""},
         {"[1]", "", "an object", ""},
         {"{\"steps\": 3, \"steps\": 4}", "steps", "not JSON", ""},
         {"{\"steps\": 3", "", "not JSON", ""},
@@ -247,12 +247,21 @@ static void refused(const char *stage, const char *name, const char *text, const
 
 START_TEST(combinations)
 {
-    refused("sam", NULL, NULL, "sam");
+    refused("clip", NULL, NULL, "clip");
     refused("resnet", "vocab", "400", "stage llama");
     refused("llama", "heads", "5", "--heads 5");
-    refused("llama", "validate-every", "5", "stage pcrl");
-    refused("resnet", "validation", "x", "stage pcrl");
-    refused("llama", "validation-studies", "5", "stage pcrl");
+    refused("llama", "validate-every", "5", "stage sam, medclip, pcrl,");
+    refused("resnet", "validation", "x", "stage sam, medclip, pcrl,");
+    refused("bert", "validation-studies", "5", "stage sam, medclip, pcrl,");
+    refused("resnet", "heads", "4", "stage llama, sam, bert, medclip,");
+    refused("sam", "image", "220", "--image 220 --patch 8");
+    refused("sam", "patch", "6", "--patch 6");
+    refused("sam", "heads", "5", "--heads 5");
+    refused("sam", "decoder-heads", "3", "--decoder-heads 3");
+    refused("sam", "validate-every", "5", "--validation");
+    refused("bert", "heads", "5", "--heads 5");
+    refused("medclip", NULL, NULL, "--bert");
+    refused("pcrl", "bert", "b", "stage medclip");
     refused("pcrl", "sizes", "paper", "--dry-run");
     refused("pcrl", "validate-every", "5", "--validation");
     refused("pcrl", "warmup-steps", "5", "--slots");

@@ -424,7 +424,7 @@ START_TEST(bad_input)
          "cpu");
     ck_assert_int_eq(r.code, 3);
     ck_assert(strstr(r.err, "nowhere"));
-    TOOL("pcrl-train", "sam", "--data", "x", "--out", "y", "--model", "z");
+    TOOL("pcrl-train", "clip", "--data", "x", "--out", "y", "--model", "z");
     ck_assert_int_eq(r.code, 1);
     TOOL("pcrl-train", "resnet", "--data", at("small"), "--out", at("c"), "--model", at("c"), "--device",
          "cpu");
