@@ -21,8 +21,8 @@
 
 enum { ANSWERS = 4, CHANNELS = 3, VALIDATION_SLICES = 120, EMPTY_SLICES = 8, KINDS = 5, FINE = 4, TAUGHT = 3 };
 static const double dense_weight = 2, focal_weight = 1, mask_share = 0.5, brightness = 3;
-static const float lesion_weight = 10, alpha = 0.5f, gamma_ = 2, focus_gain = 3, frequency = 2.5f,
-                   token_sd = 0.2f, value_gain = 2;
+static const float lesion_weight = 10, alpha = 0.5f, gamma_ = 2, place_gain = 2.5f, frequency = 2.5f,
+                   token_sd = 0.2f, value_gain = 1.5f;
 static const double large_mm = 12; /* diameter from which a lesion is called large */
 /* The reference's pixel mean and deviation, RGB. */
 static const float pixel_mean[CHANNELS] = {123.675f, 116.28f, 103.53f},
@@ -383,33 +383,25 @@ static bool validate(Trainer *trainer, void *context, TrainerValidation *v, Erro
 
 /* ---- the stage ---- */
 
-/* Row i of `n` random rows, made orthogonal to those before it and of length `gain`. */
-static void orthogonal(float *x, int64_t n, int64_t C, float gain, Rng *rng)
+/* Sets x (C/2,C) to rows of the unit matrix times gain: those of the dims that hold a place, each frequency's
+ * sine and cosine together, or of the others. turned: the transpose. */
+static void pick_dims(float *x, int64_t C, bool place, bool turned, float gain)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float *row = x + i * C;
-        double square = 0;
-        for (int64_t c = 0; c < C; c++) row[c] = (float)rng_normal(rng);
-        for (int64_t k = 0; k < i; k++) {
-            double dot = 0;
-            for (int64_t c = 0; c < C; c++) dot += (double)(row[c] * x[k * C + c]);
-            for (int64_t c = 0; c < C; c++) row[c] -= (float)dot * x[k * C + c] / (gain * gain);
-        }
-        for (int64_t c = 0; c < C; c++) square += (double)(row[c] * row[c]);
-        for (int64_t c = 0; c < C; c++) row[c] *= gain / (float)sqrt(square);
+    int64_t rows = C / 2;
+    memset(x, 0, (size_t)(rows * C) * sizeof *x);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t dim = i / 2 + i % 2 * rows + (place ? 0 : C / 4);
+        x[turned ? dim * rows + i : i * C + dim] = gain;
     }
 }
 
-/* x (n,C) becomes gain times its transpose. */
-static void transpose(float *x, int64_t n, int64_t C, float gain)
+static void begin_linear(const SamLinear *l, const float *weight)
 {
-    float *y = room((size_t)(n * C), sizeof *y);
-    for (int64_t i = 0; i < n * C; i++) y[i % C * n + i / C] = gain * x[i];
-    memcpy(x, y, (size_t)(n * C) * sizeof *x);
-    free(y);
+    tensor_upload(l->weight, weight);
+    tensor_fill(l->bias, 0);
 }
 
-static void upload_normal(Tensor *x, float sd, Rng *rng)
+static void begin_normal(Tensor *x, float sd, Rng *rng)
 {
     int64_t n = tensor_len(x);
     float *host = room((size_t)n, sizeof *host);
@@ -418,12 +410,13 @@ static void upload_normal(Tensor *x, float sd, Rng *rng)
     free(host);
 }
 
-/* Where the decoder begins: a mask has to do with its point from the first update on. With PyTorch's
- * projections, which know nothing of each other, thousands of updates pass before. Between tokens and image,
- * queries and keys are the same projection: what holds the Fourier features of a place attends to the cells
- * round it. The first attention among tokens, which has no residual, hands on what it reads, and of all tokens
- * the point's features are the largest: so each token holds them. The frequencies are higher than the
- * reference's, as a lesion is a cell or two. */
+/* Where training begins: a mask has to do with its point from the first update on. From PyTorch's projections,
+ * which know nothing of each other, a small decoder soon finds masks that are the same for all points, and
+ * stays there. Half of the dims hold a place (the other frequencies are 0), half what is there (the neck's last
+ * norm is 0 in the former). Between tokens and image, queries and keys read the place, values the rest: what
+ * holds a place attends to the cells round it and takes up what they are. The first attention among tokens,
+ * which has no residual, hands on what it reads, and of all tokens the point's is the largest: so each token
+ * holds its place. The frequencies are higher than the reference's, as a lesion is a cell or two. */
 static void focus(const Job *j, uint64_t seed)
 {
     const SamDecoder *d = &j->decoder;
@@ -431,30 +424,27 @@ static void focus(const Job *j, uint64_t seed)
                                        &d->layer[1].to_token, &d->final};
     Tensor *const token[] = {d->iou_token, d->mask_tokens, d->point[0],    d->point[1],
                              d->point[2],  d->point[3],    d->not_a_point, d->no_mask};
-    const SamLinear copy[] = {d->layer[0].self.v, d->layer[0].self.out};
-    int64_t n = d->config.inner, C = d->config.dim;
+    int64_t C = d->config.dim;
     float *x = room((size_t)(C * C), sizeof *x);
     Rng rng = rng_open(seed, "sam focus");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        const SamLinear *from = &all[i]->q, *to = &all[i]->k;
-        orthogonal(x, n, C, focus_gain, &rng);
-        for (int k = 0; k < 2; k++, from = &all[i]->v, to = &all[i]->out) {
-            tensor_upload(from->weight, x);
-            if (k) transpose(x, n, C, value_gain);
-            tensor_upload(to->weight, x);
-            tensor_fill(from->bias, 0);
-            tensor_fill(to->bias, 0);
-            if (!k) orthogonal(x, n, C, 1, &rng);
-        }
+        pick_dims(x, C, true, false, place_gain);
+        begin_linear(&all[i]->q, x);
+        begin_linear(&all[i]->k, x);
+        pick_dims(x, C, false, false, 1);
+        begin_linear(&all[i]->v, x);
+        pick_dims(x, C, false, true, value_gain);
+        begin_linear(&all[i]->out, x);
     }
     for (int64_t i = 0; i < C * C; i++) x[i] = i % (C + 1) ? 0 : 1;
-    for (size_t i = 0; i < sizeof copy / sizeof *copy; i++) {
-        tensor_upload(copy[i].weight, x);
-        tensor_fill(copy[i].bias, 0);
-    }
+    begin_linear(&d->layer[0].self.v, x);
+    begin_linear(&d->layer[0].self.out, x);
+    for (size_t i = 0; i < sizeof token / sizeof *token; i++) begin_normal(token[i], token_sd, &rng);
+    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) < C / 4 ? frequency * (float)rng_normal(&rng) : 0;
+    tensor_upload(d->gauss, x); /* (2,C/2) */
+    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) >= C / 4;
+    tensor_upload(j->encoder.neck_norm[1].weight, x);
     free(x);
-    for (size_t i = 0; i < sizeof token / sizeof *token; i++) upload_normal(token[i], token_sd, &rng);
-    upload_normal(d->gauss, frequency, &rng);
 }
 
 static bool open_model(Job *j, Trainer *t, Weights *w, Weights *dense, const TrainOptions *o, Error *e)
