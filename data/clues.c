@@ -2,6 +2,8 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "data/rle.h"
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,19 +88,21 @@ char *clue_description(const char *report, int entity)
 
 /* ---- reading ---- */
 
-static void free_study(StudyClues *s)
+void clues_free_study(StudyClues *s)
 {
     for (int i = 0; i < s->n; i++) {
         free(s->clue[i].text);
         free(s->clue[i].counts);
     }
     free(s->clue);
+    *s = (StudyClues){0};
 }
 
 void clues_free(Clues *c)
 {
     if (!c) return;
-    for (int k = 0; k < c->n; k++) free_study(&c->study[k]);
+    for (int k = 0; k < c->n; k++) clues_free_study(&c->study[k]);
+    json_decref(c->settings);
     free(c->study);
     free(c->path);
     free(c);
@@ -126,6 +130,19 @@ static bool read_mask(const Clues *c, const StudyClues *s, const json_t *row, Cl
     return out->counts || error_set(e, ERROR_MEMORY, "%s: no memory for its masks", c->path);
 }
 
+static bool read_score(const Clues *c, const StudyClues *s, const json_t *row, Clue *out, Error *e)
+{
+    const json_t *score = json_object_get(row, "score"), *index = json_object_get(row, "mask_index");
+    json_int_t at = json_integer_value(index);
+    if (score && !json_is_null(score) && !json_is_number(score))
+        return bad(c, s->id, e, "\"score\": a number or null", "another type");
+    if (index && !json_is_null(index) && (!json_is_integer(index) || at < 0 || at > INT32_MAX))
+        return bad(c, s->id, e, "\"mask_index\": a number from 0 or null", "something else");
+    out->score = json_is_number(score) ? json_number_value(score) : NAN;
+    out->mask_index = json_is_integer(index) ? (int)at : -1;
+    return true;
+}
+
 static bool read_clue(const Clues *c, StudyClues *s, const json_t *row, Error *e)
 {
     const char *entity, *text;
@@ -141,7 +158,7 @@ static bool read_clue(const Clues *c, StudyClues *s, const json_t *row, Error *e
     out->text = strdup(text);
     s->n++;
     if (!out->text) return error_set(e, ERROR_MEMORY, "%s: no memory for its texts", c->path);
-    return read_mask(c, s, row, out, e);
+    return read_mask(c, s, row, out, e) && read_score(c, s, row, out, e);
 }
 
 static bool read_study(Clues *c, const json_t *item, Error *e)
@@ -187,6 +204,9 @@ static bool read_studies(Clues *c, const json_t *root, Error *e)
     if (version != CLUES_VERSION)
         return error_set(e, ERROR_INPUT, "%s: version: expected %d, found %lld", c->path, CLUES_VERSION,
                          (long long)version);
+    c->settings = json_incref(json_object_get(root, "settings"));
+    if (c->settings && !json_is_object(c->settings))
+        return error_set(e, ERROR_INPUT, "%s: \"settings\": expected an object, found another type", c->path);
     c->study = calloc(json_array_size(list) + 1, sizeof *c->study);
     if (!c->study) return error_set(e, ERROR_MEMORY, "%s: no memory for its studies", c->path);
     json_array_foreach(list, i, item) if (!read_study(c, item, e)) return false;
@@ -214,6 +234,78 @@ const StudyClues *clues_find(const Clues *c, int64_t id)
 {
     const StudyClues key = {.id = id};
     return c->n ? bsearch(&key, c->study, (size_t)c->n, sizeof key, by_id) : NULL;
+}
+
+/* ---- writing ---- */
+
+bool clues_add(Clues *c, StudyClues *s, Error *e)
+{
+    if (c->n && c->study[c->n - 1].id >= s->id)
+        die("clues_add: study %lld after %lld", (long long)s->id, (long long)c->study[c->n - 1].id);
+    StudyClues *grown = realloc(c->study, (size_t)(c->n + 1) * sizeof *grown);
+    if (!grown) {
+        clues_free_study(s);
+        return error_set(e, ERROR_MEMORY, "study %lld: no memory for its clues", (long long)s->id);
+    }
+    c->study = grown;
+    c->study[c->n++] = *s;
+    *s = (StudyClues){0};
+    return true;
+}
+
+static json_t *clue_json(const Clue *c)
+{
+    json_t *row = json_pack("{s:s, s:s, s:i, s:s?}", "entity", entities[c->entity].name, "text", c->text,
+                            "slice", c->slice, "mask", c->counts);
+    bool ok = row && (isnan(c->score) || !json_object_set_new(row, "score", json_real(c->score))) &&
+              (c->mask_index < 0 || !json_object_set_new(row, "mask_index", json_integer(c->mask_index)));
+    if (ok) return row;
+    json_decref(row);
+    return NULL;
+}
+
+static json_t *study_json(const StudyClues *s)
+{
+    char id[32];
+    snprintf(id, sizeof id, "%" PRId64, s->id);
+    json_t *rows = json_array();
+    bool ok = rows;
+    for (int i = 0; ok && i < s->n; i++) ok = !json_array_append_new(rows, clue_json(&s->clue[i]));
+    json_t *study =
+        ok ? json_pack("{s:s, s:[i,i], s:O}", "id", id, "size", s->height, s->width, "clues", rows) : NULL;
+    json_decref(rows);
+    return study;
+}
+
+/* One study, one line; `first` of the list or not. Takes the reference. */
+static bool put_study(FILE *f, json_t *study, bool first)
+{
+    bool ok = study;
+    fputs(first ? "\n" : ",\n", f);
+    if (ok) ok = !json_dumpf(study, f, JSON_COMPACT | JSON_REAL_PRECISION(7)) || ferror(f);
+    json_decref(study);
+    return ok;
+}
+
+bool clues_write(const Clues *c, const char *path, Error *e)
+{
+    FileWriter w;
+    if (!file_create(&w, path, e)) return false;
+    fprintf(w.stream, "{\"version\": %d, ", CLUES_VERSION);
+    bool ok = true;
+    if (c->settings) {
+        fputs("\"settings\": ", w.stream);
+        ok = !json_dumpf(c->settings, w.stream, JSON_COMPACT) || ferror(w.stream);
+        fputs(", ", w.stream);
+    }
+    fputs("\"studies\": [", w.stream);
+    for (int k = 0; ok && k < c->n; k++) ok = put_study(w.stream, study_json(&c->study[k]), !k);
+    if (!ok) {
+        file_abandon(&w);
+        return error_set(e, ERROR_MEMORY, "%s: no memory for its clues", path);
+    }
+    fputs("\n]}\n", w.stream);
+    return file_commit(&w, e);
 }
 
 /* ---- from exact masks ---- */
@@ -305,13 +397,9 @@ bool clues_from_truth(const Ctrg *c, const char *path, Error *e)
             file_abandon(&w);
             return false;
         }
-        fputs(first ? "\n" : ",\n", w.stream);
-        bool written = !json_dumpf(item, w.stream, JSON_COMPACT);
-        json_decref(item);
-        if (!written) {
+        if (!put_study(w.stream, item, first)) {
             file_abandon(&w);
-            return error_set(e, ERROR_IO, "%s: cannot write the clues of study %lld", path,
-                             (long long)c->study[k].id);
+            return error_set(e, ERROR_MEMORY, "%s: no memory for its clues", path);
         }
         first = false;
     }

@@ -4,16 +4,19 @@
  *
  * clues.json:
  *   { "version": 1, "studies": [ { "id": "12", "size": [height, width], "clues": [
- *       { "entity": "丘脑", "text": "右侧丘脑见小片状低密度影", "slice": 9, "mask": "COCO run lengths" or null
- * }, ... ] }, ... ] } Whoever finds the masks writes the file: clues_from_truth from a phantom's exact masks,
- * mask retrieval from a gallery. An entity without a slice has no row; one with a slice but no mask has "mask":
- * null.
+ *       { "entity": "丘脑", "text": "右侧丘脑见小片状低密度影", "slice": 9, "mask": "COCO run lengths" or null,
+ *         "score": 0.31, "mask_index": 4 }, ... ] }, ... ] }
+ * Whoever finds the masks writes the file: clues_from_truth from a phantom's exact masks, pcrl-retrieve from a
+ * gallery. An entity without a slice has no row; one with a slice but no mask has "mask": null. "score" (the
+ * cosine) and "mask_index" (in the gallery's slice) are of retrieved clues and may be left out, as may the
+ * file's "settings", an object that says how it was made.
  *
  * A description is made of the clauses (cut at 。；，) that hold the entity's name and no longer entity's name
  * that contains it, joined by ；. */
 #ifndef DATA_CLUES_H
 #define DATA_CLUES_H
 #include "data/ctrg.h"
+#include "data/json.h"
 
 int clue_entity_count(void);
 const char *clue_entity_name(int entity);    /* Chinese */
@@ -25,8 +28,10 @@ char *clue_description(const char *report, int entity);
 typedef struct Clue {
     int entity;
     char *text;
-    int slice;    /* 0..23 */
-    char *counts; /* run lengths, checked; NULL: no mask */
+    int slice;      /* 0..23 */
+    char *counts;   /* run lengths, checked; NULL: no mask */
+    double score;   /* NAN: none */
+    int mask_index; /* -1: none */
 } Clue;
 
 typedef struct StudyClues {
@@ -37,7 +42,8 @@ typedef struct StudyClues {
 } StudyClues;
 
 typedef struct Clues {
-    char *path;
+    char *path;       /* of the file, for messages; NULL when it was not read from one */
+    json_t *settings; /* owned; NULL: none */
     int n;
     StudyClues *study; /* by id, ascending */
 } Clues;
@@ -45,6 +51,13 @@ typedef struct Clues {
 Clues *clues_read(const char *path, Error *e);
 void clues_free(Clues *c);                                /* NULL allowed */
 const StudyClues *clues_find(const Clues *c, int64_t id); /* NULL if absent */
+
+/* Takes what s holds into an empty or ordered list whose ids are all below s->id. False without memory, s is
+ * then freed. */
+bool clues_add(Clues *c, StudyClues *s, Error *e);
+void clues_free_study(StudyClues *s); /* what it holds */
+/* Crash-safe; what is written reads back. */
+bool clues_write(const Clues *c, const char *path, Error *e);
 
 /* Writes the clues of every study of c that has a truth block: an entity's mask is the union of the masks of
  * the truth rows that its name stands in, in the slice where that is largest (the lowest on ties). Crash-safe.

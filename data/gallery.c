@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GALLERY_VERSION = 1, MAX_MASKS = 1 << 16, MAX_SIDE = 16384 };
+enum { GALLERY_VERSION = 1, MAX_MASKS = 1 << 14, MAX_SIDE = 16384 };
 
 /* Where in the file a fault is. mask < 0: the slice; slice < 0: the file. */
 typedef struct Place {
@@ -122,7 +122,7 @@ static bool read_slice(Gallery *g, const json_t *item, Place *p, Error *e)
         return false;
     if (number < 0 || number >= CTRG_SLICES)
         return found(p, e, "slice", "a number from 0 to 23", json_object_get(item, "slice"));
-    if (json_array_size(masks) > MAX_MASKS) return bad(p, e, "masks", "at most 65536 a slice, found more");
+    if (json_array_size(masks) > MAX_MASKS) return bad(p, e, "masks", "at most 16384 a slice, found more");
     GallerySlice *s = &g->slice[g->n];
     p->slice = s->slice = (int)number;
     s->mask = calloc(json_array_size(masks) + 1, sizeof *s->mask);
@@ -255,7 +255,7 @@ bool gallery_mask(const Gallery *g, const GalleryMask *m, uint8_t *plane, Error 
 
 /* ---- writing ---- */
 
-static json_t *mask_json(const Gallery *g, const GalleryMask *m)
+json_t *gallery_mask_json(const Gallery *g, const GalleryMask *m)
 {
     return json_pack("{s:{s:[i,i], s:s}, s:I, s:[i,i,i,i], s:f, s:[[f,f]], s:f, s:[i,i,i,i]}", "segmentation",
                      "size", g->height, g->width, "counts", m->counts, "area", (json_int_t)m->area, "bbox",
@@ -271,7 +271,8 @@ static json_t *slices_json(const Gallery *g)
         const GallerySlice *s = &g->slice[k];
         json_t *masks = json_array();
         bool ok = masks;
-        for (int i = 0; ok && i < s->n; i++) ok = !json_array_append_new(masks, mask_json(g, &s->mask[i]));
+        for (int i = 0; ok && i < s->n; i++)
+            ok = !json_array_append_new(masks, gallery_mask_json(g, &s->mask[i]));
         ok = ok && !json_array_append_new(slices, json_pack("{s:i, s:O}", "slice", s->slice, "masks", masks));
         json_decref(masks);
         if (ok) continue;

@@ -52,6 +52,9 @@ void gallery_free(Gallery *g); /* NULL allowed; what it holds, and itself */
 /* Crash-safe. What is written reads back equal, doubles included. Dies on a gallery that could not be read. */
 bool gallery_write(const Gallery *g, const char *path, Error *e);
 
+/* A mask's record, as in the file; NULL without memory. */
+json_t *gallery_mask_json(const Gallery *g, const GalleryMask *m);
+
 /* The slice's masks; NULL if it is not listed. */
 const GallerySlice *gallery_slice(const Gallery *g, int slice);
 /* A mask as u8[height][width] of 0 or 1. False only without memory. */

@@ -38,20 +38,25 @@ template <class T> constexpr int chunk = 16 / sizeof(T); /* elements of 16 bytes
 bool attention_decodes(const AttentionDims &d);
 void attention_decode(Tape *t, Node *n, const AttentionDims &d);
 
-static inline AttentionDims attention_dims(const Node *n)
+/* Of a node with inputs q, k, v, ... */
+static inline AttentionDims attention_dims(const Node *n, float scale, bool causal)
 {
     const Tensor *q = n->in[0], *k = n->in[1];
-    const AttentionParams *p = NODE_AS(AttentionParams, n);
     AttentionDims d = {};
     d.T = (int)q->dim[1], d.H = (int)q->dim[2], d.D = (int)q->dim[3];
     d.S = (int)k->dim[1], d.G = (int)k->dim[2];
     d.group = d.H / d.G;
     d.units = (int)q->dim[0] * d.G;
     d.rows = d.T * d.group;
-    d.scale = p->scale;
-    d.causal = p->causal;
-    if (d.D > 128) host.die("attention: head dim %d, on a CUDA device it is at most 128", d.D);
+    d.scale = scale;
+    d.causal = causal;
+    if (d.D > 128) host.die("%s: head dim %d, on a CUDA device it is at most 128", n->op->name, d.D);
     return d;
+}
+static inline AttentionDims attention_dims(const Node *n)
+{
+    const AttentionParams *p = NODE_AS(AttentionParams, n);
+    return attention_dims(n, p->scale, p->causal);
 }
 static inline const int *attention_length(const Node *n)
 {
@@ -81,6 +86,22 @@ static inline __device__ int row_keys(const AttentionDims &d, int keys, int r)
 {
     return d.causal ? min(r / d.group + 1, keys) : keys;
 }
+
+/* ---- biases: what is added to scores, times log2(e) ----
+ *
+ * A Bias says of key j what it needs (key(j), any j >= 0), of the n query rows row, row + 8, ... of a unit
+ * (query<n>(unit, row), row / 8 a multiple of n, any row of the grid's blocks), and gives the biases of these
+ * rows for that key (at). In backward, where the rows' gradients of the scores go by, a warp hands over those
+ * of 16 rows and `columns` keys from j on, ds[row][columns + 1], and the Bias adds up in `sums` what it wants
+ * (accumulate); no other warp has these rows. */
+struct NoBias {
+    static constexpr bool none = true;
+    template <int n> __device__ int query(int, int) const { return 0; }
+};
+
+/* n / d of non-negative numbers below 2^31 with n d < 2^32: n * divisor(d) >> 32. */
+static inline uint64_t divisor(int d) { return ((uint64_t(1) << 32) + (unsigned)d - 1) / (unsigned)d; }
+static inline __device__ int divide(int n, uint64_t by) { return (int)((unsigned)n * by >> 32); }
 
 /* Of a row its columns from c, a multiple of `chunk`, on; 0 outside D. */
 template <class T> static inline __device__ Pack<chunk<T>, T> load_chunk(const T *row, int c, int D)

@@ -6,8 +6,9 @@
 #include "kernels/ops.h"
 #include "kernels/vec.h"
 #include <math.h>
+#include <string.h>
 
-enum { BLOCK = 64, STRIP = 2 * VEC, SMALL = 1 << 15 };
+enum { BLOCK = 64, SMALL = 1 << 15 };
 
 Tensor *op_layernorm(Tape *t, Tensor *x, Tensor *w, Tensor *b, float eps)
 {
@@ -102,75 +103,56 @@ VEC_FUNCTION(backward_row,
              (const float *x, const float *w, const float *dy, float mean, float r, int64_t C, float *dx),
              (x, w, dy, mean, r, C, dx))
 
-/* dw and db of STRIP columns over at most BLOCK rows. */
-VEC_BODY(column_sums,
-         (const float *x, const float *dy, const float *mean, const float *r, int64_t rows, int64_t C,
-          float *dw, float *db),
-         {
-             Vec w0 = {0}, w1 = {0}, b0 = {0}, b1 = {0};
-             for (int64_t i = 0; i < rows; i++) {
-                 const float *xi = x + i * C, *dyi = dy + i * C;
-                 const float m = mean[i], k = r[i];
-                 Vec d0 = VEC_LOAD(dyi), d1 = VEC_LOAD(dyi + VEC);
-                 w0 += d0 * ((VEC_LOAD(xi) - m) * k);
-                 w1 += d1 * ((VEC_LOAD(xi + VEC) - m) * k);
-                 b0 += d0, b1 += d1;
-             }
-             VEC_STORE(dw, w0), VEC_STORE(dw + VEC, w1);
-             VEC_STORE(db, b0), VEC_STORE(db + VEC, b1);
-         })
-VEC_FUNCTION(column_sums,
-             (const float *x, const float *dy, const float *mean, const float *r, int64_t rows, int64_t C,
-              float *dw, float *db),
-             (x, dy, mean, r, rows, C, dw, db))
+/* dw += dy h, db += dy of one row. */
+VEC_BODY(weights_row, (const float *x, const float *dy, float mean, float r, int64_t C, float *dw, float *db), {
+    int64_t c = 0;
+    for (; c + VEC <= C; c += VEC) {
+        Vec d = VEC_LOAD(dy + c);
+        VEC_STORE(dw + c, VEC_LOAD(dw + c) + d * ((VEC_LOAD(x + c) - mean) * r));
+        VEC_STORE(db + c, VEC_LOAD(db + c) + d);
+    }
+    for (; c < C; c++) {
+        dw[c] += dy[c] * ((x[c] - mean) * r);
+        db[c] += dy[c];
+    }
+})
+VEC_FUNCTION(weights_row,
+             (const float *x, const float *dy, float mean, float r, int64_t C, float *dw, float *db),
+             (x, dy, mean, r, C, dw, db))
 
-/* The same for `columns` < STRIP of them. */
-static void few_column_sums(const float *x, const float *dy, const float *mean, const float *r, int64_t rows,
-                            int64_t C, int64_t columns, float *dw, float *db)
+/* part (blocks,2,C), in order. */
+static void add_parts(const float *part, int64_t blocks, int64_t C, const Tensor *dw, const Tensor *db)
 {
-    for (int64_t c = 0; c < columns; c++) dw[c] = db[c] = 0;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < columns; c++) {
-            dw[c] += dy[i * C + c] * ((x[i * C + c] - mean[i]) * r[i]);
-            db[c] += dy[i * C + c];
+#pragma omp parallel for schedule(static) if (blocks * C > SMALL)
+    for (int64_t c = 0; c < C; c++) {
+        double w = 0, b = 0;
+        for (int64_t i = 0; i < blocks; i++) {
+            w += (double)part[2 * i * C + c];
+            b += (double)part[(2 * i + 1) * C + c];
         }
-}
-
-/* A thread owns its columns, so no two write the same sum. */
-static void backward_weights(const Node *n)
-{
-    const float *x = n->in[0]->data, *dy = n->out->grad->data;
-    const float *mean = n->saved[0]->data, *r = n->saved[1]->data;
-    float *dw = n->in[1]->grad ? n->in[1]->grad->data : NULL,
-          *db = n->in[2]->grad ? n->in[2]->grad->data : NULL;
-    int64_t rows = tensor_rows(n->in[0]), C = tensor_last(n->in[0]);
-#pragma omp parallel for schedule(static) if (rows * C > SMALL)
-    for (int64_t from = 0; from < C; from += STRIP) {
-        int64_t columns = from + STRIP < C ? STRIP : C - from;
-        double w[STRIP] = {0}, b[STRIP] = {0};
-        for (int64_t i = 0; i < rows; i += BLOCK) {
-            int64_t at = i * C + from, count = i + BLOCK < rows ? BLOCK : rows - i;
-            float wi[STRIP], bi[STRIP];
-            if (columns == STRIP)
-                column_sums(x + at, dy + at, mean + i, r + i, count, C, wi, bi);
-            else
-                few_column_sums(x + at, dy + at, mean + i, r + i, count, C, columns, wi, bi);
-            for (int64_t c = 0; c < columns; c++) w[c] += (double)wi[c], b[c] += (double)bi[c];
-        }
-        for (int64_t c = 0; dw && c < columns; c++) dw[from + c] += (float)w[c];
-        for (int64_t c = 0; db && c < columns; c++) db[from + c] += (float)b[c];
+        if (dw) ((float *)dw->data)[c] += (float)w;
+        if (db) ((float *)db->data)[c] += (float)b;
     }
 }
 
+/* A block's rows one after the other, so that dx, dw and db take x and dy from memory once. */
 void layernorm_backward_cpu(Tape *t, Node *n)
 {
-    (void)t;
-    if (n->in[1]->grad || n->in[2]->grad) backward_weights(n);
-    if (!n->in[0]->grad) return;
     const float *x = n->in[0]->data, *w = n->in[1]->data, *dy = n->out->grad->data;
     const float *mean = n->saved[0]->data, *r = n->saved[1]->data;
-    float *dx = n->in[0]->grad->data;
-    int64_t rows = tensor_rows(n->in[0]), C = tensor_last(n->in[0]);
+    float *dx = n->in[0]->grad ? n->in[0]->grad->data : NULL, *part = NULL;
+    int64_t rows = tensor_rows(n->in[0]), C = tensor_last(n->in[0]), blocks = (rows + BLOCK - 1) / BLOCK;
+    bool weights = n->in[1]->grad || n->in[2]->grad;
+    if (weights) part = tape_scratch(t, (size_t)(2 * blocks * C) * sizeof *part);
 #pragma omp parallel for schedule(static) if (rows * C > SMALL)
-    for (int64_t i = 0; i < rows; i++) backward_row(x + i * C, w, dy + i * C, mean[i], r[i], C, dx + i * C);
+    for (int64_t block = 0; block < blocks; block++) {
+        float *dw = weights ? part + 2 * block * C : NULL;
+        if (weights) memset(dw, 0, (size_t)(2 * C) * sizeof *dw);
+        for (int64_t i = block * BLOCK; i < rows && i < (block + 1) * BLOCK; i++) {
+            const float *xi = x + i * C, *dyi = dy + i * C;
+            if (dx) backward_row(xi, w, dyi, mean[i], r[i], C, dx + i * C);
+            if (weights) weights_row(xi, dyi, mean[i], r[i], C, dw, dw + C);
+        }
+    }
+    if (weights) add_parts(part, blocks, C, n->in[1]->grad, n->in[2]->grad);
 }

@@ -5,6 +5,7 @@
 #ifndef KERNELS_OPS_H
 #define KERNELS_OPS_H
 #include "tensor/tape.h"
+#include <math.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -82,6 +83,9 @@ typedef struct {
     float scale;
 } SoftmaxParams;
 Tensor *op_softmax(Tape *t, Tensor *x, float scale);
+/* y[b,:,h,s] = softmax over t of scale * x[b,t,h,s] + bias[b,t,h]: down the columns. x (B,T,H,S), bias (B,T,H)
+ * f32 or NULL. */
+Tensor *op_softmax_columns(Tape *t, Tensor *x, Tensor *bias, float scale);
 
 /* Unary family: y = f(x), any shape. scale: y = k x. */
 typedef struct {
@@ -301,6 +305,35 @@ Tensor *op_top_p(Tape *t, Tensor *x, Tensor *draw, TopPParams p);
  * i32; stop may be NULL. A step past M dies. Returns out. */
 Tensor *op_next_token(Tape *t, Tensor *out, Tensor *token, Tensor *place, Tensor *draw, Tensor *id,
                       Tensor *stop);
+
+/* Masks that low-resolution logits mean (Kirillov et al. 2023), at the size of the picture: x (M,h,w) ->
+ * bilinear to side x side -> the first input_height rows and input_width columns of that -> bilinear to height
+ * x width (both align_corners false, no antialias), as one step and without fused multiply-adds: the same masks
+ * on every device. A side is at least h and w.
+ * stats -> i32 (M,8): pixels above threshold + offset, above threshold - offset, above threshold; the box of
+ * the last, x0, y0, x1, y1, all inclusive, four zeros if there is none; 0.
+ * binary -> u8 (M,height,width): 1 above threshold, else 0. */
+enum { MASK_STATS = 8 };
+typedef struct {
+    int side, input_height, input_width, height, width;
+    float threshold, offset;
+} MaskParams;
+Tensor *op_mask_stats(Tape *t, Tensor *x, MaskParams p);
+Tensor *op_mask_binary(Tape *t, Tensor *x, MaskParams p);
+
+/* Greedy non-maximum suppression: box (n,4) f32 x0, y0, x1, y1, best first -> i32 (n): 1 unless a kept box
+ * before it overlaps it by more than threshold (intersection over union in f32, area without +1), as
+ * torchvision's. */
+typedef struct {
+    double threshold;
+} NmsParams;
+/* The largest float that is not above it: a float exceeds both or neither. */
+static inline float nms_bar(double threshold)
+{
+    float bar = (float)threshold;
+    return (double)bar > threshold ? nextafterf(bar, -INFINITY) : bar;
+}
+Tensor *op_nms(Tape *t, Tensor *box, double threshold);
 
 /* ---- rows and prototypes, from the table ---- */
 

@@ -240,18 +240,16 @@ static Tensor *image_tokens(Tape *t, const SamDecoder *net, Tensor *embedding, c
     return tensor_reshape(t->step, op_add(t, u, x), 3, dim);
 }
 
-/* norm(x + attention(x + t0 -> u + pe, u)) */
-static Tensor *to_image(Tape *t, const SamDecoder *net, const SamAttention *a, const SamNorm *norm, Tensor *x,
-                        Tensor *t0, Tensor *u, Tensor *pe)
+Tensor *sam_decoder_to_image(Tape *t, const SamDecoder *net, const SamAttention *a, const SamNorm *norm,
+                             Tensor *x, Tensor *t0, Tensor *u, Tensor *pe)
 {
     ArenaMark mark = arena_mark(t->step);
     Tensor *y = attention(t, net, a, op_add(t, x, t0), op_add_bias(t, u, pe), u);
     return tape_keep(t, mark, sam_norm(t, norm, op_add(t, x, y), eps));
 }
 
-/* norm4(u + attention(u + pe -> x + t0, x)) */
-static Tensor *to_token(Tape *t, const SamDecoder *net, const SamLayer *l, Tensor *x, Tensor *t0, Tensor *u,
-                        Tensor *pe)
+Tensor *sam_decoder_to_token(Tape *t, const SamDecoder *net, const SamLayer *l, Tensor *x, Tensor *t0,
+                             Tensor *u, Tensor *pe)
 {
     ArenaMark mark = arena_mark(t->step);
     Tensor *y = attention(t, net, &l->to_token, op_add_bias(t, u, pe), op_add(t, x, t0), x);
@@ -269,13 +267,13 @@ void sam_decoder_forward(Tape *t, const SamDecoder *net, Tensor *embedding, cons
     for (int i = 0; i < SAM_LAYERS; i++) {
         const SamLayer *l = &net->layer[i];
         x = sam_decoder_self(t, net, i, x, t0);
-        x = to_image(t, net, &l->to_image, &l->norm[1], x, t0, u, pe);
+        x = sam_decoder_to_image(t, net, &l->to_image, &l->norm[1], x, t0, u, pe);
         x = sam_decoder_mlp(t, l, x);
-        u = to_token(t, net, l, x, t0, u, pe);
+        u = sam_decoder_to_token(t, net, l, x, t0, u, pe);
         tape_tap(t, x, "layers.%d.queries", i);
         tape_tap(t, u, "layers.%d.keys", i);
     }
-    x = to_image(t, net, &net->final, &net->final_norm, x, t0, u, pe);
+    x = sam_decoder_to_image(t, net, &net->final, &net->final_norm, x, t0, u, pe);
     tape_tap(t, x, "tokens");
     *iou = sam_decoder_iou(t, net, x);
     tape_tap(t, *iou, "iou");

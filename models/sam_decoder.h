@@ -90,6 +90,13 @@ Tensor *sam_decoder_positions(Tape *t, const SamDecoder *net, int64_t g);
 /* Of tokens alone: attention among them with norm1; norm3(x + mlp(x)). x, t0 (n,K,C). */
 Tensor *sam_decoder_self(Tape *t, const SamDecoder *net, int layer, Tensor *x, Tensor *t0);
 Tensor *sam_decoder_mlp(Tape *t, const SamLayer *l, Tensor *x);
+/* Between tokens x and image u (n,S,C): norm(x + attention(x + t0 -> u + pe, u)), (n,K,C); norm4(u +
+ * attention(u + pe
+ * -> x + t0, x)), (n,S,C). */
+Tensor *sam_decoder_to_image(Tape *t, const SamDecoder *net, const SamAttention *a, const SamNorm *norm,
+                             Tensor *x, Tensor *t0, Tensor *u, Tensor *pe);
+Tensor *sam_decoder_to_token(Tape *t, const SamDecoder *net, const SamLayer *l, Tensor *x, Tensor *t0,
+                             Tensor *u, Tensor *pe);
 /* (n,S,C) -> (n,16S,C/8) */
 Tensor *sam_decoder_upscale(Tape *t, const SamDecoder *net, Tensor *u, int64_t g);
 /* From the tokens (n,K,C): (n,masks) and (n,masks,C/8). */

@@ -77,6 +77,40 @@ def rmsnorm(c):
     return lambda: x * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-5).to(x.dtype) * w
 
 
+def layernorm(c):
+    x, w, b = c.x(0), c.x(1, positive=True), c.x(2)
+    return lambda: F.layer_norm(x, x.shape[-1:], w, b, 1e-5)
+
+
+def window(c):
+    size, shift = c.unpack("<ii")
+    x = c.x(0)
+    n, height, width, channels = x.shape
+    rows, columns = -(-height // size), -(-width // size)
+
+    def run():
+        y = F.pad(x, (0, 0, 0, columns * size - width, 0, rows * size - height))
+        y = y.roll((-shift, -shift), (1, 2)) if shift else y
+        return y.view(n, rows, size, columns, size, channels).transpose(2, 3).reshape(-1, size, size, channels)
+
+    return run
+
+
+def unwindow(c):
+    height, width, shift = c.unpack("<iii")
+    x = c.x(0)
+    size, channels = x.shape[2:]
+    rows, columns = -(-height // size), -(-width // size)
+
+    def run():
+        y = x.view(-1, rows, columns, size, size, channels).transpose(2, 3)
+        y = y.reshape(-1, rows * size, columns * size, channels)
+        y = y.roll((shift, shift), (1, 2)) if shift else y
+        return y[:, :height, :width].contiguous()
+
+    return run
+
+
 def batchnorm(c):
     eps, momentum, train = c.unpack("<ff?")
     x, g, b = c.x(0), c.x(1, positive=True), c.x(2)
@@ -155,6 +189,18 @@ def multilabel(c):
     return lambda: F.binary_cross_entropy_with_logits(x, y, weight, reduction="sum")
 
 
+def focal(c):
+    alpha, gamma = c.unpack("<ff")
+    x, y = c.x(0), c.x(1, grad=False, positive=True)
+
+    def run():
+        p = torch.sigmoid(x)
+        e = F.binary_cross_entropy_with_logits(x, y, reduction="none")
+        return ((alpha * y + (1 - alpha) * (1 - y)) * (p * (1 - y) + (1 - p) * y) ** gamma * e).sum()
+
+    return run
+
+
 def adamw(c):
     w = c.x(0, grad=False).requires_grad_()
     w.grad = c.x(1, grad=False)
@@ -223,7 +269,8 @@ OPS = {
     "matmul": matmul, "matmul_q": matmul, "conv2d": conv2d, "deconv2d": deconv2d, "rmsnorm": rmsnorm,
     "batchnorm": batchnorm, "attention": attention, "rope": rope, "kv_append": kv_append, "cross_entropy": cross_entropy,
     "infonce": infonce, "dice": dice, "multilabel": multilabel, "adamw": adamw, "top_p": top_p, "resize": resize,
-    "adaptive_pool": adaptive_pool, "select": looked_up, "embed": looked_up,
+    "adaptive_pool": adaptive_pool, "layernorm": layernorm, "window": window, "unwindow": unwindow, "focal": focal,
+    "select": looked_up, "embed": looked_up, "gelu": one(F.gelu),
     "max_pool": pool(lambda x, k, s, p, ceil: F.max_pool2d(x, k, s, p, 1, ceil)),
     "avg_pool": pool(lambda x, k, s, p, ceil: F.avg_pool2d(x, k, s)),
     "relu": one(F.relu), "sigmoid": one(torch.sigmoid), "scale": one(lambda x: x * -1.75), "sum": one(torch.sum),

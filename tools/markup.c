@@ -1,5 +1,6 @@
 #include "tools/markup.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Bytes of a character at p that XML 1.0 does not allow (controls, U+FFFE, U+FFFF); 0 if it does. */
@@ -58,4 +59,30 @@ const char *markup_duration(double seconds, char out[MARKUP_ROOM])
         snprintf(out, MARKUP_ROOM, "%.0f h %02d min", hours, (int)(minutes - hours * 60));
     }
     return out;
+}
+
+char *markup_png(const Image *image, Error *e)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char head[] = "data:image/png;base64,";
+    uint8_t *png;
+    size_t n;
+    if (!image_encode_png(image, &png, &n, e)) return NULL;
+    size_t length = sizeof head - 1 + (n + 2) / 3 * 4;
+    char *text = malloc(length + 1), *p = text + sizeof head - 1;
+    if (text) {
+        memcpy(text, head, sizeof head - 1);
+        for (size_t i = 0; i < n; i += 3, p += 4) {
+            uint32_t v = (uint32_t)png[i] << 16 | (i + 1 < n ? (uint32_t)png[i + 1] << 8 : 0) |
+                         (i + 2 < n ? png[i + 2] : 0);
+            for (int k = 0; k < 4; k++) p[k] = digit[v >> (18 - 6 * k) & 63];
+            if (i + 1 >= n) p[2] = '=';
+            if (i + 2 >= n) p[3] = '=';
+        }
+        *p = 0;
+    } else {
+        error_set(e, ERROR_MEMORY, "page: no memory for a picture of %zu bytes", n);
+    }
+    free(png);
+    return text;
 }

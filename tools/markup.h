@@ -1,6 +1,7 @@
 /* Texts and numbers as they stand in an SVG or HTML file. */
 #ifndef TOOLS_MARKUP_H
 #define TOOLS_MARKUP_H
+#include "data/image.h"
 #include <stddef.h>
 #include <stdio.h>
 
@@ -15,4 +16,7 @@ const char *markup_number(double value, int digits, char out[MARKUP_ROOM]);
 
 /* 8.2 s, 11 min 26 s, 2 h 05 min, over 1000000 h. Returns out. */
 const char *markup_duration(double seconds, char out[MARKUP_ROOM]);
+
+/* "data:image/png;base64,...", malloc'ed, the caller's; NULL on error. */
+char *markup_png(const Image *image, Error *e);
 #endif

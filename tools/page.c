@@ -2,6 +2,7 @@
 #include "data/file.h"
 #include "data/image.h"
 #include "data/rle.h"
+#include "tools/markup.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,30 +18,13 @@ extern const char page_template[] __attribute__((visibility("hidden")));
 
 enum { SLICES = CTRG_SLICES };
 
-/* "data:image/png;base64,..." as a JSON string; NULL on error. */
+/* The picture as a JSON string; NULL on error. */
 static json_t *data_url(const Image *image, Error *e)
 {
-    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    static const char head[] = "data:image/png;base64,";
-    uint8_t *png;
-    size_t n;
-    if (!image_encode_png(image, &png, &n, e)) return NULL;
-    size_t length = sizeof head - 1 + (n + 2) / 3 * 4;
-    char *text = malloc(length + 1), *p = text + sizeof head - 1;
-    if (text) {
-        memcpy(text, head, sizeof head - 1);
-        for (size_t i = 0; i < n; i += 3, p += 4) {
-            uint32_t v = (uint32_t)png[i] << 16 | (i + 1 < n ? (uint32_t)png[i + 1] << 8 : 0) |
-                         (i + 2 < n ? png[i + 2] : 0);
-            for (int k = 0; k < 4; k++) p[k] = digit[v >> (18 - 6 * k) & 63];
-            if (i + 1 >= n) p[2] = '=';
-            if (i + 2 >= n) p[3] = '=';
-        }
-    }
-    json_t *url = text ? json_stringn(text, length) : NULL;
-    if (!url) error_set(e, ERROR_MEMORY, "page: no memory for a picture of %zu bytes", n);
+    char *text = markup_png(image, e);
+    json_t *url = text ? json_string(text) : NULL;
+    if (text && !url) error_set(e, ERROR_MEMORY, "page: no memory for a picture");
     free(text);
-    free(png);
     return url;
 }
 

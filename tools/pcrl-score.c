@@ -2,6 +2,7 @@
  * stand beside those of controls that cannot have seen the right scan. */
 #include "tensor/rng.h"
 #include "tools/cli.h"
+#include "tools/score_clues.h"
 #include "tools/score_masks.h"
 #include "tools/score_pairs.h"
 #include <stdlib.h>
@@ -14,7 +15,10 @@ enum {
     KEY_PARTIAL,
     KEY_PAIRS,
     KEY_MASKS,
-    KEY_MASK_CONTROL
+    KEY_MASK_CONTROL,
+    KEY_GALLERY,
+    KEY_CLUES,
+    KEY_CLUE_CONTROL
 };
 
 typedef struct Control {
@@ -24,10 +28,10 @@ typedef struct Control {
 
 typedef struct Options {
     CliCommon common;
-    const char *truth, *reports, *train, *tokenizer, *masks, *pair_reports;
+    const char *truth, *reports, *train, *tokenizer, *masks, *pair_reports, *gallery, *clues;
     char pairs[4096]; /* a data set; its reports are pair_reports, NULL: no pairs */
-    Control control[MAX_CONTROLS], mask_control[MAX_CONTROLS];
-    int n_controls, n_mask_controls, bootstrap;
+    Control control[MAX_CONTROLS], mask_control[MAX_CONTROLS], clue_control[MAX_CONTROLS];
+    int n_controls, n_mask_controls, n_clue_controls, bootstrap;
     bool json, partial;
 } Options;
 
@@ -42,9 +46,15 @@ static const struct argp_option options[] = {
      0},
     {"masks", KEY_MASKS, "FILE", 0, "also scores the segmentation that pcrl-report --masks wrote: Dice", 0},
     {"mask-control", KEY_MASK_CONTROL, "NAME=FILE", 0, "adds a control of --masks (repeatable)", 0},
+    {"gallery", KEY_GALLERY, "DIR", 0,
+     "also scores the galleries of pcrl-masks: which lesions does a mask cover, before and after the filters?",
+     0},
+    {"clues", KEY_CLUES, "FILE", 0, "also scores the clues of pcrl-retrieve: top-1 and Dice", 0},
+    {"clue-control", KEY_CLUE_CONTROL, "NAME=FILE", 0, "adds a control of --clues (repeatable)", 0},
     {"tokenizer", 'k', "FILE", 0, "tokenizer.json: adds BLEU and ROUGE-L over its tokens", 0},
     {"bootstrap", KEY_BOOTSTRAP, "N", 0, "resamples for the standard deviations (default 1000)", 0},
-    {"partial", KEY_PARTIAL, 0, 0, "score only the studies that --reports has", 0},
+    {"partial", KEY_PARTIAL, 0, 0,
+     "score only the studies that --reports, and those that --gallery and --clues, have", 0},
     {"json", KEY_JSON, 0, 0, "print one JSON object instead of tables", 0},
     {0}};
 
@@ -58,11 +68,22 @@ static const char doc[] =
     "controls: a constant report, a random training report, and reports generated from shuffled or blank "
     "images.\n"
     "\n"
+    "--gallery and --clues need no --reports. Counted are the focal findings with masks; a lesion is a "
+    "connected part "
+    "of one on one side (of subarachnoid blood: all of a side), looked at in the slice where it is largest, "
+    "and its "
+    "size is the diameter of the circle of its area there. A gallery covers it if a mask of that slice has an "
+    "IoU of "
+    "at least 0.5 with it. A clue is right if its mask has, in its slice, an IoU of at least 0.5 with the "
+    "finding's "
+    "mask on the left, the right or both sides.\n"
+    "\n"
     "Examples:\n"
     "  pcrl-score --truth test/annotations.json --reports reports.jsonl\n"
     "  pcrl-score --truth test --reports reports.jsonl --train train --control shuffled=shuffled.jsonl "
     "--control blank=blank.jsonl\n"
     "  pcrl-score --truth test --reports reports.jsonl --pairs pairs=pairs.jsonl --masks masks.safetensors\n"
+    "  pcrl-score --truth test --gallery galleries --clues clues.json --clue-control random=random.json\n"
     "  pcrl-score --truth test --reports reports.jsonl --json | python3 -m json.tool\n"
     "\n"
     "Exit codes: 0 ok, 1 usage, 2 bad input, 3 cannot read or write, 6 out of memory.";
@@ -105,6 +126,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_MASK_CONTROL:
         add_control(state, "--mask-control", arg, o->mask_control, &o->n_mask_controls);
         return 0;
+    case KEY_GALLERY: o->gallery = arg; return 0;
+    case KEY_CLUES: o->clues = arg; return 0;
+    case KEY_CLUE_CONTROL:
+        add_control(state, "--clue-control", arg, o->clue_control, &o->n_clue_controls);
+        return 0;
     case 'k': o->tokenizer = arg; return 0;
     case KEY_BOOTSTRAP: o->bootstrap = (int)cli_int_option(state, "--bootstrap", arg, 2, 1000000); return 0;
     case KEY_PARTIAL: o->partial = true; return 0;
@@ -112,8 +138,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
     case ARGP_KEY_END:
         if (!o->truth) argp_error(state, "--truth is missing");
-        if (!o->reports) argp_error(state, "--reports is missing");
+        if (!o->reports && !o->gallery && !o->clues) argp_error(state, "--reports is missing");
+        if (!o->reports && (o->masks || o->train || o->n_controls || o->pair_reports || o->tokenizer))
+            argp_error(state, "--masks, --train, --control, --pairs and --tokenizer need --reports");
         if (o->n_mask_controls && !o->masks) argp_error(state, "--mask-control needs --masks");
+        if (o->n_clue_controls && !o->clues) argp_error(state, "--clue-control needs --clues");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -196,12 +225,14 @@ typedef struct Results {
     ScoreSystem system[3 + MAX_CONTROLS];
     ScoreMasks masks[1 + MAX_CONTROLS];
     ScorePairs pairs;
+    ClueScores clues;
     int n_systems, n_masks;
 } Results;
 
 static bool print_json(const Options *o, const Results *r, Error *e)
 {
-    json_t *j = score_json(&r->truth, r->system, r->n_systems);
+    json_t *j = o->reports ? score_json(&r->truth, r->system, r->n_systems) : json_object();
+    if (r->clues.n) json_object_set_new(j, "clues", score_clues_json(&r->clues));
     if (r->n_masks) json_object_set_new(j, "masks", score_masks_json(r->masks, r->n_masks));
     if (o->pair_reports) json_object_set_new(j, "pairs", score_pairs_json(&r->pairs));
     if (!j) return error_set(e, ERROR_MEMORY, "no memory for the scores");
@@ -216,9 +247,10 @@ static bool print(const Options *o, const Results *r, Error *e)
     if (o->json) {
         if (!print_json(o, r, e)) return false;
     } else {
-        score_print(stdout, &r->truth, r->system, r->n_systems);
+        if (o->reports) score_print(stdout, &r->truth, r->system, r->n_systems);
         if (r->n_masks) score_masks_print(stdout, r->masks, r->n_masks);
         if (o->pair_reports) score_pairs_print(stdout, &r->pairs);
+        if (r->clues.n) score_clues_print(stdout, &r->clues);
     }
     if (!fflush(stdout) && !ferror(stdout)) return true;
     return error_set(e, ERROR_IO, "standard output: cannot write the scores");
@@ -236,26 +268,42 @@ static bool masks(const Options *o, const Ctrg *c, Results *r, Error *e)
     return ok;
 }
 
-static bool run(const Options *o, Error *e)
+static bool clues(const Options *o, Results *r, Error *e)
 {
-    static Results r;
+    ClueFile file[1 + MAX_CONTROLS] = {{"model", o->clues}};
+    for (int i = 0; i < o->n_clue_controls; i++)
+        file[1 + i] = (ClueFile){o->clue_control[i].name, o->clue_control[i].path};
+    if (!o->gallery && !o->clues) return true;
+    return score_clues(o->truth, o->gallery, file, o->clues ? 1 + o->n_clue_controls : 0, o->partial,
+                       o->bootstrap, o->common.seed, &r->clues, e);
+}
+
+static bool reports(const Options *o, Results *r, Error *e)
+{
     Bpe *b = o->tokenizer ? bpe_open(o->tokenizer, e) : NULL;
     if (o->tokenizer && !b) return false;
     Ctrg *c = score_open_annotations(o->truth, e);
-    bool ok = c && score_truth(c, &r.truth, e);
-    ok = ok && (!o->partial || keep_reported(o, &r.truth, e)) &&
-         file_system(o, &r.truth, o->reports, b, next_system(r.system, &r.n_systems, "model", ""), e) &&
-         (!o->train || training_controls(o, &r.truth, b, r.system, &r.n_systems, e));
+    bool ok = c && score_truth(c, &r->truth, e);
+    ok = ok && (!o->partial || keep_reported(o, &r->truth, e)) &&
+         file_system(o, &r->truth, o->reports, b, next_system(r->system, &r->n_systems, "model", ""), e) &&
+         (!o->train || training_controls(o, &r->truth, b, r->system, &r->n_systems, e));
     for (int i = 0; ok && i < o->n_controls; i++)
-        ok = file_system(o, &r.truth, o->control[i].path, b,
-                         control_system(r.system, &r.n_systems, &o->control[i]), e);
-    ok = ok && masks(o, c, &r, e);
+        ok = file_system(o, &r->truth, o->control[i].path, b,
+                         control_system(r->system, &r->n_systems, &o->control[i]), e);
+    ok = ok && masks(o, c, r, e);
     ok = ok && (!o->pair_reports ||
-                score_pairs(o->pairs, o->pair_reports, o->bootstrap, o->common.seed, &r.pairs, e));
-    if (ok) ok = print(o, &r, e);
+                score_pairs(o->pairs, o->pair_reports, o->bootstrap, o->common.seed, &r->pairs, e));
     ctrg_free(c);
-    score_truth_free(&r.truth);
     bpe_close(b);
+    return ok;
+}
+
+static bool run(const Options *o, Error *e)
+{
+    static Results r;
+    bool ok = (!o->reports || reports(o, &r, e)) && clues(o, &r, e) && print(o, &r, e);
+    score_truth_free(&r.truth);
+    score_clues_free(&r.clues);
     return ok;
 }
 

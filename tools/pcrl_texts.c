@@ -76,10 +76,6 @@ static bool read_clues(Reader *r, const StudyClues *s, StudyText *out, Error *e)
 {
     ClueUnit *unit;
     int n;
-    if (s->width != r->data->width || s->height != r->data->height)
-        return error_set(e, ERROR_INPUT, "%s: study %lld: masks of %dx%d, expected %dx%d as its slices",
-                         r->clues->path, (long long)s->id, s->width, s->height, r->data->width,
-                         r->data->height);
     if (!clue_units(s, r->o->merge, r->o->paper24, &unit, &n, e)) return false;
     out->clue = calloc((size_t)n + 1, sizeof *out->clue);
     if (!out->clue) die("out of host memory for %d clues", n);

@@ -35,8 +35,8 @@ typedef struct PcrlTextOptions {
 /* Texts are cut after so many ids. */
 enum { PCRL_MAX_TEXT = 384 };
 
-/* t: resizes masks, and is reset. A study without clues in the file has none; masks must have the slices' size.
- */
+/* t: resizes masks, and is reset. A study without clues in the file has none. Masks may have another size than
+ * the slices, of which they cover the same field. */
 bool pcrl_texts_open(PcrlTexts *x, Tape *t, const TrainData *d, const Bpe *bpe, const PcrlTextOptions *o,
                      Error *e);
 void pcrl_texts_close(PcrlTexts *x);

@@ -52,3 +52,36 @@ double llama_work(const Llama *m, int64_t prefix, int64_t n)
     }
     return sum;
 }
+
+double swin_work(const Swin *m, int64_t side)
+{
+    const SwinConfig *c = &m->config;
+    int64_t h = side / c->patch, s = c->window;
+    double sum = conv_work(m->patch, 1, h);
+    for (int64_t i = 0; i < c->stages; i++, h /= 2) {
+        int64_t wide = (h + s - 1) / s * s;
+        double inside = (double)(wide * wide), tokens = (double)(h * h), C = (double)(c->width << i);
+        for (int64_t k = 0; k < c->depth[i]; k++) {
+            const SwinBlock *b = &m->stage[i].block[k];
+            const Tensor *w[] = {b->q.weight, b->k.weight, b->v.weight, b->dense.weight};
+            for (size_t j = 0; j < sizeof w / sizeof *w; j++) sum += linear_work(w[j], inside);
+            sum += 4 * inside * (double)(s * s) * C;
+            sum += linear_work(b->intermediate.weight, tokens) + linear_work(b->output.weight, tokens);
+        }
+        sum += linear_work(m->stage[i].merge.weight, tokens / 4);
+    }
+    return sum;
+}
+
+double bert_work(const Bert *m, int64_t tokens)
+{
+    double n = (double)tokens, sum = 0;
+    for (int64_t i = 0; i < m->config.layers; i++) {
+        const BertLayer *l = &m->layer[i];
+        const Tensor *w[] = {l->q.weight,     l->k.weight, l->v.weight, l->dense.weight, l->intermediate.weight,
+                             l->output.weight};
+        for (size_t k = 0; k < sizeof w / sizeof *w; k++) sum += linear_work(w[k], n);
+        sum += 4 * n * n * (double)m->config.dim;
+    }
+    return sum;
+}

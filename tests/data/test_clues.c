@@ -5,6 +5,7 @@
 #include "data/phantom_study.h"
 #include "data/rle.h"
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -191,6 +192,10 @@ START_TEST(bad_files)
         {FILE_OF(ROW("丘脑", "甲", 9, "7")), "run lengths or null"},
         {FILE_OF(ROW("丘脑", "甲", 9, "\"zzz\"")), "mask of 丘脑"},
         {FILE_OF("{\"entity\": \"丘脑\", \"text\": \"甲\"}"), "slice"},
+        {FILE_OF(ROW("丘脑", "甲", 9, "null, \"score\": \"high\"")), "\"score\""},
+        {FILE_OF(ROW("丘脑", "甲", 9, "null, \"mask_index\": -1")), "\"mask_index\""},
+        {FILE_OF(ROW("丘脑", "甲", 9, "null, \"mask_index\": 0.5")), "\"mask_index\""},
+        {"{\"version\": 1, \"settings\": 3, \"studies\": []}", "\"settings\""},
         {"{\"version\": 1, \"studies\": [{\"id\": \"x\", \"size\": [2, 3], \"clues\": []}]}", "id of digits"},
         {"{\"version\": 1, \"studies\": [{\"id\": \"1\", \"size\": [2, 99999], \"clues\": []}]}", "size"},
         {"{\"version\": 1, \"studies\": [{\"id\": \"1\", \"size\": [2, 3], \"clues\": []}, {\"id\": \"1\", "
@@ -211,6 +216,40 @@ START_TEST(bad_files)
 }
 END_TEST
 
+/* Retrieved clues: scores and places in the gallery, settings, a clue without a mask. */
+START_TEST(written)
+{
+    Error e = {0};
+    Clues c = {.settings = json_pack("{s:s}", "filter", "size")};
+    for (int k = 0; k < 3; k++) {
+        StudyClues s = {.id = 5 * k, .width = 3, .height = 2, .n = k, .clue = calloc(2, sizeof *s.clue)};
+        for (int i = 0; i < k; i++)
+            s.clue[i] =
+                (Clue){.entity = 12 + i, .text = strdup("甲\"；乙"), .slice = 9 + i, .mask_index = i ? -1 : 4};
+        if (k) s.clue[0].counts = strdup(pixel(3));
+        s.clue[0].score = 0.25;
+        s.clue[1].score = NAN;
+        ck_assert(clues_add(&c, &s, &e));
+    }
+    ck_assert_msg(clues_write(&c, path(), &e), "%s", e.msg);
+    Clues *back = clues_read(path(), &e);
+    ck_assert_msg(back != NULL, "%s", e.msg);
+    ck_assert(back->n == 3 && json_equal(back->settings, c.settings));
+    const StudyClues *s = clues_find(back, 10);
+    ck_assert(s && s->n == 2 && s->width == 3 && s->height == 2);
+    ck_assert(s->clue[0].entity == 12 && s->clue[0].slice == 9 && s->clue[0].mask_index == 4);
+    ck_assert_str_eq(s->clue[0].text, "甲\"；乙");
+    ck_assert_str_eq(s->clue[0].counts, pixel(3));
+    ck_assert(s->clue[0].score == 0.25 && isnan(s->clue[1].score) && s->clue[1].mask_index == -1);
+    ck_assert_ptr_null(s->clue[1].counts);
+    clues_free(back);
+    for (int k = 0; k < 3; k++) clues_free_study(&c.study[k]);
+    free(c.study);
+    json_decref(c.settings);
+    unlink(path());
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("clues");
@@ -220,6 +259,7 @@ int main(void)
     tcase_add_test(c, exact_masks);
     tcase_add_test(c, units);
     tcase_add_test(c, bad_files);
+    tcase_add_test(c, written);
     suite_add_tcase(s, c);
     SRunner *runner = srunner_create(s);
     srunner_set_fork_status(runner, CK_NOFORK);

@@ -1,5 +1,5 @@
-/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery}/. Sound
- * small files from our own writers, so that the fuzzer starts behind the first checks. */
+/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery,wordpiece}/.
+ * Sound small files from our own writers, so that the fuzzer starts behind the first checks. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -126,14 +126,24 @@ static bool gallery(const char *folder, Error *e)
            file_write(in(folder, "gallery/clues"), clues, sizeof clues - 1, e);
 }
 
+static bool wordpiece(const char *folder, Error *e)
+{
+    static const char sound[] =
+        "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nle\n##sion\n##s\n-\n左\n##侧\ne\n##e\0"
+        "The LÉSIONS, 左侧-the le\u00adsion\u3000e\u0301e 가",
+                      plain[] = "İstanbul Σας\t\u00a0x\u2028 x";
+    return file_write(in(folder, "wordpiece/sound"), sound, sizeof sound - 1, e) &&
+           file_write(in(folder, "wordpiece/text"), plain, sizeof plain - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery"};
-    for (int i = 0; ok && i < 6; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery", "wordpiece"};
+    for (int i = 0; ok && i < 7; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
     ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) &&
-         rle(argv[1], &e) && gallery(argv[1], &e);
+         rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

@@ -101,6 +101,7 @@ static double at(const Record *r, int64_t i)
     switch (r->dtype) {
     case DTYPE_i32: return (double)((const int32_t *)r->data)[i];
     case DTYPE_bf16: return (double)bf16_to_float(((const uint16_t *)r->data)[i]);
+    case DTYPE_u8: return (double)((const uint8_t *)r->data)[i];
     default: return (double)((const float *)r->data)[i];
     }
 }

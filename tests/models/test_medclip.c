@@ -290,7 +290,7 @@ START_TEST(any_batch_of_texts)
     Tensor *all = tensor_new(&o.rig.state, DTYPE_i32, 2, (int64_t[]){ITEMS, 77});
     tensor_upload(all, padded);
     float *z = host_copy(medclip_texts(t, &o.m, all, lengths));
-    for (int i = 0; i < ITEMS * E; i++) ck_assert_float_eq_tol(y[i], z[i], 2e-5f);
+    for (int i = 0; i < ITEMS * E; i++) ck_assert_float_eq_tol(y[i], z[i], (float)test_tolerance(TOL_MEDCLIP));
     free(y);
     free(z);
     model_close(&o);
@@ -422,7 +422,8 @@ START_TEST(resnet)
     ck_assert(m.is_resnet && m.image == 64 && m.embed == 512);
     SafeTensors *g = golden_open(golden_path);
     Tensor *x = golden_fill(tensor_f32(&r.state, 2, 64, 64, 3), "image64", GOLDEN_INPUTS, 2, true);
-    golden_compare(g, "resnet.image", medclip_image(&r.tape, &m, x), false, GOLDEN_MAX, 1e-4);
+    golden_compare(g, "resnet.image", medclip_image(&r.tape, &m, x), false, GOLDEN_MAX,
+                   test_tolerance(TOL_MEDCLIP));
     safetensors_close(g);
     weights_close(&frozen);
     weights_close(&text);

@@ -95,6 +95,48 @@ START_TEST(layout_and_prefix)
 }
 END_TEST
 
+/* A part's own prefix: behind the file's in reading, part of the name in messages and in what is written. */
+START_TEST(part)
+{
+    static const float x[6] = {1, 2, 3, 4, 5, 6};
+    char longest[PARAMS_NAME + 1];
+    Rig r;
+    Weights w;
+    Error e = {0};
+    int64_t dim[2];
+    write_file("module.text.w", ST_F32, 2, (int64_t[]){2, 3}, x);
+    open_rig(&r, &w, true);
+    ck_assert(weights_open(&w, test_path(), &e));
+    ck_assert_ptr_null(weights_entry(&w, "w"));
+    w.prefix = "text.";
+    ck_assert(weights_entry(&w, "%s", "w") && weights_shape(&w, 2, dim, "w") && dim[0] == 2);
+    weights_get(&w, (WeightSpec){{2, 3}, .init = INIT_ZEROS}, "w");
+    params_alloc(&r.params);
+    ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
+    ck_assert(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e));
+    SafeTensors *file = safetensors_open(test_path(), &e);
+    float back[6];
+    ck_assert(safetensors_load_f32(file, "text.w", 2, dim, back, &e));
+    ck_assert_mem_eq(back, x, sizeof x);
+    safetensors_close(file);
+    ck_assert_ptr_null(weights_get(&w, (WeightSpec){{2, 3}, .init = INIT_ZEROS}, "v"));
+    ck_assert(!weights_ok(&w, &e));
+    ck_assert_str_eq(after_path(e.msg), "tensor text.v is missing: expected shape [2,3]");
+    memset(longest, 'p', PARAMS_NAME);
+    longest[PARAMS_NAME] = 0;
+    for (int cut = 0; cut < 2; cut++) { /* the prefix alone is too long; with the name it is */
+        w.error = e = (Error){0};
+        w.prefix = longest + cut;
+        ck_assert_ptr_null(weights_entry(&w, "w"));
+        ck_assert_ptr_null(weights_get(&w, (WeightSpec){{2, 3}, .init = INIT_ZEROS}, "w"));
+        ck_assert(!weights_ok(&w, &e) && strstr(e.msg, "is longer than 159 bytes"));
+    }
+    unlink(test_path());
+    weights_close(&w);
+    rig_close(&r);
+}
+END_TEST
+
 /* A frozen table stays bf16 where its file has bf16, bit for bit; a trainable one is f32, and so is one from an
  * f32 file. Without a file it is what Weights.table says. */
 START_TEST(bf16_table)
@@ -302,7 +344,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, transposed, bf16_table,
+    const TTest *const tests[] = {initialisation, layout_and_prefix, part,    transposed, bf16_table,
                                   faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tests/data/fail_alloc.h"
 
 static char path[64];
 
@@ -170,9 +171,30 @@ START_TEST(vocabularies)
 }
 END_TEST
 
+static bool open_and_encode(Error *e)
+{
+    static const char text[] =
+        "a left brain, 左侧 and more words than at first there is room for, many times over";
+    Wordpiece w;
+    int32_t *ids;
+    int n;
+    if (!wordpiece_open(&w, path, e)) return false;
+    bool ok = wordpiece_encode(&w, text, sizeof text - 1, 77, &ids, &n, e);
+    if (ok) free(ids);
+    wordpiece_close(&w);
+    return ok;
+}
+
+START_TEST(out_of_memory)
+{
+    write_file("a\nleft\n", 7);
+    ck_assert_int_ge(fail_each(open_and_encode), 5);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {goldens, edges, words_alone, vocabularies};
+    const TTest *const tests[] = {goldens, edges, words_alone, vocabularies, out_of_memory};
     snprintf(path, sizeof path, "/tmp/test-wordpiece-%ld.txt", (long)getpid());
     Suite *s = suite_create("wordpiece");
     TCase *c = tcase_create("wordpiece");
