@@ -1,24 +1,24 @@
 /* Attention, backward (kernels/attention.cuh: units, tiles, biases): p is made again from the saved
  * log-sum-exp.
  *
- * With delta = sum dy y of a row: p = exp(scale q k^T - lse), dp = dy v^T, ds = p (dp - delta), dq = scale ds
- * k, dk = scale ds^T q, dv = p^T dy. A small kernel, a warp a row, leaves lse, delta and number of keys of each
- * query row. Then one kernel in two directions, without atomics and in fixed order: a block keeps a tile of 64
- * rows a, b in shared memory, a warp 16 of them, and goes through tiles x, y of the other side, 32 rows (16
- * where Dp > 64; of bf16 twice as many), two stages:
+ * With delta = sum dy y of a row: p = exp(scale q k^T + bias - lse), dp = dy v^T, ds = p (dp - delta), dq =
+ * scale ds k, dk = scale ds^T q, dv = p^T dy. A small kernel, a warp a row, leaves lse, delta and number of
+ * keys of each query row. Then one kernel in two directions, without atomics and in fixed order: a block keeps
+ * a tile of 64 rows a, b in shared memory, a warp 16 of them, and goes through tiles x, y of the other side, 32
+ * rows (16 where Dp > 64; of bf16 twice as many, but with a bias the same), two stages:
  *
  *     own a, b = k, v   others x, y = q, dy of all heads of the group   sums: dk += ds^T x, dv += p^T y
  *     own a, b = q, dy  others x, y = k, v                              sum: dq += ds x
  *
  * Scores come as a x^T, own rows down: their accumulators become the a fragments of the sums as they stand, and
- * neither p nor ds leaves the registers. 99 KiB of shared memory at Dp = 128, which is why x, y have 16 rows;
- * 68 KiB of bf16. The longest blocks under a causal mask start first. Of bf16 dy is a rounded copy that the
- * small kernel makes, and delta goes with that.
+ * neither p nor ds leaves the registers, but for a bias that wants ds: it goes through the tiles just used. 99
+ * KiB of shared memory at Dp = 128, which is why x, y have 16 rows; 68 KiB of bf16. The longest blocks under a
+ * causal mask start first. Of bf16 dy is a rounded copy that the small kernel makes, and delta goes with that.
  *
- * Bytes: q, k, v, y (4 a number, bf16 2), dy read, gradients read and written (4); tiles again from L2. Floor:
- * (4
- * * 6 + 3 * 3) 2 T S H Dp operations (half of it if causal) over the bf16 rate, of bf16 4 + 3 times; scores and
- * dp are made twice, which spares a third kernel that adds up partial dq. Log: never timed on a GPU. */
+ * Bytes: q, k, v, y (4 a number, bf16 2), dy read, gradients read and written (4); tiles again from L2.
+ * Floor: 33 = 4 6 + 3 3 times 2 T S H Dp operations (half of it if causal) over the bf16 rate, of bf16 7 times;
+ * scores and dp are made twice, which spares a third kernel that adds up partial dq. Log: never timed on a GPU.
+ */
 #ifndef KERNELS_ATTENTION_BACKWARD_CUH
 #define KERNELS_ATTENTION_BACKWARD_CUH
 #include "kernels/attention.cuh"

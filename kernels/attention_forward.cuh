@@ -3,11 +3,11 @@
  *
  * Mapping: a block has 64 rows of a unit, a warp 16 of them; of bf16 twice as many, because what a warp reads
  * of keys and values must serve 32 rows, or shared memory bounds it. Keys and values come in tiles of 32 (64
- * where bf16 has the room), one buffer each, on turns: v is on its way while scores are made, the next k while
- * p v is. That is half the shared memory of two whole stages (at most 48 KiB, so that two blocks fit
- * everywhere) and two barriers a tile. q is in registers as f32, in shared memory as bf16. The accumulators of
- * s become the a fragments of p as they stand. Blocks of late rows, long under a causal mask, start first, and
- * a warp is done with its own last key.
+ * where bf16 has the room; with a bias half as many), one buffer each, on turns: v is on its way while scores
+ * are made, the next k while p v is. That is half the shared memory of two whole stages (at most 48 KiB, so
+ * that two blocks fit everywhere) and two barriers a tile. q is in registers as f32, in shared memory as bf16.
+ * The accumulators of s become the a fragments of p as they stand. Blocks of late rows, long under a causal
+ * mask, start first, and a warp is done with its own last key.
  *
  * Bytes: q, k, v read, y written, 4 a number (bf16 2); every block of rows reads its keys again, from L2.
  * Floor: (6 + 3) 2 T S H Dp operations (half of it if causal) over the bf16 rate; of bf16 (1 + 1). Log: never

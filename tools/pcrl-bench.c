@@ -1,6 +1,7 @@
 /* pcrl-bench: how fast is each op, and how near to what this machine can do? Times the cases of the kernel
  * tests that are marked for it, and then the whole system. */
 #include "tests/kernels/kernel_case.h"
+#include "tools/bench_sam.h"
 #include "tools/bench_seeing.h"
 #include "tools/bench_system.h"
 #include "tools/cli.h"
@@ -29,8 +30,9 @@ typedef struct Bench {
 
 static const struct argp_option options[] = {
     {"op", 'o', "NAME", 0,
-     "only this op; \"seeing\": only MedCLIP; \"system\": only the whole system, \"start\": of it only what a "
-     "start costs",
+     "only this op; \"seeing\": only MedCLIP, \"sam\": only SAM's mask decoder; \"system\": only the whole "
+     "system, "
+     "\"start\": of it only what a start costs",
      0},
     {"model", KEY_MODEL, "DIR", 0, "model folder of the whole system (data/mini)", 0},
     {"csv", KEY_CSV, 0, 0, "comma-separated values instead of a table", 0},
@@ -46,7 +48,8 @@ static const char doc[] =
     "GFLOP/s from the bytes that must move and the operations that must be done; and the larger of the two "
     "shares of "
     "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted. "
-    "Then come MedCLIP's embeddings at their public sizes. Last come a report and a training step of the model "
+    "Then come MedCLIP's embeddings and SAM's mask decoder at their public sizes, the decoder naive and with "
+    "each of its savings on top of the last. Last come a report and a training step of the model "
     "in DIR, on synthetic studies drawn for it, and what a "
     "start costs on each device whose plug-in is there.\n"
     "\n"
@@ -172,20 +175,22 @@ static void print_roofs(const Bench *b, const char *when)
 
 static bool is_start(const char *op) { return !strcmp(op, "start"); }
 static bool is_seeing(const char *op) { return !strcmp(op, "seeing"); }
+static bool is_sam(const char *op) { return !strcmp(op, "sam"); }
 static bool is_system(const char *op) { return !strcmp(op, "system") || is_start(op); }
+static bool is_whole(const char *op) { return is_system(op) || is_seeing(op) || is_sam(op); }
 
 static void print_head(const Bench *b)
 {
     if (b->options->csv) printf("op,case,pass,median_us,min_us,gb_s,gflop_s,share,roof\n");
     print_roofs(b, "");
-    if (!b->options->csv && !(b->options->op && (is_system(b->options->op) || is_seeing(b->options->op))))
+    if (!b->options->csv && !(b->options->op && is_whole(b->options->op)))
         printf("\n%-13s %-28s %-8s %11s %11s %8s %9s  share of the nearer roof\n", "op", "case", "pass",
                "us, median", "us, min", "GB/s", "GFLOP/s");
 }
 
 static bool known(const char *op)
 {
-    if (is_system(op) || is_seeing(op)) return true;
+    if (is_whole(op)) return true;
     for (int i = 0; kernel_tests[i]; i++)
         if (!strcmp(kernel_tests[i]->op->name, op)) return true;
     return false;
@@ -213,11 +218,9 @@ static bool run(Bench *b, Error *e)
     const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
     const BenchSystem whole = {o->model, &o->common, roofs, o->csv, o->op && is_start(o->op), o->seconds};
     if ((!o->op || is_seeing(o->op)) && !bench_seeing(&whole, e)) return false;
-    if (!o->op || is_system(o->op)) {
-        if (!bench_system(&whole, e)) return false;
-    } else if (!b->cases && !is_seeing(o->op)) {
-        cli_note("%s has no case to time", o->op);
-    }
+    if ((!o->op || is_sam(o->op)) && !bench_sam(&whole, b->backend, e)) return false;
+    if ((!o->op || is_system(o->op)) && !bench_system(&whole, e)) return false;
+    if (o->op && !b->cases && !is_whole(o->op)) { cli_note("%s has no case to time", o->op); }
     /* Where they differ from those above, something else ran on this machine. */
     roofs_close(&b->roofs);
     if (!roofs_measure(&b->roofs, e)) return false;
