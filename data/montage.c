@@ -43,21 +43,20 @@ static void draw_slice(Image *m, const uint8_t *p, int size, int channels, int s
         }
 }
 
-static int step_of(int size) { return (size + LARGEST_CELL - 1) / LARGEST_CELL; }
-static int height_of(int size) { return ROWS * (size / step_of(size) + GAP) - GAP; }
+static int step_of(int size, int largest) { return (size + largest - 1) / largest; }
+static int height_of(int cell) { return ROWS * (cell + GAP) - GAP; }
 
 /* An empty picture with room for the slices right of `left`. */
-static bool start(Image *m, int size, int left, Error *e)
+static bool start(Image *m, int cell, int left, Error *e)
 {
-    int cell = size / step_of(size);
-    *m = (Image){left + COLUMNS * (cell + GAP) - GAP, height_of(size), 3, NULL};
+    *m = (Image){left + COLUMNS * (cell + GAP) - GAP, height_of(cell), 3, NULL};
     m->pixel = calloc(3 * (size_t)m->width, (size_t)m->height);
     return m->pixel || error_set(e, ERROR_MEMORY, "montage: no memory for %d x %d pixels", m->width, m->height);
 }
 
-static void draw_slices(Image *m, const uint8_t *pixel, int size, int channels, int left)
+static void draw_slices(Image *m, const uint8_t *pixel, int size, int channels, int step, int left)
 {
-    int step = step_of(size), cell = size / step;
+    int cell = size / step;
     for (int i = 0; i < STUDY_SLICES; i++) {
         int x = left + i / ROWS * (cell + GAP), y = i % ROWS * (cell + GAP);
         draw_slice(m, pixel + (size_t)i * (size_t)size * (size_t)size * (size_t)channels, size, channels, step,
@@ -66,13 +65,19 @@ static void draw_slices(Image *m, const uint8_t *pixel, int size, int channels, 
     }
 }
 
-bool montage_slices(const uint8_t *pixel, int size, int channels, Image *image, Error *e)
+bool montage_cells(const uint8_t *pixel, int size, int channels, int largest, Image *image, Error *e)
 {
     Image m;
-    if (!start(&m, size, 0, e)) return false;
-    draw_slices(&m, pixel, size, channels, 0);
+    int step = step_of(size, largest);
+    if (!start(&m, size / step, 0, e)) return false;
+    draw_slices(&m, pixel, size, channels, step, 0);
     *image = m;
     return true;
+}
+
+bool montage_slices(const uint8_t *pixel, int size, int channels, Image *image, Error *e)
+{
+    return montage_cells(pixel, size, channels, LARGEST_CELL, image, e);
 }
 
 /* The midline plane from the patient's right side: front on the left, vertex on top; mm per pixel = scale. */
@@ -98,7 +103,7 @@ static void draw_scout(Image *m, const Volume *v, const Study *s, double scale, 
 
 bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e)
 {
-    int height = height_of(s->size), scout = 0;
+    int step = step_of(s->size, LARGEST_CELL), height = height_of(s->size / step), scout = 0;
     double scale = 1;
     if (v && s->from_volume) {
         scale = v->nz * v->dz / height;
@@ -107,9 +112,9 @@ bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e)
     }
     int left = scout ? scout + 2 * GAP : 0;
     Image m;
-    if (!start(&m, s->size, left, e)) return false;
+    if (!start(&m, s->size / step, left, e)) return false;
     if (scout) draw_scout(&m, v, s, scale, scout, height);
-    draw_slices(&m, s->pixel, s->size, 1, left);
+    draw_slices(&m, s->pixel, s->size, 1, step, left);
     *image = m;
     return true;
 }

@@ -9,4 +9,6 @@ bool montage_draw(const Study *s, const Volume *v, Image *image, Error *e);
 
 /* The slices alone: pixel u8[24][size][size][channels], grey (1) or RGB (3). */
 bool montage_slices(const uint8_t *pixel, int size, int channels, Image *image, Error *e);
+/* The same with cells of up to `largest` pixels a side. */
+bool montage_cells(const uint8_t *pixel, int size, int channels, int largest, Image *image, Error *e);
 #endif

@@ -1,24 +1,24 @@
 /* Attention, backward (kernels/attention.cuh: units, tiles, biases): p is made again from the saved
  * log-sum-exp.
  *
- * With delta = sum dy y of a row: p = exp(scale q k^T - lse), dp = dy v^T, ds = p (dp - delta), dq = scale ds
- * k, dk = scale ds^T q, dv = p^T dy. A small kernel, a warp a row, leaves lse, delta and number of keys of each
- * query row. Then one kernel in two directions, without atomics and in fixed order: a block keeps a tile of 64
- * rows a, b in shared memory, a warp 16 of them, and goes through tiles x, y of the other side, 32 rows (16
- * where Dp > 64; of bf16 twice as many), two stages:
+ * With delta = sum dy y of a row: p = exp(scale q k^T + bias - lse), dp = dy v^T, ds = p (dp - delta), dq =
+ * scale ds k, dk = scale ds^T q, dv = p^T dy. A small kernel, a warp a row, leaves lse, delta and number of
+ * keys of each query row. Then one kernel in two directions, without atomics and in fixed order: a block keeps
+ * a tile of 64 rows a, b in shared memory, a warp 16 of them, and goes through tiles x, y of the other side, 32
+ * rows (16 where Dp > 64; of bf16 twice as many, but with a bias the same), two stages:
  *
  *     own a, b = k, v   others x, y = q, dy of all heads of the group   sums: dk += ds^T x, dv += p^T y
  *     own a, b = q, dy  others x, y = k, v                              sum: dq += ds x
  *
  * Scores come as a x^T, own rows down: their accumulators become the a fragments of the sums as they stand, and
- * neither p nor ds leaves the registers. 99 KiB of shared memory at Dp = 128, which is why x, y have 16 rows;
- * 68 KiB of bf16. The longest blocks under a causal mask start first. Of bf16 dy is a rounded copy that the
- * small kernel makes, and delta goes with that.
+ * neither p nor ds leaves the registers, but for a bias that wants ds: it goes through the tiles just used. 99
+ * KiB of shared memory at Dp = 128, which is why x, y have 16 rows; 68 KiB of bf16. The longest blocks under a
+ * causal mask start first. Of bf16 dy is a rounded copy that the small kernel makes, and delta goes with that.
  *
- * Bytes: q, k, v, y (4 a number, bf16 2), dy read, gradients read and written (4); tiles again from L2. Floor:
- * (4
- * * 6 + 3 * 3) 2 T S H Dp operations (half of it if causal) over the bf16 rate, of bf16 4 + 3 times; scores and
- * dp are made twice, which spares a third kernel that adds up partial dq. Log: never timed on a GPU. */
+ * Bytes: q, k, v, y (4 a number, bf16 2), dy read, gradients read and written (4); tiles again from L2.
+ * Floor: 33 = 4 6 + 3 3 times 2 T S H Dp operations (half of it if causal) over the bf16 rate, of bf16 7 times;
+ * scores and dp are made twice, which spares a third kernel that adds up partial dq. Log: never timed on a GPU.
+ */
 #ifndef KERNELS_ATTENTION_BACKWARD_CUH
 #define KERNELS_ATTENTION_BACKWARD_CUH
 #include "kernels/attention.cuh"
@@ -53,8 +53,9 @@ __global__ void __launch_bounds__(256)
         info[i] = {lse[lse_at(d, unit, r)] * LOG2_E, delta, row_keys(d, unit_keys(d, length, unit), r), 0};
 }
 
-/* Rows of x and y in a tile. */
-template <class T, int Dp> constexpr int other_rows = (Dp > 64 ? 64 : 128) / sizeof(T);
+/* Rows of x and y in a tile; in bf16 with a bias registers would not do for more. */
+template <class T, int Dp, class Bias>
+constexpr int other_rows = (Dp > 64 ? 64 : 128) / (int)sizeof(T) / (sizeof(T) == 4 || Bias::none ? 1 : 2);
 
 /* Elements of a tile with room for its rows' infos: of f32 they take the 16 bytes behind each, of bf16 they lie
  * behind all. */
@@ -81,7 +82,7 @@ static inline __device__ void copy_infos(T *tile, const RowInfo *info, const Att
 }
 
 /* s = a x^T and dp = b y^T of the warp's 16 rows. */
-template <int Dp, class T>
+template <int Dp, class Bias, class T>
 static __device__ __forceinline__ void products(float (*s)[4], float (*dp)[4], T *a, T *b, T *x, T *y)
 {
     int row = (int)threadIdx.x / 32 * 16;
@@ -90,13 +91,13 @@ static __device__ __forceinline__ void products(float (*s)[4], float (*dp)[4], T
     for (int c = 0; c < Dp; c += 16) {
         load_a<Dp>(own, a, row, c);
 #pragma unroll
-        for (int i = 0; i < other_rows<T, Dp> / 8; i += 2) {
+        for (int i = 0; i < other_rows<T, Dp, Bias> / 8; i += 2) {
             load_bt<Dp>(other, x, i * 8, c);
             multiply(s + i, own, other);
         }
         load_a<Dp>(own, b, row, c);
 #pragma unroll
-        for (int i = 0; i < other_rows<T, Dp> / 8; i += 2) {
+        for (int i = 0; i < other_rows<T, Dp, Bias> / 8; i += 2) {
             load_bt<Dp>(other, y, i * 8, c);
             multiply(dp + i, own, other);
         }
@@ -121,8 +122,9 @@ static __device__ __forceinline__ void gradients(float (*s)[4], float (*dp)[4], 
                                                  const RowInfo *own, int unit, int query, int key,
                                                  const Bias &bias)
 {
-    constexpr int others = other_rows<T, Dp>;
+    constexpr int others = other_rows<T, Dp, Bias>;
     int t = (int)threadIdx.x % 4 * 2;
+    if (to_keys) query &= -others; /* as it is: the compiler sees which columns are of one group */
 #pragma unroll
     for (int i = 0; i < others / 8; i += 2)
 #pragma unroll
@@ -154,12 +156,12 @@ static __device__ __forceinline__ void gradients(float (*s)[4], float (*dp)[4], 
 }
 
 /* sum += w x */
-template <int Dp, class T>
+template <int Dp, class Bias, class T>
 static __device__ __forceinline__ void add_product(float (*sum)[4], const float (*w)[4], T *x)
 {
     typename Fragments<T>::Weight a, b;
 #pragma unroll
-    for (int j = 0; j < other_rows<T, Dp>; j += 16) {
+    for (int j = 0; j < other_rows<T, Dp, Bias>; j += 16) {
         make_a(a, w + j / 8);
 #pragma unroll
         for (int c = 0; c < Dp; c += 16) {
@@ -174,8 +176,9 @@ template <int Dp, class T, class Bias>
 static __device__ __forceinline__ void bias_gradients(const float (*ds)[4], T *memory, const Bias &bias,
                                                       float *sums, int unit, int query, int key)
 {
-    constexpr int others = other_rows<T, Dp>, columns = others < 32 ? others : 32, stride = columns + 1;
-    static_assert(ATTENTION_TILE * stride * sizeof(float) <= 2 * tile_size<T, Dp, others> * sizeof(T), "room");
+    constexpr int others = other_rows<T, Dp, Bias>, room = 2 * tile_size<T, Dp, others> * (int)sizeof(T),
+                  columns = others < 32 || room < ATTENTION_TILE * 33 * 4 ? 16 : 32, stride = columns + 1;
+    static_assert(ATTENTION_TILE * stride * 4 <= room, "room");
     int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4 * 2;
     float *tile = (float *)memory + threadIdx.x / 32 * 16 * stride;
 #pragma unroll
@@ -216,7 +219,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
                               const RowInfo *__restrict__ info, const int *__restrict__ length, AttentionDims d,
                               Bias bias, float *sums)
 {
-    constexpr int others = other_rows<T, Dp>, stage = tile_size<T, Dp, others>,
+    constexpr int others = other_rows<T, Dp, Bias>, stage = tile_size<T, Dp, others>,
                   own_size = tile_size<T, Dp, ATTENTION_TILE>;
     DYN_SHARED(T, own_a);
     T *own_b = own_a + own_size, *tiles = own_b + own_size;
@@ -245,14 +248,14 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
         tc::cp_async_wait<0>();
         __syncthreads(); /* the tile is there, and nobody reads the one before */
         if (row + others < end) fetch(tiles + (now ^ 1) * 2 * stage, row + others);
-        products<Dp>(p, ds, own_a, own_b, xs, ys);
+        products<Dp, Bias>(p, ds, own_a, own_b, xs, ys);
         if (!to_keys)
             for (int h = 0; h < 2; h++) own[h] = *info_at<Dp, ATTENTION_TILE>(own_a, own_row + h * 8);
         gradients<Dp, to_keys>(p, ds, d.scale * LOG2_E, xs, own, unit, to_keys ? row : from + own_row,
                                to_keys ? from + own_row : row, bias);
-        if (da) add_product<Dp>(sum_a, ds, xs);
+        if (da) add_product<Dp, Bias>(sum_a, ds, xs);
         if constexpr (to_keys)
-            if (db) add_product<Dp>(sum_b, p, ys);
+            if (db) add_product<Dp, Bias>(sum_b, p, ys);
         if constexpr (!to_keys && !Bias::none)
             if (sums) {
                 __syncthreads(); /* nobody reads this stage any more */
@@ -269,7 +272,7 @@ static void launch(float *da, float *db, const T *a, const T *b, const T *x, con
                    const int *length, const AttentionDims &d, const Bias &bias, float *sums)
 {
     const size_t shared =
-        sizeof(T) * 2 * (tile_size<T, Dp, ATTENTION_TILE> + 2 * tile_size<T, Dp, other_rows<T, Dp>>);
+        sizeof(T) * 2 * (tile_size<T, Dp, ATTENTION_TILE> + 2 * tile_size<T, Dp, other_rows<T, Dp, Bias>>);
     if (!da && !db && !sums) return;
     ALLOW_DYN_SHARED((attention_backward_kernel<T, Dp, to_keys, Bias>), shared);
     KERNEL_LAUNCH((attention_backward_kernel<T, Dp, to_keys, Bias>),

@@ -3,11 +3,11 @@
  *
  * Mapping: a block has 64 rows of a unit, a warp 16 of them; of bf16 twice as many, because what a warp reads
  * of keys and values must serve 32 rows, or shared memory bounds it. Keys and values come in tiles of 32 (64
- * where bf16 has the room), one buffer each, on turns: v is on its way while scores are made, the next k while
- * p v is. That is half the shared memory of two whole stages (at most 48 KiB, so that two blocks fit
- * everywhere) and two barriers a tile. q is in registers as f32, in shared memory as bf16. The accumulators of
- * s become the a fragments of p as they stand. Blocks of late rows, long under a causal mask, start first, and
- * a warp is done with its own last key.
+ * where bf16 has the room; with a bias half as many), one buffer each, on turns: v is on its way while scores
+ * are made, the next k while p v is. That is half the shared memory of two whole stages (at most 48 KiB, so
+ * that two blocks fit everywhere) and two barriers a tile. q is in registers as f32, in shared memory as bf16.
+ * The accumulators of s become the a fragments of p as they stand. Blocks of late rows, long under a causal
+ * mask, start first, and a warp is done with its own last key.
  *
  * Bytes: q, k, v read, y written, 4 a number (bf16 2); every block of rows reads its keys again, from L2.
  * Floor: (6 + 3) 2 T S H Dp operations (half of it if causal) over the bf16 rate; of bf16 (1 + 1). Log: never
@@ -16,8 +16,10 @@
 #define KERNELS_ATTENTION_FORWARD_CUH
 #include "kernels/attention.cuh"
 
-/* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. */
-template <class T, int Dp> constexpr int tile_keys = sizeof(T) == 4 || Dp > 96 ? 32 : 64;
+/* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. In bf16 with a
+ * bias registers would not do for more keys. */
+template <class T, int Dp, class Bias>
+constexpr int tile_keys = sizeof(T) == 4 ? 32 : (Dp > 96 ? 32 : 64) / (Bias::none ? 1 : 2);
 template <class T> constexpr int sixteens = 4 / sizeof(T);
 template <class T> constexpr int block_rows = ATTENTION_TILE *sixteens<T>;
 template <class T> constexpr int shared_rows = sizeof(T) == 4 ? 0 : block_rows<T>;
@@ -167,7 +169,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS, 2)
                              const T *__restrict__ k, const T *__restrict__ v, const int *__restrict__ length,
                              AttentionDims d, Bias bias, CudaFault *fault, int op)
 {
-    constexpr int count = tile_keys<T, Dp>, tile = count * row_stride<T, Dp>, mine = 16 * sixteens<T>,
+    constexpr int count = tile_keys<T, Dp, Bias>, tile = count * row_stride<T, Dp>, mine = 16 * sixteens<T>,
                   size = 2 * tile + shared_rows<T> * row_stride<T, Dp>;
     SHARED_ARRAY(T, k_tile, [size]);
     T *v_tile = k_tile + tile, *q_tile = v_tile + tile;

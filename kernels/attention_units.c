@@ -168,6 +168,12 @@ static size_t backward_floats(const Unit *u)
     return (size_t)(5 * u->Sp * u->Dp + (2 * ROWS + 1) * u->Ss + 3 * ROWS * u->Dp + 2 * terms_of(u));
 }
 
+/* ds = p (ds - delta), n a multiple of VEC. */
+VEC_BODY(row_gradient, (const float *p, float *ds, int64_t n, float delta), {
+    for (int64_t j = 0; j < n; j += VEC) VEC_STORE(ds + j, VEC_LOAD(p + j) * (VEC_LOAD(ds + j) - delta));
+})
+VEC_FUNCTION(row_gradient, (const float *p, float *ds, int64_t n, float delta), (p, ds, n, delta))
+
 /* p (scores on entry) becomes the probabilities, ds (dp on entry) the biased scores' gradient. */
 static void backward_row(const Unit *u, const Node *n, int64_t r, int64_t room, const float *terms, float *p,
                          float *ds, float *biased)
@@ -180,7 +186,7 @@ static void backward_row(const Unit *u, const Node *n, int64_t r, int64_t room, 
     row_exp(u->a->bias ? biased : p, p, attention_keys(u, r), room, u->a->bias ? 1 : u->a->scale, lse, &sum);
     for (int64_t d = 0; d < u->a->D; d++) dot += (double)dy[d] * y[d];
     delta = (float)dot;
-    for (int64_t j = 0; j < room; j++) ds[j] = p[j] * (ds[j] - delta);
+    row_gradient(p, ds, room, delta);
 }
 
 static void add_rows(const Unit *u, float *to, int64_t from, int64_t rows, const float *x)

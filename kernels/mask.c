@@ -97,8 +97,8 @@ static Plan plan_of(Tape *t, const Node *n)
     MaskTap *row = tape_scratch(t, (size_t)(H + W) * sizeof *row), *column = row + H;
     int32_t *at = tape_scratch(t, (size_t)(3 * W + 2 * w) * sizeof *at), *begin = at + 3 * W;
     float *k = tape_scratch(t, 3 * (size_t)W * sizeof *k);
-    for (int64_t i = 0; i < H; i++) row[i] = mask_tap(h, p->side, p->input_height, H, i);
-    for (int64_t j = 0; j < W; j++) column[j] = mask_tap(w, p->side, p->input_width, W, j);
+    for (int64_t i = 0; i < H; i++) row[i] = mask_tap((int)h, p->side, p->input_height, (int)H, (int)i);
+    for (int64_t j = 0; j < W; j++) column[j] = mask_tap((int)w, p->side, p->input_width, (int)W, (int)j);
     for (int64_t j = 0; j < 3 * W; j++) {
         at[j] = column[j % W].at[j / W];
         k[j] = column[j % W].k[j / W];

@@ -6,41 +6,59 @@
 #define KERNELS_MASK_TAPS_H
 #include <stdint.h>
 
+#ifdef __CUDACC__
+#define MASK_FUNCTION static inline __host__ __device__
+#else
+#define MASK_FUNCTION static inline
+#endif
+
 typedef struct MaskTap {
     int32_t at[3]; /* ascending, in range */
     float k[3];    /* the first is above 0; from the first 0 on all are */
 } MaskTap;
 
+/* a b - c, the product rounded on every device. */
+MASK_FUNCTION float mask_less(float a, float b, float c)
+{
+#ifdef __CUDA_ARCH__
+    return __fsub_rn(__fmul_rn(a, b), c);
+#else
+    return a * b - c;
+#endif
+}
+
 /* Between *at and *at + 1 (or the last), *k of the latter. */
-static inline void mask_step(int64_t from, int64_t to, int64_t i, int64_t *at, float *k)
+MASK_FUNCTION void mask_step(int from, int to, int i, int *at, float *k)
 {
     *at = i;
     *k = 0;
     if (from == to) return;
-    float s = (float)from / (float)to * ((float)i + 0.5f) - 0.5f;
+    float s = mask_less((float)from / (float)to, (float)i + 0.5f, 0.5f);
     if (s <= 0) s = 0;
-    *at = (int64_t)s < from ? (int64_t)s : from - 1;
+    *at = (int)s < from ? (int)s : from - 1;
     *k = *at + 1 < from ? s - (float)*at : 0;
 }
 
-static inline MaskTap mask_tap(int64_t low, int64_t side, int64_t input, int64_t out, int64_t i)
+MASK_FUNCTION MaskTap mask_tap(int low, int side, int input, int out, int i)
 {
     MaskTap tap;
     double sum[3] = {0, 0, 0};
-    int64_t first = 0, p;
+    int first = 0, p;
     float share;
     mask_step(input, out, i, &p, &share);
-    for (int64_t step = 0; step < 2; step++) {
+    for (int step = 0; step < 2; step++) {
         float part = step ? share : 1 - share, k;
-        int64_t at;
+        int at;
         if (part == 0) continue;
         mask_step(low, side, p + step, &at, &k);
         if (step == 0) first = at;
-        sum[at - first] += (double)part * (double)(1 - k);
-        if (k != 0) sum[at - first + 1] += (double)part * (double)k;
+        for (int j = 0; j < 3; j++) { /* j written out: no indexing of registers */
+            if (j == at - first) sum[j] += (double)part * (double)(1 - k);
+            if (j == at - first + 1 && k != 0) sum[j] += (double)part * (double)k;
+        }
     }
-    for (int64_t j = 0; j < 3; j++) {
-        tap.at[j] = (int32_t)(first + j < low ? first + j : low - 1);
+    for (int j = 0; j < 3; j++) {
+        tap.at[j] = first + j < low ? first + j : low - 1;
         tap.k[j] = (float)sum[j];
     }
     return tap;

@@ -76,6 +76,8 @@ static const struct Backward {
     {"conv2d", 0, 1, true},
     {"deconv2d", 0, 1, true},
     {"attention", 2.5, 0, true},
+    {"relpos_attention", 2.5, 0, true},
+    {"window_attention", 2.5, 0, true},
     {"cross_entropy", 1, 1, true},
     {"rmsnorm", 0, 0, true},
     {"l2norm", 0, 0, true},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LARGEST = 288 }; /* pixels a side of a slice in the montage */
 static const float TINT = 0.4f;
 
 /* Colours that follow one another stand far apart on the wheel: steps of the golden ratio. */
@@ -90,7 +91,7 @@ bool mask_draw(const MaskStudy *s, const Gallery *g, const char *path, Error *e)
     }
     Image image = {width, height, 3, rgb};
     if (ok && !alone) {
-        ok = montage_slices(rgb, side, 3, &image, e);
+        ok = montage_cells(rgb, side, 3, LARGEST, &image, e);
         free(rgb);
         rgb = ok ? image.pixel : NULL;
     }

@@ -13,7 +13,6 @@
 typedef struct Worker {
     MaskCounts counts;
     Error error;
-    pid_t pid;
 } Worker;
 
 typedef struct Shared {
@@ -29,6 +28,7 @@ typedef struct Run {
     CtrgStudy *const *study;
     int n, processes;
     Shared *shared;
+    pid_t *pid; /* of the processes; 0: ended */
     CliProgress progress;
 } Run;
 
@@ -112,9 +112,9 @@ static void start(Run *r, int i)
     Worker *w = &r->shared->worker[i];
     int threads = r->o->common.threads ? r->o->common.threads : omp_get_max_threads();
     fflush(NULL);
-    w->pid = fork();
-    if (w->pid < 0) error_set(&w->error, ERROR_IO, "cannot start a process: %s", strerror(errno));
-    if (w->pid) return;
+    r->pid[i] = fork();
+    if (r->pid[i] < 0) error_set(&w->error, ERROR_IO, "cannot start a process: %s", strerror(errno));
+    if (r->pid[i]) return;
     omp_set_num_threads(threads / r->processes > 1 ? threads / r->processes : 1);
     _exit(work(r, w) ? 0 : w->error.code ? w->error.code : ERROR_INTERNAL);
 }
@@ -127,15 +127,15 @@ static void watch(Run *r)
         for (int i = 0; i < r->processes; i++) {
             Worker *w = &r->shared->worker[i];
             int status;
-            if (w->pid > 0 && waitpid(w->pid, &status, WNOHANG) == w->pid) {
-                w->pid = 0;
+            if (r->pid[i] > 0 && waitpid(r->pid[i], &status, WNOHANG) == r->pid[i]) {
+                r->pid[i] = 0;
                 if (WIFSIGNALED(status))
                     error_set(&w->error, ERROR_INTERNAL, "a process ended by signal %d", WTERMSIG(status));
                 else if (WEXITSTATUS(status) && !w->error.code)
                     error_set(&w->error, WEXITSTATUS(status), "a process ended with code %d",
                               WEXITSTATUS(status));
             }
-            left += w->pid > 0;
+            left += r->pid[i] > 0;
             if (w->error.code) r->shared->stop = 1;
         }
         if (cli_interrupted()) r->shared->stop = 1;
@@ -161,7 +161,9 @@ bool mask_run(const MaskOptions *o, const Ctrg *data, CtrgStudy *const *study, i
     double begun = cli_seconds();
     size_t bytes = sizeof *r.shared + (size_t)r.processes * sizeof *r.shared->worker;
     r.shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (r.shared == MAP_FAILED) return error_set(e, ERROR_MEMORY, "no memory for %d processes", r.processes);
+    r.pid = calloc((size_t)r.processes, sizeof *r.pid);
+    if (r.shared == MAP_FAILED || !r.pid)
+        return error_set(e, ERROR_MEMORY, "no memory for %d processes", r.processes);
     r.progress = cli_progress_start("slices", 0, (int64_t)n * mask_slices(o, CTRG_SLICES));
     if (r.processes == 1)
         work(&r, &r.shared->worker[0]);
@@ -179,5 +181,6 @@ bool mask_run(const MaskOptions *o, const Ctrg *data, CtrgStudy *const *study, i
     counts->seconds = cli_seconds() - begun;
     counts->processes = r.processes;
     munmap(r.shared, bytes);
+    free(r.pid);
     return ok;
 }

@@ -7,11 +7,15 @@
 # train the segmentation head too, the one with the best mean tuple F1 on VALIDATION is taken, and of its seeds the best
 # there; the other ways are for comparison. TEST is only scored. Seeds and counts come from the Makefile, fixed before
 # training.
+# Seeing: SAM, BERT and MedCLIP are trained on phantoms of SEE_SIZE pixels and scored on SEE_TEST held-out ones; with their
+# clues of the first CLUE_TRAIN training patients the shipped way is trained once more, beside the exact clues of the same.
 # Every stage can be interrupted and goes on where it stopped when called again.
 set -eu
 bin=$1 model=$2 work=$3
 : "${TRAIN:=8000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
 : "${SIZE:=128}" "${RESNET_STEPS:=5000}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=3600}" "${WARMUP_STEPS:=2400}"
+: "${SEE_SIZE:=224}" "${SEE_TRAIN:=600}" "${SEE_VALIDATION:=40}" "${SEE_TEST:=200}" "${CLUE_TRAIN:=300}"
+: "${SAM_STEPS:=6000}" "${BERT_STEPS:=1500}" "${MEDCLIP_STEPS:=2000}"
 : "${START_STEPS:=2800}" "${PCRL_STEPS:=300}" "${ARMS:=baseline paper release}" "${SEEDS:=1}"
 case " $ARMS " in *" paper "* | *" release "*) ;; *) echo "mini: ARMS needs paper or release, to ship" >&2; exit 1 ;; esac
 base=$work/base
@@ -34,6 +38,9 @@ arm_settings() {
     *) echo "mini: unknown arm $1" >&2; exit 1 ;;
     esac
 }
+sam_settings="--patch 8 --window 7 --dim 64 --layers 4 --heads 2 --ffn 256 --decoder-dim 48 --decoder-ffn 192 --decoder-heads 2 --lr 6e-3 --warm 200"
+bert_settings="--dim 64 --layers 3 --heads 4 --ffn 256"
+medclip_settings="--image 64 --patch 4 --window 4 --stages 3 --dim 32 --heads 1 --embed 64 --batch 64 --regions 0.25 --lr 3e-3 --warm 100"
 # A copy that is whole or not there.
 copy() { [ -d "$2" ] || { rm -rf "$2.new" && cp -r "$1" "$2.new" && mv "$2.new" "$2"; }; }
 
@@ -86,7 +93,7 @@ row() {
 
 mkdir -p "$work" "$model" "$base"
 say "Phantoms: $TRAIN to train on, $VALIDATION to choose by, $TEST held out"
-synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" $4 >/dev/null; }
+synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "${5:-$SIZE}" $4 >/dev/null; }
 synth train "$TRAIN" "$TRAIN_SEED" ""
 synth validation "$VALIDATION" "$VALIDATION_SEED" ""
 synth test "$TEST" "$TEST_SEED" ""
@@ -144,7 +151,63 @@ cp "$work/$best-$chosen/scores-test.txt" "$work/$best-$chosen/scores-test.json" 
                    printf "\n%-12s", "range"; for (i = 1; i <= n; i++) printf " %12s", lo[i] "-" hi[i]; print "" }'
 } >"$model/arms.txt"
 cat "$model/scores-test.txt" "$model/arms.txt"
-for log in resnet llama/llama llama/slots "start-$chosen/warmup" "start-$chosen/pcrl"; do cat "$work/$log/log.jsonl"; done >"$model/log.jsonl"
+
+say "Seeing: phantoms of $SEE_SIZE px, $SEE_TRAIN to train on, $SEE_VALIDATION to choose by, $SEE_TEST held out"
+see=$work/see
+synth see/train "$SEE_TRAIN" "$TRAIN_SEED" "" "$SEE_SIZE"
+synth see/validation "$SEE_VALIDATION" "$VALIDATION_SEED" "" "$SEE_SIZE"
+synth see/test "$SEE_TEST" "$TEST_SEED" "" "$SEE_SIZE"
+
+say "Side by side, a thread each: SAM; BERT on reports and queries, then MedCLIP"
+see_stage() { "$bin/pcrl-train" "$@" --device cpu --threads 1 --model "$see/model" --log-every 50; }
+see_data="--data $see/train --validation $see/validation --validation-studies $SEE_VALIDATION --validate-every 500"
+# shellcheck disable=SC2086
+see_stage sam $see_data --out "$see/sam" --steps "$SAM_STEPS" --image "$SEE_SIZE" $sam_settings &
+sam=$!
+# shellcheck disable=SC2086
+{ see_stage bert --data "$work/train" --out "$see/bert" --steps "$BERT_STEPS" $bert_settings &&
+    see_stage medclip $see_data --out "$see/medclip" --bert "$see/bert/bert.safetensors" --steps "$MEDCLIP_STEPS" $medclip_settings; } ||
+    { kill "$sam"; wait "$sam" || true; exit 1; }
+wait "$sam"
+
+say "Galleries and clues: of the test set, scored; of $CLUE_TRAIN patients, to train on"
+clues() { "$bin/pcrl-retrieve" --device cpu --model "$see/model" --gallery "$see/galleries-$1" --out "$see/$2" "$see/$1" $3; }
+"$bin/pcrl-masks" --device cpu --model "$see/model" --out "$see/galleries-test" "$see/test"
+"$bin/pcrl-masks" --device cpu --model "$see/model" --out "$see/galleries-train" --studies "$CLUE_TRAIN" "$see/train"
+clues test size.json ""
+clues test release.json "--filter release"
+clues test random.json "--control random"
+clues train clues.json "--studies $CLUE_TRAIN"
+for form in txt json; do
+    # shellcheck disable=SC2046
+    "$bin/pcrl-score" $(test $form = json && echo --json) --truth "$see/test" --gallery "$see/galleries-test" --clues "$see/size.json" \
+        --clue-control release="$see/release.json" --clue-control random="$see/random.json" >"$model/scores-masks.$form"
+done
+
+say "The shipped way once more on $CLUE_TRAIN patients: exact clues, and those that were found"
+# clue_arm NAME OPTION...
+clue_arm() {
+    run=$work/clues-$1
+    mkdir -p "$run"
+    copy "$base" "$run/model"
+    shift
+    # shellcheck disable=SC2046,SC2086
+    stage pcrl $common $(arm_settings "$best") --init "$work/start-$chosen/model" --lr 5e-4 --steps "$PCRL_STEPS" --seed "$chosen" \
+        --model "$run/model" --out "$run" --cache "$work/cache" --studies "$CLUE_TRAIN" "$@"
+    report "$run" --out "$run/test.jsonl" "$work/test"
+    "$bin/pcrl-score" --truth "$work/test" --reports "$run/test.jsonl" >"$run/test.txt"
+}
+clue_arm exact
+clue_arm found --clues "$see/clues.json"
+{
+    echo
+    echo "Trained with clues of $CLUE_TRAIN patients: tuple F1 on the test set"
+    for a in exact found; do printf '%-12s %s\n' "$a" "$(f1 "$work/clues-$a/test.txt")"; done
+} >>"$model/arms.txt"
+cp "$see/model/"* "$model/"
+cat "$model/scores-masks.txt" "$model/arms.txt"
+
+for log in resnet llama/llama llama/slots "start-$chosen/warmup" "start-$chosen/pcrl" see/sam see/bert see/medclip; do cat "$work/$log/log.jsonl"; done >"$model/log.jsonl"
 for a in $ARMS; do
     sed "s/^{/{\"arm\": \"$a\", /" "$work/$a-$chosen/pcrl/log.jsonl"
 done >>"$model/log.jsonl"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAWS = 8 };
+enum { DRAWS = 8, CLASS_DRAWS = 100 };
 
 /* Upper ends of the classes but the last. */
 static const int grey_end[] = {6, 62, 150, 240};
@@ -112,7 +112,11 @@ bool sam_slice_point(SamSlice *s, int of, Rng *rng, SamPoint *p, uint8_t *target
             int64_t k = rng_below(rng, s->area[of]);
             for (at = 0; k || !s->mask[of * area + at]; at++) k -= s->mask[of * area + at];
         } else if (s->n_inside) {
-            at = s->inside[rng_below(rng, s->n_inside)];
+            int64_t class = 1 + rng_below(rng, GREY_BONE);
+            for (int k = 0; k < CLASS_DRAWS; k++) {
+                at = s->inside[rng_below(rng, s->n_inside)];
+                if (s->grey[at] == class) break;
+            }
         } else {
             return false;
         }

@@ -38,8 +38,9 @@ typedef struct SamPoint {
     int64_t area; /* of the target, pixels */
 } SamPoint;
 
-/* A point in true mask `of`, or, with of < 0, anywhere in the head; target u8 [height][width]. False where the
- * slice has no point for it: no head, or only specks under SLICE_MIN_AREA. */
+/* A point in true mask `of`, or, with of < 0, anywhere in the head, in fluid, tissue, bright and bone equally
+ * often where they can be found: most of a head is tissue; target u8 [height][width]. False where the slice has
+ * no point for it: no head, or only specks under SLICE_MIN_AREA. */
 bool sam_slice_point(SamSlice *s, int of, Rng *rng, SamPoint *p, uint8_t *target);
 /* Grey classes and the head's pixels. */
 void sam_slice_classify(SamSlice *s);

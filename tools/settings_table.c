@@ -92,6 +92,8 @@ const Setting settings_table[] = {
     {"decoder-heads", INT(decoder_heads, 1, 1024), "4", NULL, STAGE_SAM, "its attention heads"},
     {"decoder-ffn", INT(decoder_ffn, 8, 1 << 20), "128", NULL, STAGE_SAM,
      "inner width of its feed-forward parts"},
+    {"dense-steps", INT(dense_steps, 0, COUNT), "400", NULL, STAGE_SAM,
+     "first updates, of the image encoder alone: it learns what each cell is"},
     {"prompts", INT(prompts, 1, 1024), "6", NULL, STAGE_SAM, "points a slice"},
     {"points-per-side", INT(points_per_side, 1, 256), "24", NULL, STAGE_SAM,
      "what the file recommends for finding all masks: points a side of the grid"},

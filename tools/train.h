@@ -51,7 +51,7 @@ typedef struct TrainOptions {
     double prefix_share; /* of text samples that begin with their findings as keywords */
     /* sam, bert, medclip */
     int64_t image, patch, window;
-    int64_t global_every, decoder_dim, decoder_heads, decoder_ffn, prompts;
+    int64_t global_every, decoder_dim, decoder_heads, decoder_ffn, dense_steps, prompts;
     int64_t points_per_side, min_mask_region_area; /* recommended for automatic mask generation */
     double pred_iou_thresh, stability_score_thresh;
     int64_t positions;

@@ -81,7 +81,8 @@ static bool draw_pair(Job *j, int64_t i, bool region, Rng *rng, Error *e)
         for (int k = 0; k < n; k++)
             if (k != take) free(query[k]);
         j->text[i] = n ? query[take] : region_query();
-        mask_disturb(j->mask, j->spare, j->slice.width, j->slice.height, rng);
+        for (int64_t k = rng_below(rng, 3); k > 0; k--)
+            mask_disturb(j->mask, j->spare, j->slice.width, j->slice.height, rng);
         return put_image(j, train_data_slice(j->data, item->slice), mirror,
                          j->pixel + i * side * side * CHANNELS, e);
     }

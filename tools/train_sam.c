@@ -2,10 +2,12 @@
  *
  * A sample is a slice with several points and the mask that each asks for (tools/sam_data.h): half of the
  * points in true masks, drawn evenly by finding, half anywhere in the head. Of the three answers to a point the
- * one with the least Dice loss learns, focal + Dice, and the single answer beside it; the IoU head learns what
- * IoU each of the four has. The reference weighs focal by 20: from nothing, that first teaches small masks to
- * be empty. Targets are means over the pixels of a cell of the mask grid (4 image/patch cells a side). Slices
- * are mirrored at random, their grey moved a little. */
+ * one with the least Dice loss learns, focal + Dice, beside it one of the three at random, without which they
+ * become three kinds of tissue that ask for no point, and the single answer; the IoU head learns what IoU each
+ * of the four has. The embedding learns what each cell is, by a Linear that training alone has. The reference
+ * weighs focal by 20: from nothing, that first teaches small masks to be empty. Targets are means over the
+ * pixels of a cell of the mask grid (4 image/patch cells a side). Slices are mirrored at random, their grey
+ * moved a little. */
 #include "data/file.h"
 #include "data/study.h"
 #include "kernels/ops.h"
@@ -17,9 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWERS = 4, CHANNELS = 3, VALIDATION_SLICES = 120, EMPTY_SLICES = 8 };
-static const double focal_weight = 1, mask_share = 0.5, brightness = 3;
-static const float alpha = 0.5f, gamma_ = 2, focus_gain = 3, frequency = 2.5f;
+enum { ANSWERS = 4, CHANNELS = 3, VALIDATION_SLICES = 120, EMPTY_SLICES = 8, KINDS = 5, FINE = 4, TAUGHT = 3 };
+static const double dense_weight = 2, focal_weight = 1, mask_share = 0.5, brightness = 3;
+static const float lesion_weight = 10, alpha = 0.5f, gamma_ = 2, place_gain = 2.5f, frequency = 2.5f,
+                   token_sd = 0.2f, value_gain = 1.5f;
 static const double large_mm = 12; /* diameter from which a lesion is called large */
 /* The reference's pixel mean and deviation, RGB. */
 static const float pixel_mean[CHANNELS] = {123.675f, 116.28f, 103.53f},
@@ -28,14 +31,16 @@ static const float pixel_mean[CHANNELS] = {123.675f, 116.28f, 103.53f},
 typedef struct Batch {
     int64_t slices, prompts, cells; /* prompts a slice; cells a side of the mask grid */
     float *pixel;                   /* [slices][S][S][3] */
+    float *dense, *weight;          /* [slices][S/patch * S/patch][FINE][FINE][KINDS]: targets and weights */
     float *target;                  /* [slices * prompts][cells * cells] */
     double *point;                  /* [slices * prompts][2] */
     int32_t *label, *image;         /* [slices * prompts] */
     SamPoint *asked;                /* [slices * prompts] */
     uint8_t *mask;                  /* [S][S] */
     float *logit;                   /* [slices * prompts][ANSWERS][cells * cells] */
-    int32_t *chosen;                /* [2 * slices * prompts]: rows of the above */
-    float *wanted;                  /* [2 * slices * prompts][cells * cells] */
+    int32_t *chosen;                /* [slices * prompts][TAUGHT]: rows of the above */
+    int32_t *any;                   /* [slices * prompts]: one of several answers */
+    float *wanted;                  /* [slices * prompts][TAUGHT][cells * cells] */
     float *iou;                     /* [slices * prompts][ANSWERS] */
 } Batch;
 
@@ -46,7 +51,9 @@ typedef struct Job {
     SamSlice slice;
     SamEncoder encoder;
     SamDecoder decoder;
+    Tensor *dense, *dense_bias; /* (FINE*FINE*KINDS,C) (FINE*FINE*KINDS): of training alone */
     Batch batch;
+    int64_t dense_steps;
 } Job;
 
 /* ---- a batch ---- */
@@ -63,6 +70,8 @@ static void batch_open(Batch *b, int64_t slices, int64_t prompts, int64_t side, 
     size_t n = (size_t)(slices * prompts), area = (size_t)(cells * cells);
     *b = (Batch){.slices = slices, .prompts = prompts, .cells = cells};
     b->pixel = room((size_t)(slices * side * side) * CHANNELS, sizeof *b->pixel);
+    b->dense = room((size_t)slices * area * KINDS, sizeof *b->dense);
+    b->weight = room((size_t)slices * area * KINDS, sizeof *b->weight);
     b->target = room(n * area, sizeof *b->target);
     b->point = room(n * 2, sizeof *b->point);
     b->label = room(n, sizeof *b->label);
@@ -70,15 +79,16 @@ static void batch_open(Batch *b, int64_t slices, int64_t prompts, int64_t side, 
     b->asked = room(n, sizeof *b->asked);
     b->mask = room((size_t)(side * side), 1);
     b->logit = room(n * ANSWERS * area, sizeof *b->logit);
-    b->chosen = room(2 * n, sizeof *b->chosen);
-    b->wanted = room(2 * n * area, sizeof *b->wanted);
+    b->chosen = room(TAUGHT * n, sizeof *b->chosen);
+    b->any = room(n, sizeof *b->any);
+    b->wanted = room(TAUGHT * n * area, sizeof *b->wanted);
     b->iou = room(n * ANSWERS, sizeof *b->iou);
 }
 
 static void batch_close(Batch *b)
 {
-    void *all[] = {b->pixel, b->target, b->point,  b->label,  b->image, b->asked,
-                   b->mask,  b->logit,  b->chosen, b->wanted, b->iou};
+    void *all[] = {b->pixel, b->dense, b->weight, b->target, b->point, b->label,  b->image,
+                   b->asked, b->mask,  b->logit,  b->chosen, b->any,   b->wanted, b->iou};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -89,6 +99,27 @@ static void fill_pixels(const uint8_t *grey, int64_t side, bool mirror, float of
             float v = (float)grey[y * side + (mirror ? side - 1 - x : x)] + offset;
             for (int c = 0; c < CHANNELS; c++) to[c] = (v - pixel_mean[c]) / pixel_sd[c];
         }
+}
+
+/* What each cell of the mask grid is: KINDS shares, of the grey classes but air, and of focal lesions. The last
+ * is rare and weighs more where it is. */
+static void fill_dense(Batch *b, int64_t slice, SamSlice *s, int64_t side, bool mirror)
+{
+    int64_t cells = b->cells, grid = cells / FINE, step = side / cells, area = side * side;
+    float share = 1.0f / (float)(step * step), *to = b->dense + slice * cells * cells * KINDS;
+    sam_slice_classify(s);
+    memset(to, 0, (size_t)(cells * cells * KINDS) * sizeof *to);
+    for (int64_t i = 0; i < area; i++) {
+        int64_t x = (mirror ? side - 1 - i % side : i % side) / step, y = i / side / step;
+        float *cell = to + (((y / FINE * grid + x / FINE) * FINE + y % FINE) * FINE + x % FINE) * KINDS;
+        bool lesion = false;
+        for (int k = 0; k < s->n; k++) lesion |= s->mask[k * area + i] && finding_kind(s->finding[k])->focal;
+        if (s->grey[i] != GREY_AIR) cell[s->grey[i] - 1] += share;
+        if (lesion) cell[KINDS - 1] += share;
+    }
+    float *weight = b->weight + slice * cells * cells * KINDS;
+    for (int64_t i = 0; i < cells * cells * KINDS; i++)
+        weight[i] = i % KINDS == KINDS - 1 && to[i] > 0 ? lesion_weight : 1;
 }
 
 /* Prompt i of the batch: means of b->mask over the grid's cells. */
@@ -114,6 +145,7 @@ static bool fill_prompt(Job *j, int64_t s, int64_t k, int of, bool mirror, Rng *
     b->point[2 * i + 1] = p->y;
     b->label[i] = 1;
     b->image[i] = (int32_t)s;
+    b->any[i] = 1 + (int32_t)rng_below(rng, ANSWERS - 1);
     return true;
 }
 
@@ -146,6 +178,7 @@ static bool fill_slice(Job *j, int64_t s, Rng *rng, Error *e)
                 of = (int)rng_below(rng, j->slice.n);
             ok = fill_prompt(j, s, k, of, mirror, rng) || fill_prompt(j, s, k, -1, mirror, rng);
         }
+        if (ok) fill_dense(b, s, &j->slice, side, mirror);
         if (ok) return true;
     }
 }
@@ -159,15 +192,18 @@ static Tensor *upload(Tape *t, DType type, int ndim, const int64_t *dim, const v
     return x;
 }
 
-/* Logits (n*ANSWERS,cells*cells) and foreseen IoU (n,ANSWERS) of the batch's first `slices` slices with
- * `prompts` points in all. */
-static void forward(Tape *t, const Job *j, int64_t slices, int64_t prompts, Tensor **logits, Tensor **iou)
+/* Embedding (slices,g,g,C), logits (n*ANSWERS,cells*cells) and foreseen IoU (n,ANSWERS) of the batch's first
+ * `slices` slices with `prompts` points in all. */
+static void forward(Tape *t, const Job *j, int64_t slices, int64_t prompts, Tensor **embedding, Tensor **logits,
+                    Tensor **iou)
 {
     const Batch *b = &j->batch;
     int64_t S = j->encoder.config.image, area = b->cells * b->cells;
     Tensor *x = upload(t, DTYPE_f32, 4, (const int64_t[]){slices, S, S, CHANNELS}, b->pixel), *masks;
     SamPrompts p = {.n = prompts, .points = 1, .point = b->point, .label = b->label, .image = b->image};
-    sam_decoder_forward(t, &j->decoder, sam_encoder_forward(t, &j->encoder, x), &p, &masks, iou);
+    *embedding = sam_encoder_forward(t, &j->encoder, x);
+    if (!prompts) return;
+    sam_decoder_forward(t, &j->decoder, *embedding, &p, &masks, iou);
     *logits = tensor_reshape(t->step, masks, 2, (const int64_t[]){prompts * ANSWERS, area});
 }
 
@@ -192,7 +228,7 @@ static float answer_iou(const float *x, const float *y, int64_t n)
     return either ? (float)both / (float)either : 1;
 }
 
-/* Of every point its best answer and its single one into b->chosen and b->wanted, all IoUs into b->iou. */
+/* What learns of each point's answers into b->chosen and b->wanted, all IoUs into b->iou. */
 static void choose(Batch *b, int64_t prompts)
 {
     int64_t area = b->cells * b->cells;
@@ -216,19 +252,27 @@ static void choose(Batch *b, int64_t prompts)
     }
 }
 
-static bool loss(Trainer *trainer, void *context, Error *e)
+/* What each cell of the mask grid is, read off the embedding (slices,g,g,C). */
+static Tensor *dense_loss(Trainer *trainer, const Job *j, Tensor *embedding)
 {
-    Job *j = context;
+    const Batch *b = &j->batch;
+    Tape *t = &trainer->tape;
+    Tensor *x = op_linear(t, embedding, j->dense, j->dense_bias, NULL); /* (slices,g,g,FINE*FINE*KINDS) */
+    Tensor *y = upload(t, DTYPE_f32, 4, x->dim, b->dense), *weight = upload(t, DTYPE_f32, 4, x->dim, b->weight);
+    Tensor *dense = op_multilabel(t, x, y, weight, (float)(dense_weight / (double)tensor_len(x)));
+    trainer_term(trainer, 4, dense, dense_weight);
+    return dense;
+}
+
+/* Of the answers to n points. */
+static Tensor *answer_loss(Trainer *trainer, Job *j, Tensor *logits, Tensor *iou, int64_t n)
+{
     Batch *b = &j->batch;
     Tape *t = &trainer->tape;
-    int64_t n = b->slices * b->prompts, rows = 2 * n, area = b->cells * b->cells;
-    Tensor *logits, *iou;
-    for (int64_t s = 0; s < b->slices; s++)
-        if (!fill_slice(j, s, &trainer->rng, e)) return false;
-    forward(t, j, b->slices, n, &logits, &iou);
+    int64_t rows = TAUGHT * n, area = b->cells * b->cells;
     tensor_download(logits, b->logit); /* which answer learns is the host's to say: an update waits here */
     choose(b, n);
-    Tensor *x = op_select(t, logits, upload(t, DTYPE_i32, 1, &rows, b->chosen)); /* (2n,area) */
+    Tensor *x = op_select(t, logits, upload(t, DTYPE_i32, 1, &rows, b->chosen)); /* (rows,area) */
     Tensor *y = upload(t, DTYPE_f32, 2, (const int64_t[]){rows, area}, b->wanted);
     Tensor *focal = op_focal(t, x, y, alpha, gamma_, (float)(focal_weight / (double)(rows * area)));
     Tensor *dice = op_dice(t, op_sigmoid(t, x), y, true);
@@ -237,7 +281,23 @@ static bool loss(Trainer *trainer, void *context, Error *e)
     trainer_term(trainer, 1, focal, focal_weight);
     trainer_term(trainer, 2, dice, 1);
     trainer_term(trainer, 3, square, 1);
-    tape_backward(t, op_add(t, op_add(t, focal, dice), square));
+    return op_add(t, op_add(t, focal, dice), square);
+}
+
+static bool loss(Trainer *trainer, void *context, Error *e)
+{
+    Job *j = context;
+    Batch *b = &j->batch;
+    Tape *t = &trainer->tape;
+    int64_t n = b->slices * b->prompts;
+    Tensor *embedding, *logits, *iou;
+    for (int64_t s = 0; s < b->slices; s++)
+        if (!fill_slice(j, s, &trainer->rng, e)) return false;
+    bool alone = trainer->step < j->dense_steps;
+    forward(t, j, b->slices, alone ? 0 : n, &embedding, &logits, &iou);
+    Tensor *x = dense_loss(trainer, j, embedding);
+    for (int i = 1; alone && i < 4; i++) trainer_term(trainer, i, NULL, 1);
+    tape_backward(t, alone ? x : op_add(t, x, answer_loss(trainer, j, logits, iou, n)));
     return true;
 }
 
@@ -274,8 +334,8 @@ static bool validate_slice(Trainer *trainer, Job *j, int64_t at, Rng *rng, Tally
     for (int of = j->slice.n - 1; of >= -1 && n < b->prompts; of--) n += fill_prompt(j, 0, n, of, false, rng);
     if (!n) return true;
     float *foreseen = room((size_t)(n * ANSWERS), sizeof *foreseen);
-    Tensor *logits, *iou;
-    forward(&trainer->tape, j, 1, n, &logits, &iou);
+    Tensor *embedding, *logits, *iou;
+    forward(&trainer->tape, j, 1, n, &embedding, &logits, &iou);
     tensor_download(logits, b->logit);
     tensor_download(iou, foreseen);
     tape_reset(&trainer->tape);
@@ -323,50 +383,71 @@ static bool validate(Trainer *trainer, void *context, TrainerValidation *v, Erro
 
 /* ---- the stage ---- */
 
-/* Row i of `n` random rows, made orthogonal to those before it and of length `gain`. */
-static void orthogonal(float *x, int64_t n, int64_t C, float gain, Rng *rng)
+/* Sets x (C/2,C) to rows of the unit matrix times gain: those of the dims that hold a place, each frequency's
+ * sine and cosine together, or of the others. turned: the transpose. */
+static void pick_dims(float *x, int64_t C, bool place, bool turned, float gain)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float *row = x + i * C;
-        double square = 0;
-        for (int64_t c = 0; c < C; c++) row[c] = (float)rng_normal(rng);
-        for (int64_t k = 0; k < i; k++) {
-            double dot = 0;
-            for (int64_t c = 0; c < C; c++) dot += (double)(row[c] * x[k * C + c]);
-            for (int64_t c = 0; c < C; c++) row[c] -= (float)dot * x[k * C + c] / (gain * gain);
-        }
-        for (int64_t c = 0; c < C; c++) square += (double)(row[c] * row[c]);
-        for (int64_t c = 0; c < C; c++) row[c] *= gain / (float)sqrt(square);
+    int64_t rows = C / 2;
+    memset(x, 0, (size_t)(rows * C) * sizeof *x);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t dim = i / 2 + i % 2 * rows + (place ? 0 : C / 4);
+        x[turned ? dim * rows + i : i * C + dim] = gain;
     }
 }
 
-/* Between tokens and image, queries and keys begin as the same projection: a point's token, which holds the
- * Fourier features of its place, then attends to the cells round it from the first update on. With projections
- * that know nothing of each other, as PyTorch's, thousands of updates pass before a mask has to do with its
- * point. The frequencies of those features are higher than the reference's: a lesion is a cell or two. */
+static void begin_linear(const SamLinear *l, const float *weight)
+{
+    tensor_upload(l->weight, weight);
+    tensor_fill(l->bias, 0);
+}
+
+static void begin_normal(Tensor *x, float sd, Rng *rng)
+{
+    int64_t n = tensor_len(x);
+    float *host = room((size_t)n, sizeof *host);
+    for (int64_t i = 0; i < n; i++) host[i] = sd * (float)rng_normal(rng);
+    tensor_upload(x, host);
+    free(host);
+}
+
+/* Where training begins: a mask has to do with its point from the first update on. From PyTorch's projections,
+ * which know nothing of each other, a small decoder soon finds masks that are the same for all points, and
+ * stays there. Half of the dims hold a place (the other frequencies are 0), half what is there (the neck's last
+ * norm is 0 in the former). Between tokens and image, queries and keys read the place, values the rest: what
+ * holds a place attends to the cells round it and takes up what they are. The first attention among tokens,
+ * which has no residual, hands on what it reads, and of all tokens the point's is the largest: so each token
+ * holds its place. The frequencies are higher than the reference's, as a lesion is a cell or two. */
 static void focus(const Job *j, uint64_t seed)
 {
     const SamDecoder *d = &j->decoder;
     const SamAttention *const all[] = {&d->layer[0].to_image, &d->layer[0].to_token, &d->layer[1].to_image,
                                        &d->layer[1].to_token, &d->final};
-    int64_t n = d->config.inner, C = d->config.dim;
-    float *x = room((size_t)(n * C), sizeof *x);
+    Tensor *const token[] = {d->iou_token, d->mask_tokens, d->point[0],    d->point[1],
+                             d->point[2],  d->point[3],    d->not_a_point, d->no_mask};
+    int64_t C = d->config.dim;
+    float *x = room((size_t)(C * C), sizeof *x);
     Rng rng = rng_open(seed, "sam focus");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        orthogonal(x, n, C, focus_gain, &rng);
-        tensor_upload(all[i]->q.weight, x);
-        tensor_upload(all[i]->k.weight, x);
-        tensor_fill(all[i]->q.bias, 0);
-        tensor_fill(all[i]->k.bias, 0);
+        pick_dims(x, C, true, false, place_gain);
+        begin_linear(&all[i]->q, x);
+        begin_linear(&all[i]->k, x);
+        pick_dims(x, C, false, false, 1);
+        begin_linear(&all[i]->v, x);
+        pick_dims(x, C, false, true, value_gain);
+        begin_linear(&all[i]->out, x);
     }
-    free(x);
-    x = room((size_t)C, sizeof *x); /* (2,C/2) */
-    for (int64_t i = 0; i < C; i++) x[i] = frequency * (float)rng_normal(&rng);
-    tensor_upload(d->gauss, x);
+    for (int64_t i = 0; i < C * C; i++) x[i] = i % (C + 1) ? 0 : 1;
+    begin_linear(&d->layer[0].self.v, x);
+    begin_linear(&d->layer[0].self.out, x);
+    for (size_t i = 0; i < sizeof token / sizeof *token; i++) begin_normal(token[i], token_sd, &rng);
+    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) < C / 4 ? frequency * (float)rng_normal(&rng) : 0;
+    tensor_upload(d->gauss, x); /* (2,C/2) */
+    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) >= C / 4;
+    tensor_upload(j->encoder.neck_norm[1].weight, x);
     free(x);
 }
 
-static bool open_model(Job *j, Trainer *t, Weights *w, const TrainOptions *o, Error *e)
+static bool open_model(Job *j, Trainer *t, Weights *w, Weights *dense, const TrainOptions *o, Error *e)
 {
     SamEncoderConfig encoder = {.image = o->image,
                                 .patch = o->patch,
@@ -390,8 +471,14 @@ static bool open_model(Job *j, Trainer *t, Weights *w, const TrainOptions *o, Er
     w->trainable = true;
     if (!sam_encoder_create(&j->encoder, w, encoder, e) || !sam_decoder_create(&j->decoder, w, decoder, e))
         return false;
+    weights_init(dense, &t->weights, &t->state, &t->params, o->common.seed);
+    dense->trainable = true;
+    const int64_t kinds = FINE * FINE * KINDS;
+    j->dense = weights_get(dense, (WeightSpec){{kinds, o->decoder_dim}, WEIGHT_LINEAR, INIT_LINEAR, 0},
+                           "dense.weight");
+    j->dense_bias = weights_get(dense, (WeightSpec){{kinds}, .init = INIT_ZEROS}, "dense.bias");
     params_alloc(&t->params);
-    if (!weights_fill(w, e)) return false;
+    if (!weights_fill(w, e) || !weights_fill(dense, e)) return false;
     focus(j, o->common.seed);
     train_buffers(t, w);
     weights_set_meta(w, "sam.masks.points_per_side", "%lld", (long long)o->points_per_side);
@@ -440,7 +527,7 @@ static void close_job(Job *j)
 
 bool train_sam(const TrainOptions *o, Error *e)
 {
-    Job job = {0};
+    Job job = {.dense_steps = o->dense_steps};
     if (!open_job(&job, o, e)) {
         close_job(&job);
         return false;
@@ -452,21 +539,24 @@ bool train_sam(const TrainOptions *o, Error *e)
     to.term[1] = "focal";
     to.term[2] = "dice";
     to.term[3] = "iou";
+    to.term[4] = "dense";
     to.weight[1] = (float)focal_weight;
     to.weight[2] = to.weight[3] = 1;
+    to.weight[4] = (float)dense_weight;
     to.floor = 0.01;
     to.weight_decay = 0.01;
-    to.beta2 = 0.999;
+    to.beta2 = 0.95; /* the decoder's moments are young when it joins */
     to.validate = o->validate_every ? validate : NULL;
     Trainer t;
-    Weights w = {0};
+    Weights w = {0}, dense = {0};
     char path[4096];
-    bool ok =
-        trainer_open(&t, &to, &o->common, e) && open_model(&job, &t, &w, o, e) && train_run(&t, loss, &job, e);
+    bool ok = trainer_open(&t, &to, &o->common, e) && open_model(&job, &t, &w, &dense, o, e) &&
+              train_run(&t, loss, &job, e);
     train_path(path, o->model, "sam.safetensors");
     if (ok && !o->dry_run)
         ok = (!o->validate_every || trainer_load_best(&t, e)) && file_make_folder(o->model, e) &&
              weights_save((Weights *[]){&w}, 1, false, NULL, path, e);
+    weights_close(&dense);
     weights_close(&w);
     trainer_close(&t);
     close_job(&job);

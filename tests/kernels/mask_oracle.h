@@ -9,8 +9,8 @@
 /* Without fused multiply-adds: a product that is stored is rounded. */
 static inline float mask_pixel(const double *x, int64_t h, int64_t w, const MaskParams *p, int64_t i, int64_t j)
 {
-    MaskTap row = mask_tap(h, p->side, p->input_height, p->height, i);
-    MaskTap column = mask_tap(w, p->side, p->input_width, p->width, j);
+    MaskTap row = mask_tap((int)h, p->side, p->input_height, p->height, (int)i);
+    MaskTap column = mask_tap((int)w, p->side, p->input_width, p->width, (int)j);
     volatile float sum = 0, line, product;
     for (int r = 0; r < 3 && row.k[r] != 0; r++) {
         line = 0;

@@ -54,6 +54,9 @@ static const RelposAttentionParams mild = {0.3f}, base = {0.125f};
 /* One forward call: two products of T x T x D a head, and what must move. */
 #define WORK(b, h, w, heads, d)                                                                                \
     .flops = 4.0 * (b) * (h) * (w) * (h) * (w) * (heads) * (d), .bytes = 16.0 * (b) * (h) * (w) * (heads) * (d)
+/* In bf16 y is rounded, and with it sum dy y: a table's gradient sums up what that does to all rows, most where
+ * many columns make biases large. */
+#define MANY_ROWS .bf16_tol = 3e-2
 static const KernelCase cases[] = {
     {"one token", IN(2, 1, 1, 2, 3), P(mild)},
     {"one row", IN(1, 1, 9, 2, 8), P(mild)},
@@ -61,15 +64,17 @@ static const KernelCase cases[] = {
     {"tall, ragged", IN(2, 7, 3, 3, 10), P(mild)},
     {"wide, ragged", IN(1, 3, 19, 2, 17), P(mild)},
     {"dim 16, several blocks", IN(2, 9, 8, 2, 16), P(mild)},
-    {"dim 32, several blocks", IN(1, 8, 17, 2, 32), P(mild)},
-    {"dim 64, windows", IN(3, 7, 7, 2, 64), P(base)},
-    {"dim 64, 182 tokens", IN(1, 13, 14, 1, 64), P(base)},
-    {"dim 80", IN(1, 11, 9, 2, 80), P(base)},
+    {"dim 32, several blocks", IN(1, 8, 17, 2, 32), P(mild), MANY_ROWS},
+    {"dim 64, windows", IN(3, 7, 7, 2, 64), P(base), MANY_ROWS},
+    {"dim 64, 182 tokens", IN(1, 13, 14, 1, 64), P(base), MANY_ROWS},
+    {"dim 80", IN(1, 11, 9, 2, 80), P(base), MANY_ROWS},
     {"rows of 16", IN(1, 2, 16, 1, 8), P(mild)},
+    {"dim 101", IN(2, 3, 5, 2, 101), P(base), MANY_ROWS},
+    {"513 queries a line", IN(19, 1, 27, 1, 4), P(mild)},
     {"views", IN(2, 5, 6, 2, 9), P(mild), .view = true},
     {"ViT-B windows", IN(25, 14, 14, 12, 64), P(base), .bench = true, .bench_only = true,
      WORK(25, 14, 14, 12, 64)},
     {"ViT-B global", IN(1, 64, 64, 12, 64), P(base), .bench = true, .bench_only = true,
      WORK(1, 64, 64, 12, 64)},
 };
-KERNEL_TEST(relpos_attention, .n_in = 5, .diff = 31, .saved = 1, .tol = 1e-4);
+KERNEL_TEST(relpos_attention, .n_in = 5, .diff = 31, .saved = 1, .bf16 = 7, .tol = 1e-4);

@@ -93,4 +93,4 @@ static const KernelCase cases[] = {
     {"Swin-T stage 1", IN(64, 7, 3, 32), P(stage1), .bench = true, .bench_only = true,
      .flops = 4.0 * 64 * 49 * 49 * 96, .bytes = 16.0 * 64 * 49 * 96},
 };
-KERNEL_TEST(window_attention, .n_in = 4, .diff = 15, .saved = 1, .tol = 1e-4);
+KERNEL_TEST(window_attention, .n_in = 4, .diff = 15, .saved = 1, .bf16 = 7, .tol = 1e-4);

@@ -58,8 +58,8 @@ static inline void copy_file(const char *from, const char *to)
     free(bytes);
 }
 
-/* The loss of the log's line for update `step`. */
-static inline double logged_loss(const char *path, int step)
+/* A term of the loss in the log's line for update `step`. */
+static inline double logged(const char *path, int step, const char *term)
 {
     char line[1024];
     double loss = -1;
@@ -68,12 +68,12 @@ static inline double logged_loss(const char *path, int step)
     while (fgets(line, sizeof line, f)) {
         json_t *v = json_loads(line, 0, NULL);
         ck_assert_ptr_nonnull(v);
-        if (json_integer_value(json_object_get(v, "step")) == step && json_object_get(v, "loss"))
-            loss = json_number_value(json_object_get(v, "loss"));
+        if (json_integer_value(json_object_get(v, "step")) == step && json_object_get(v, term))
+            loss = json_number_value(json_object_get(v, term));
         json_decref(v);
     }
     fclose(f);
-    ck_assert_msg(loss >= 0, "%s: no loss of step %d", path, step);
+    ck_assert_msg(loss >= 0, "%s: no %s of step %d", path, term, step);
     return loss;
 }
 

@@ -21,7 +21,7 @@ START_TEST(bert_learns_and_resumes)
 {
     Run r;
     RUN(BERT, "--out", at("bert"), "--model", at("model"));
-    double first = logged_loss(at("bert/log.jsonl"), 4), last = logged_loss(at("bert/log.jsonl"), 40);
+    double first = logged(at("bert/log.jsonl"), 4, "loss"), last = logged(at("bert/log.jsonl"), 40, "loss");
     ck_assert_msg(last < first - 0.3, "the loss goes from %g to %g", first, last);
     TOOL("pcrl-train", BERT, "--out", at("again"), "--model", at("other"), "--stop-after", "7");
     ck_assert_int_eq(r.code, 130);
@@ -68,7 +68,7 @@ START_TEST(medclip_learns_and_resumes)
 {
     Run r;
     RUN(MEDCLIP, VALIDATED, "--out", at("m"), "--model", at("model"));
-    double first = logged_loss(at("m/log.jsonl"), 20), last = logged_loss(at("m/log.jsonl"), 80);
+    double first = logged(at("m/log.jsonl"), 20, "loss"), last = logged(at("m/log.jsonl"), 80, "loss");
     ck_assert_msg(last < first - 0.05, "the loss goes from %g to %g", first, last);
     double top = last_validation(at("m/log.jsonl"), "top1"),
            asked = last_validation(at("m/log.jsonl"), "queries");
