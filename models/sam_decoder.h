@@ -66,8 +66,7 @@ typedef struct SamPrompts {
 } SamPrompts;
 
 /* Sizes from the file's shapes; heads from metadata "sam.decoder_heads" (8 if absent); S from the encoder's
- * shapes in the same file, else from metadata "sam.image_size" (1024 if absent). Trainable or frozen as w says.
- */
+ * shapes in the same file, else from metadata "sam.image_size" (1024 if absent). Trainable or frozen as w. */
 bool sam_decoder_open(SamDecoder *net, Weights *w, Error *e);
 /* A decoder of the given configuration: from w's file if there is one (shapes must agree), else initialised as
  * PyTorch does: Linears and convs uniform, tokens and frequencies standard normal. */
@@ -90,9 +89,8 @@ Tensor *sam_decoder_positions(Tape *t, const SamDecoder *net, int64_t g);
 /* Of tokens alone: attention among them with norm1; norm3(x + mlp(x)). x, t0 (n,K,C). */
 Tensor *sam_decoder_self(Tape *t, const SamDecoder *net, int layer, Tensor *x, Tensor *t0);
 Tensor *sam_decoder_mlp(Tape *t, const SamLayer *l, Tensor *x);
-/* Between tokens x and image u (n,S,C): norm(x + attention(x + t0 -> u + pe, u)), (n,K,C); norm4(u +
- * attention(u + pe
- * -> x + t0, x)), (n,S,C). */
+/* Between tokens x and image u (n,S,C): norm(x + attention(x + t0 -> u + pe, u)), (n,K,C);
+ * norm4(u + attention(u + pe -> x + t0, x)), (n,S,C). */
 Tensor *sam_decoder_to_image(Tape *t, const SamDecoder *net, const SamAttention *a, const SamNorm *norm,
                              Tensor *x, Tensor *t0, Tensor *u, Tensor *pe);
 Tensor *sam_decoder_to_token(Tape *t, const SamDecoder *net, const SamLayer *l, Tensor *x, Tensor *t0,

@@ -1,14 +1,16 @@
-/* Many prompts about one image: what sam_decoder_forward computes, by less arithmetic and with nothing
- * approximated.
+/* Many prompts about one image: what sam_decoder_forward computes, by less arithmetic, nothing approximated.
  *
- *   1. The image side of the first layer is the same for all prompts: its keys, values and queries are made
- * once.
- *   2. K tokens of H heads face S cells, so projections go to the token side (as in latent attention): of
- * tokens to image, head h: score = (Wk_h^T Wq_h (t + t0)) . (u + pe), the key's bias being the same for all
- * cells, and out = sum_h (Wo_h Wv_h) sum_s p_s u_s. Of image to tokens: score = (Wq_h^T Wk_h (t + t0)) . (u +
- * pe) + the query's bias by the key, and out = sum over tokens and heads of p Wo_h Wv_h t. No (n,S,inner) is
- * made: S C K H multiplications in place of S C inner, so only where K H < inner.
- *   3. The predicted IoU depends on tokens alone: what it rejects is not upscaled.
+ * 1. The image side of the first layer is the same for all prompts: its keys, values and queries are made once.
+ *
+ * 2. Where K tokens of H heads face S cells, projections go to the token side (as in latent attention): S C K H
+ * multiplications in place of S C inner, so only where K H < inner; no (n,S,inner) is made. Head h of tokens t:
+ *
+ *     to image:  score = (Wk_h^T (Wq_h (t + t0) + bq_h)) . (u + pe); the key's bias moves no softmax
+ *                out = sum_h Wo_h Wv_h (sum_s p_s u_s) + Wo bv + bo
+ *     to tokens: score = (Wq_h^T k) . (u + pe) + bq_h . k, with k = Wk_h (t + t0) + bk_h
+ *                out = sum over h and t of p Wo_h (Wv_h t + bv_h) + bo
+ *
+ * 3. The predicted IoU depends on tokens alone: what it rejects is not upscaled.
  *
  * Prompts go through in chunks of SAM_CHUNK, the last one padded: a prompt's answer does not depend on how many
  * are asked, nor on its place among them, bit for bit. */
@@ -25,11 +27,10 @@ typedef struct SamPredictor {
     const SamDecoder *net;
     SamSavings savings;
     struct {
-        SamLinear q, out;       /* tokens to image: (H*C,C), (C,H*C) */
+        SamLinear q, out;       /* (H*C,C) (C,H*C) */
     } to_image[SAM_LAYERS + 1]; /* of layers 1.., and the final one; layer 0 needs none */
     struct {
-        SamLinear k, bias,
-            v; /* image to tokens: (H*C,C) (of layer 0 (H*inner,C)), (H,C) (layer 0: none), (H*C,C) */
+        SamLinear k, bias, v; /* (H*C,C) (H,C) (H*C,C); of layer 0 (H*inner,C), none, (H*C,C) */
     } to_token[SAM_LAYERS];
 } SamPredictor;
 

@@ -49,7 +49,7 @@ static double row_work(int row)
     if (row >= 1) projections -= 3 * S * C * I;
     if (row >= 2) {
         projections = 0;
-        tokens += K * (C * KH / K * (I + 6 * C) - 5 * 2 * C * I + 2 * C * I);
+        tokens += K * (C * KH / K * (I + 7 * C) - 5 * 2 * C * I + 2 * C * I);
         attention = 2 * S * K * I + S * KH * I + S * KH * C + 6 * S * KH * C;
     }
     if (row >= 3) upscaling *= (double)PASS / PROMPTS;
