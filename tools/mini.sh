@@ -39,7 +39,8 @@ arm_settings() {
     esac
 }
 sam_settings="--patch 8 --window 7 --dim 64 --layers 4 --heads 2 --ffn 256 --decoder-dim 64 --decoder-ffn 256 --decoder-heads 2
-    --batch 2 --prompts 8 --dense-steps 300 --lr 1e-3 --warm 100 --validate-every 400"
+    --batch 2 --prompts 8 --dense-steps 300 --lr 1e-3 --warm 100 --validate-every 400
+    --points-per-side 16 --pred-iou-thresh 0.3 --stability-score-thresh 0.5"
 bert_settings="--studies 4000 --dim 64 --layers 3 --heads 4 --ffn 256"
 medclip_settings="--image 64 --patch 4 --window 4 --stages 3 --depths 2,2,1,1 --dim 24 --heads 1 --embed 64 --batch 64
     --regions 0.25 --lr 1e-3 --warm 100 --validate-every 500"
