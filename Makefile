@@ -13,7 +13,8 @@ MODEL ?= data/mini
 DEMO ?= build/demo
 # The mini model's recipe. Seeds are fixed: validation is what choices are made on, test is only scored.
 MINI ?= build/mini
-MINI_SETTINGS = SIZE=128 TRAIN=8000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000
+MINI_SETTINGS = SIZE=128 TRAIN=8000 TRAIN_SEED=0 VALIDATION=200 VALIDATION_SEED=500000 TEST=300 TEST_SEED=1000000 \
+                SEE_SIZE=224 SEE_TRAIN=600 SEE_VALIDATION=40 SEE_TEST=200
 # Of the training on top: SEEDS="1 2 3" trains each of the three ways three times.
 SEEDS ?= 1
 # All cores, unless the caller said how many.

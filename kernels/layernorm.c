@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 64, SMALL = 1 << 15 };
+enum { BLOCK = 64, SMALL = 1 << 15, FEW = 128 /* channels */ };
 
 Tensor *op_layernorm(Tape *t, Tensor *x, Tensor *w, Tensor *b, float eps)
 {
@@ -66,6 +66,64 @@ VEC_FUNCTION(forward_row,
               float *r),
              (x, w, b, eps, C, y, mean, r))
 
+/* v[0] = the sums of v[0..15], each in its lane, in vec_sum's order: halves are folded, of two vectors at once.
+ */
+static inline __attribute__((always_inline)) void sums_of(Vec v[VEC])
+{
+    static const VecInt fold[4][2] = {
+        {{0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23},
+         {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31}},
+        {{0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27},
+         {4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31}},
+        {{0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29},
+         {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31}},
+        {{0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30},
+         {1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31}},
+    };
+    for (int half = VEC / 2, k = 0; half; half /= 2, k++)
+        for (int i = 0; i < half; i++)
+            v[i] = __builtin_shuffle(v[i], v[i + half], fold[k][0]) +
+                   __builtin_shuffle(v[i], v[i + half], fold[k][1]);
+}
+
+/* forward_row for VEC rows of few channels, whole vectors of them: their sums are folded together. */
+VEC_BODY(forward_rows,
+         (const float *x, const float *w, const float *b, float eps, int64_t C, float *y, float *mean,
+          float *r),
+         {
+             const float size = (float)C;
+             Vec sum[VEC];
+             Vec square[VEC];
+             for (int64_t i = 0; i < VEC; i++) {
+                 sum[i] = VEC_LOAD(x + i * C);
+                 for (int64_t c = VEC; c < C; c += VEC) sum[i] += VEC_LOAD(x + i * C + c);
+             }
+             sums_of(sum);
+             VEC_STORE(mean, sum[0] / size);
+             for (int64_t i = 0; i < VEC; i++) {
+                 sum[i] = square[i] = (Vec){0};
+                 for (int64_t c = 0; c < C; c += VEC) {
+                     Vec d = VEC_LOAD(x + i * C + c) - mean[i];
+                     sum[i] += d;
+                     square[i] += d * d;
+                 }
+             }
+             sums_of(sum);
+             sums_of(square);
+             Vec rest = sum[0] / size;
+             Vec var = square[0] / size - rest * rest;
+             VEC_STORE(mean, VEC_LOAD(mean) + rest);
+             for (int i = 0; i < VEC; i++) r[i] = 1 / sqrtf((var[i] > 0 ? var[i] : 0) + eps);
+             for (int64_t i = 0; i < VEC; i++)
+                 for (int64_t c = 0; c < C; c += VEC)
+                     VEC_STORE(y + i * C + c,
+                               (VEC_LOAD(x + i * C + c) - mean[i]) * r[i] * VEC_LOAD(w + c) + VEC_LOAD(b + c));
+         })
+VEC_FUNCTION(forward_rows,
+             (const float *x, const float *w, const float *b, float eps, int64_t C, float *y, float *mean,
+              float *r),
+             (x, w, b, eps, C, y, mean, r))
+
 void layernorm_forward_cpu(Tape *t, Node *n)
 {
     (void)t;
@@ -73,8 +131,18 @@ void layernorm_forward_cpu(Tape *t, Node *n)
     const float eps = NODE_AS(LayernormParams, n)->eps;
     float *y = n->out->data, *mean = n->saved[0]->data, *r = n->saved[1]->data;
     int64_t rows = tensor_rows(n->in[0]), C = tensor_last(n->in[0]);
-#pragma omp parallel for schedule(static) if (rows * C > SMALL)
-    for (int64_t i = 0; i < rows; i++) forward_row(x + i * C, w, b, eps, C, y + i * C, mean + i, r + i);
+    int64_t together = C % VEC == 0 && C <= FEW ? rows / VEC : 0;
+#pragma omp parallel if (rows * C > SMALL)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t k = 0; k < together; k++) {
+            int64_t i = k * VEC;
+            forward_rows(x + i * C, w, b, eps, C, y + i * C, mean + i, r + i);
+        }
+#pragma omp for schedule(static)
+        for (int64_t i = together * VEC; i < rows; i++)
+            forward_row(x + i * C, w, b, eps, C, y + i * C, mean + i, r + i);
+    }
 }
 
 VEC_BODY(backward_row,

@@ -191,16 +191,24 @@ static bool ask(Work *w, const double *at, const double *point, int64_t n, Error
     return ok;
 }
 
-/* Half of what is left of the step arena holds the answers; the other half the work on them. */
+/* How many of `bytes` there is room for in a share of what is left of the step arena: 1 to most. */
+static int64_t fit(const Work *w, size_t bytes, size_t shares, int64_t most)
+{
+    const Arena *a = w->t->step;
+    size_t n = (a->capacity - a->used - a->pool_extent) / shares / bytes;
+    return n < 1 ? 1 : n > (size_t)most ? most : (int64_t)n;
+}
+
+static size_t plane_bytes(const Work *w)
+{
+    return (size_t)w->source->low * (size_t)w->source->low * sizeof(float);
+}
+
+/* Half of what is left holds the answers; the other half is for the work on them. */
 static int64_t batch_of(const Work *w, int64_t points)
 {
-    if (w->s->batch) return w->s->batch;
-    const Arena *a = w->t->step;
-    size_t plane = (size_t)w->source->low * (size_t)w->source->low * sizeof(float),
-           room = (a->capacity - a->used - a->pool_extent) / 2,
-           fit = room / (2 * (size_t)(w->source->masks - 1) * plane);
-    int64_t batch = fit < 1 ? 1 : fit > MOST_BATCH ? MOST_BATCH : (int64_t)fit;
-    return batch < points ? batch : points;
+    int64_t most = points < MOST_BATCH ? points : MOST_BATCH;
+    return w->s->batch ? w->s->batch : fit(w, (size_t)(w->source->masks - 1) * plane_bytes(w), 2, most);
 }
 
 static int points_of(const SamMaskSettings *s, int layer)
@@ -264,7 +272,8 @@ static bool draw(Work *w, const int *was, Error *e)
     enum { TOGETHER = 32 };
     double start = seconds();
     size_t pixels = (size_t)w->params.height * (size_t)w->params.width;
-    int m = w->list.n < TOGETHER ? w->list.n : TOGETHER;
+    int m =
+        (int)fit(w, plane_bytes(w) + pixels + 4 * ARENA_ALIGN, 1, w->list.n < TOGETHER ? w->list.n : TOGETHER);
     uint8_t *mask = malloc((size_t)m * pixels + 1),
             *plane = calloc((size_t)w->image->width, (size_t)w->image->height);
     bool ok = (mask && plane) || error_set(e, ERROR_MEMORY, "no memory for %d masks", m);

@@ -78,8 +78,8 @@ typedef struct MaskCounts {
 } MaskCounts;
 
 /* Galleries of n studies into the folder o->out, by as many processes as --threads has threads (one where the
- * device is not the CPU). A study whose gallery is there, made with the same settings and slices, is skipped.
- */
+ * device is not the CPU), among which --memory is divided. A study whose gallery is there, made with the same
+ * settings and slices, is skipped. */
 bool mask_run(const MaskOptions *o, const Ctrg *data, CtrgStudy *const *study, int n, MaskCounts *counts,
               Error *e);
 

@@ -84,7 +84,9 @@ static bool do_study(Run *r, MaskModel *m, const CtrgStudy *s, const json_t *set
 static bool work(Run *r, Worker *w)
 {
     MaskModel m;
-    if (!mask_model_open(&m, r->o, &w->error)) return false;
+    MaskOptions own = *r->o;
+    own.common.memory /= (uint64_t)r->processes;
+    if (!mask_model_open(&m, &own, &w->error)) return false;
     json_t *settings = mask_settings_json(&m, r->o, &w->error);
     bool ok = settings != NULL;
     while (ok && !__atomic_load_n(&r->shared->stop, __ATOMIC_RELAXED)) {

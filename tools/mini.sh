@@ -15,7 +15,7 @@ bin=$1 model=$2 work=$3
 : "${TRAIN:=8000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
 : "${SIZE:=128}" "${RESNET_STEPS:=5000}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=3600}" "${WARMUP_STEPS:=2400}"
 : "${SEE_SIZE:=224}" "${SEE_TRAIN:=600}" "${SEE_VALIDATION:=40}" "${SEE_TEST:=200}" "${CLUE_TRAIN:=300}"
-: "${SAM_STEPS:=6000}" "${BERT_STEPS:=1500}" "${MEDCLIP_STEPS:=2000}"
+: "${SAM_STEPS:=8000}" "${BERT_STEPS:=1500}" "${MEDCLIP_STEPS:=2500}"
 : "${START_STEPS:=2800}" "${PCRL_STEPS:=300}" "${ARMS:=baseline paper release}" "${SEEDS:=1}"
 case " $ARMS " in *" paper "* | *" release "*) ;; *) echo "mini: ARMS needs paper or release, to ship" >&2; exit 1 ;; esac
 base=$work/base
@@ -38,9 +38,11 @@ arm_settings() {
     *) echo "mini: unknown arm $1" >&2; exit 1 ;;
     esac
 }
-sam_settings="--patch 8 --window 7 --dim 64 --layers 4 --heads 2 --ffn 256 --decoder-dim 48 --decoder-ffn 192 --decoder-heads 2 --lr 6e-3 --warm 200"
-bert_settings="--dim 64 --layers 3 --heads 4 --ffn 256"
-medclip_settings="--image 64 --patch 4 --window 4 --stages 3 --dim 32 --heads 1 --embed 64 --batch 64 --regions 0.25 --lr 3e-3 --warm 100"
+sam_settings="--patch 8 --window 7 --dim 64 --layers 4 --heads 2 --ffn 256 --decoder-dim 64 --decoder-ffn 256 --decoder-heads 2
+    --batch 2 --prompts 8 --dense-steps 300 --lr 1e-3 --warm 100 --validate-every 400"
+bert_settings="--studies 4000 --dim 64 --layers 3 --heads 4 --ffn 256"
+medclip_settings="--image 64 --patch 4 --window 4 --stages 3 --depths 2,2,1,1 --dim 24 --heads 1 --embed 64 --batch 64
+    --regions 0.25 --lr 1e-3 --warm 100 --validate-every 500"
 # A copy that is whole or not there.
 copy() { [ -d "$2" ] || { rm -rf "$2.new" && cp -r "$1" "$2.new" && mv "$2.new" "$2"; }; }
 
@@ -160,7 +162,7 @@ synth see/test "$SEE_TEST" "$TEST_SEED" "" "$SEE_SIZE"
 
 say "Side by side, a thread each: SAM; BERT on reports and queries, then MedCLIP"
 see_stage() { "$bin/pcrl-train" "$@" --device cpu --threads 1 --model "$see/model" --log-every 50; }
-see_data="--data $see/train --validation $see/validation --validation-studies $SEE_VALIDATION --validate-every 500"
+see_data="--data $see/train --validation $see/validation --validation-studies $SEE_VALIDATION"
 # shellcheck disable=SC2086
 see_stage sam $see_data --out "$see/sam" --steps "$SAM_STEPS" --image "$SEE_SIZE" $sam_settings &
 sam=$!

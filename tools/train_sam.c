@@ -13,6 +13,7 @@
 #include "kernels/ops.h"
 #include "models/sam_decoder.h"
 #include "models/sam_encoder.h"
+#include "tools/sam_begin.h"
 #include "tools/sam_data.h"
 #include "tools/train.h"
 #include <math.h>
@@ -21,8 +22,7 @@
 
 enum { ANSWERS = 4, CHANNELS = 3, VALIDATION_SLICES = 120, EMPTY_SLICES = 8, KINDS = 5, FINE = 4, TAUGHT = 3 };
 static const double dense_weight = 2, focal_weight = 1, mask_share = 0.5, brightness = 3;
-static const float lesion_weight = 10, alpha = 0.5f, gamma_ = 2, place_gain = 2.5f, frequency = 2.5f,
-                   token_sd = 0.2f, value_gain = 1.5f;
+static const float lesion_weight = 10, alpha = 0.5f, gamma_ = 2;
 static const double large_mm = 12; /* diameter from which a lesion is called large */
 /* The reference's pixel mean and deviation, RGB. */
 static const float pixel_mean[CHANNELS] = {123.675f, 116.28f, 103.53f},
@@ -46,8 +46,8 @@ typedef struct Batch {
 
 /* What an update needs. */
 typedef struct Job {
-    const TrainData *data, *validation;
-    SamIndex index, validation_index;
+    TrainData *data, *validation;
+    SamIndex index;
     SamSlice slice;
     SamEncoder encoder;
     SamDecoder decoder;
@@ -383,70 +383,6 @@ static bool validate(Trainer *trainer, void *context, TrainerValidation *v, Erro
 
 /* ---- the stage ---- */
 
-/* Sets x (C/2,C) to rows of the unit matrix times gain: those of the dims that hold a place, each frequency's
- * sine and cosine together, or of the others. turned: the transpose. */
-static void pick_dims(float *x, int64_t C, bool place, bool turned, float gain)
-{
-    int64_t rows = C / 2;
-    memset(x, 0, (size_t)(rows * C) * sizeof *x);
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t dim = i / 2 + i % 2 * rows + (place ? 0 : C / 4);
-        x[turned ? dim * rows + i : i * C + dim] = gain;
-    }
-}
-
-static void begin_linear(const SamLinear *l, const float *weight)
-{
-    tensor_upload(l->weight, weight);
-    tensor_fill(l->bias, 0);
-}
-
-static void begin_normal(Tensor *x, float sd, Rng *rng)
-{
-    int64_t n = tensor_len(x);
-    float *host = room((size_t)n, sizeof *host);
-    for (int64_t i = 0; i < n; i++) host[i] = sd * (float)rng_normal(rng);
-    tensor_upload(x, host);
-    free(host);
-}
-
-/* Where training begins: a mask has to do with its point from the first update on. From PyTorch's projections,
- * which know nothing of each other, a small decoder soon finds masks that are the same for all points, and
- * stays there. Half of the dims hold a place (the other frequencies are 0), half what is there (the neck's last
- * norm is 0 in the former). Between tokens and image, queries and keys read the place, values the rest: what
- * holds a place attends to the cells round it and takes up what they are. The first attention among tokens,
- * which has no residual, hands on what it reads, and of all tokens the point's is the largest: so each token
- * holds its place. The frequencies are higher than the reference's, as a lesion is a cell or two. */
-static void focus(const Job *j, uint64_t seed)
-{
-    const SamDecoder *d = &j->decoder;
-    const SamAttention *const all[] = {&d->layer[0].to_image, &d->layer[0].to_token, &d->layer[1].to_image,
-                                       &d->layer[1].to_token, &d->final};
-    Tensor *const token[] = {d->iou_token, d->mask_tokens, d->point[0],    d->point[1],
-                             d->point[2],  d->point[3],    d->not_a_point, d->no_mask};
-    int64_t C = d->config.dim;
-    float *x = room((size_t)(C * C), sizeof *x);
-    Rng rng = rng_open(seed, "sam focus");
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        pick_dims(x, C, true, false, place_gain);
-        begin_linear(&all[i]->q, x);
-        begin_linear(&all[i]->k, x);
-        pick_dims(x, C, false, false, 1);
-        begin_linear(&all[i]->v, x);
-        pick_dims(x, C, false, true, value_gain);
-        begin_linear(&all[i]->out, x);
-    }
-    for (int64_t i = 0; i < C * C; i++) x[i] = i % (C + 1) ? 0 : 1;
-    begin_linear(&d->layer[0].self.v, x);
-    begin_linear(&d->layer[0].self.out, x);
-    for (size_t i = 0; i < sizeof token / sizeof *token; i++) begin_normal(token[i], token_sd, &rng);
-    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) < C / 4 ? frequency * (float)rng_normal(&rng) : 0;
-    tensor_upload(d->gauss, x); /* (2,C/2) */
-    for (int64_t i = 0; i < C; i++) x[i] = i % (C / 2) >= C / 4;
-    tensor_upload(j->encoder.neck_norm[1].weight, x);
-    free(x);
-}
-
 static bool open_model(Job *j, Trainer *t, Weights *w, Weights *dense, const TrainOptions *o, Error *e)
 {
     SamEncoderConfig encoder = {.image = o->image,
@@ -479,7 +415,7 @@ static bool open_model(Job *j, Trainer *t, Weights *w, Weights *dense, const Tra
     j->dense_bias = weights_get(dense, (WeightSpec){{kinds}, .init = INIT_ZEROS}, "dense.bias");
     params_alloc(&t->params);
     if (!weights_fill(w, e) || !weights_fill(dense, e)) return false;
-    focus(j, o->common.seed);
+    sam_begin(&j->encoder, &j->decoder, o->common.seed);
     train_buffers(t, w);
     weights_set_meta(w, "sam.masks.points_per_side", "%lld", (long long)o->points_per_side);
     weights_set_meta(w, "sam.masks.pred_iou_thresh", "%g", o->pred_iou_thresh);
@@ -489,26 +425,23 @@ static bool open_model(Job *j, Trainer *t, Weights *w, Weights *dense, const Tra
 }
 
 /* The folder's studies, which must have slices of the model's size and truth blocks. */
-static TrainData *open_data(const char *folder, int64_t studies, int64_t image, SamIndex *index, Error *e)
+static TrainData *open_data(const char *folder, int64_t studies, int64_t image, Error *e)
 {
     TrainData *d = train_data_open(folder, (int)studies, true, true, e);
-    if (!d) return NULL;
-    if (d->width == image && d->height == image && sam_index_open(index, d, e)) return d;
-    if (!e->code)
-        error_set(e, ERROR_INPUT, "%s: slices of %dx%d, expected %lldx%lld (--image)", folder, d->width,
-                  d->height, (long long)image, (long long)image);
+    if (!d || (d->width == image && d->height == image)) return d;
+    error_set(e, ERROR_INPUT, "%s: slices of %dx%d, expected %lldx%lld (--image)", folder, d->width, d->height,
+              (long long)image, (long long)image);
     train_data_close(d);
     return NULL;
 }
 
 static bool open_job(Job *j, const TrainOptions *o, Error *e)
 {
-    j->data = open_data(o->data, o->studies, o->image, &j->index, e);
-    if (!j->data) return false;
+    j->data = open_data(o->data, o->studies, o->image, e);
+    if (!j->data || !sam_index_open(&j->index, j->data, e)) return false;
     if (!j->index.n)
         return error_set(e, ERROR_INPUT, "%s: no mask of %d pixels or more", o->data, SLICE_MIN_AREA);
-    if (o->validate_every)
-        j->validation = open_data(o->validation, o->validation_studies, o->image, &j->validation_index, e);
+    if (o->validate_every) j->validation = open_data(o->validation, o->validation_studies, o->image, e);
     if (o->validate_every && !j->validation) return false;
     sam_slice_open(&j->slice, j->data->width, j->data->height);
     batch_open(&j->batch, o->batch, o->prompts, o->image, 4 * o->image / o->patch);
@@ -520,9 +453,8 @@ static void close_job(Job *j)
     batch_close(&j->batch);
     sam_slice_close(&j->slice);
     sam_index_close(&j->index);
-    sam_index_close(&j->validation_index);
-    train_data_close((TrainData *)(uintptr_t)j->data);
-    train_data_close((TrainData *)(uintptr_t)j->validation);
+    train_data_close(j->data);
+    train_data_close(j->validation);
 }
 
 bool train_sam(const TrainOptions *o, Error *e)

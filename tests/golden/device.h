@@ -41,15 +41,17 @@ static inline double test_tolerance(Tolerance t)
     static const struct {
         double cpu, device; /* measured on emu: */
     } row[] = {
-        [TOL_LINEAR] = {1e-6, 1.2e-5},                              /* 4.6e-6 */
-        [TOL_PRODUCT] = {1e-5, 4e-5},                               /* 1.6e-5 */
-        [TOL_HEAD] = {1e-5, 6e-5},                                  /* 2.3e-5 */
-        [TOL_LLAMA] = {1e-5, 2.5e-4},                               /* 1.1e-4 */
-        [TOL_STEP] = {2e-5, 3e-4},                                  /* 1.3e-4 */
-        [TOL_BRANCHES] = {1e-6, 1.5e-5},                            /* 6.3e-6 */
-        [TOL_FOLDING] = {1e-5, 1e-4},                               /* 3.4e-5 */
-        [TOL_SWIN] = {1e-5, 1e-4},       [TOL_BERT] = {1e-5, 1e-4}, /* 4.0e-5 */
-        [TOL_MEDCLIP] = {1e-5, 1e-4},    [TOL_SAM] = {1e-4, 1e-3},  /* 3.0e-4 */
+        [TOL_LINEAR] = {1e-6, 1.2e-5},   /* 4.6e-6 */
+        [TOL_PRODUCT] = {1e-5, 4e-5},    /* 1.6e-5 */
+        [TOL_HEAD] = {1e-5, 6e-5},       /* 2.3e-5 */
+        [TOL_LLAMA] = {1e-5, 2.5e-4},    /* 1.1e-4 */
+        [TOL_STEP] = {2e-5, 3e-4},       /* 1.3e-4 */
+        [TOL_BRANCHES] = {1e-6, 1.5e-5}, /* 6.3e-6 */
+        [TOL_FOLDING] = {1e-5, 1e-4},    /* 3.4e-5 */
+        [TOL_SWIN] = {1e-5, 2e-4},       /* 8.0e-5 */
+        [TOL_BERT] = {1e-5, 1e-4},       /* 4.0e-5 */
+        [TOL_MEDCLIP] = {1e-5, 2e-4},    /* 6.5e-5 */
+        [TOL_SAM] = {1e-4, 1e-3},        /* 3.0e-4 */
     };
     return test_device() == &backend_cpu ? row[t].cpu : row[t].device;
 }

@@ -31,10 +31,13 @@ static const KernelCase cases[] = {
     {"a block a row, aligned, several rounds", {{{3, 4100}}, {{4100}, FILL_POSITIVE}, {{4100}}}, P(eps5)},
     {"rows in parts", {{{300, 7}}, {{7}}, {{7}}}, P(eps5)},
     {"pixels of few channels", {{{2, 9, 8, 4}}, {{4}}, {{4}}}, P(eps5)},
+    {"many rows of few channels", {{{53, 32}}, {{32}, FILL_POSITIVE}, {{32}}}, P(eps5)},
+    {"a channel in each lane", {{{16, 16}}, {{16}}, {{16}}}, P(eps5)},
     {"not around 0", {{{5, 48}, FILL_POSITIVE}, {{48}}, {{48}}}, P(eps5)},
     {"views, the weights begin anywhere", {{{9, 64}}, {{64}, FILL_POSITIVE}, {{64}}}, P(eps5), .view = true},
     LAYER("tokens of ViT-B", 4096, 768),
     LAYER("tokens of ViT-H", 4096, 1280),
     LAYER("upscaled pixels of a mask decoder", 16384, 64),
+    LAYER("image cells of a small mask decoder", 3136, 32),
 };
 KERNEL_TEST(layernorm, .n_in = 3, .diff = 7, .bf16 = 1, .tol = 1e-5);

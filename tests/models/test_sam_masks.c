@@ -27,7 +27,7 @@ enum { COLUMNS = 9 }; /* see make_sam_masks.py */
 
 typedef struct Shapes {
     int32_t *row;
-    int64_t rows, at;
+    int64_t rows, at, calls;
     int low;
 } Shapes;
 
@@ -54,6 +54,7 @@ static void next_rows(void *user, Tape *t, const double *point, int64_t n, float
 {
     Shapes *s = user;
     (void)point;
+    s->calls++;
     ck_assert_int_le(s->at + 3 * n, s->rows);
     int64_t plane = (int64_t)s->low * s->low;
     *y = (SamPrediction){.iou = arena_push_host(t->step, 4 * (size_t)n * sizeof(float)),
@@ -135,7 +136,7 @@ static void check_drawn(const char *name, int side, SamMaskSettings s)
     rig_open(&r, test_device());
     golden = golden_open("tests/golden/sam_masks.safetensors");
     int32_t *size = stored(name, "size", &n);
-    Shapes shapes = {stored(name, "table", &n), 0, 0, side / 4};
+    Shapes shapes = {.row = stored(name, "table", &n), .low = side / 4};
     shapes.rows = n / COLUMNS;
     SamMaskSource source = {side, side / 4, &shapes, no_image, next_rows, 4};
     Image image = {size[1], size[0], 3, calloc(3 * (size_t)size[0], (size_t)size[1])};
@@ -156,6 +157,36 @@ static void check_drawn(const char *name, int side, SamMaskSettings s)
     rig_close(&r);
 }
 
+/* As many points at once as the step arena has room for. */
+static void check_memory(const char *name, int side, SamMaskSettings s, size_t bytes, int calls)
+{
+    Rig r;
+    Error e = {0};
+    Arena small;
+    Tape t;
+    int64_t n;
+    GallerySlice out;
+    rig_open(&r, test_device());
+    ck_assert_msg(arena_open(&small, "step", test_device(), bytes, &e), "%s", e.msg);
+    tape_init(&t, &small, &r.scratch, 1);
+    golden = golden_open("tests/golden/sam_masks.safetensors");
+    int32_t *size = stored(name, "size", &n);
+    Shapes shapes = {.row = stored(name, "table", &n), .low = side / 4};
+    shapes.rows = n / COLUMNS;
+    SamMaskSource source = {side, side / 4, &shapes, no_image, next_rows, 4};
+    Image image = {size[1], size[0], 1, calloc((size_t)size[0], (size_t)size[1])};
+    ck_assert_msg(sam_masks(&t, &source, &s, &image, &out, NULL, &e), "%s", e.msg);
+    compare(name, &out, 0);
+    ck_assert_int_eq(shapes.calls, calls);
+    sam_masks_free(&out);
+    free(image.pixel);
+    free(shapes.row);
+    free(size);
+    safetensors_close(golden);
+    arena_close(&small);
+    rig_close(&r);
+}
+
 START_TEST(square)
 {
     SamMaskSettings s = sam_mask_settings();
@@ -163,6 +194,10 @@ START_TEST(square)
     s.pred_iou = 0.875;
     s.stability = 0.6;
     check_drawn("square", 64, s);
+    /* 64 x 64 x 3 and 108 x 16 x 16 numbers; half of the rest, 3 KiB a point, for 36 points. */
+    check_memory("square", 64, s, (156 + 2 * 3 * 9) << 10, 4);
+    check_memory("square", 64, s, (156 + 2 * 3 * 36) << 10, 1);
+    check_memory("square", 64, s, (156 + 13) << 10, 18);
 }
 END_TEST
 
@@ -411,7 +446,7 @@ START_TEST(refused)
     ck_assert_int_eq(e.code, ERROR_USAGE);
     Rig r;
     rig_open(&r, &backend_cpu);
-    Shapes shapes = {NULL, 0, 0, 16};
+    Shapes shapes = {.low = 16};
     SamMaskSource source = {64, 16, &shapes, no_image, next_rows, 4};
     uint8_t pixel[3000] = {0};
     GallerySlice out;
