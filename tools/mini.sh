@@ -14,7 +14,7 @@ set -eu
 bin=$1 model=$2 work=$3
 : "${TRAIN:=8000}" "${TRAIN_SEED:=0}" "${VALIDATION:=200}" "${VALIDATION_SEED:=500000}" "${TEST:=300}" "${TEST_SEED:=1000000}"
 : "${SIZE:=128}" "${RESNET_STEPS:=5000}" "${TEXT_STEPS:=1000}" "${SLOT_STEPS:=3600}" "${WARMUP_STEPS:=2400}"
-: "${SEE_SIZE:=224}" "${SEE_TRAIN:=600}" "${SEE_VALIDATION:=40}" "${SEE_TEST:=200}" "${CLUE_TRAIN:=300}"
+: "${SEE_SIZE:=224}" "${SEE_TRAIN:=600}" "${SEE_VALIDATION:=40}" "${SEE_TEST:=200}" "${CLUE_TRAIN:=200}"
 : "${SAM_STEPS:=8000}" "${BERT_STEPS:=1500}" "${MEDCLIP_STEPS:=2500}"
 : "${START_STEPS:=2800}" "${PCRL_STEPS:=300}" "${ARMS:=baseline paper release}" "${SEEDS:=1}"
 case " $ARMS " in *" paper "* | *" release "*) ;; *) echo "mini: ARMS needs paper or release, to ship" >&2; exit 1 ;; esac
@@ -196,7 +196,7 @@ clue_arm() {
     shift
     # shellcheck disable=SC2046,SC2086
     stage pcrl $common $(arm_settings "$best") --init "$work/start-$chosen/model" --lr 5e-4 --steps "$PCRL_STEPS" --seed "$chosen" \
-        --model "$run/model" --out "$run" --cache "$work/cache" --studies "$CLUE_TRAIN" "$@"
+        --model "$run/model" --out "$run" --cache "$work/clue-cache" --studies "$CLUE_TRAIN" "$@"
     report "$run" --out "$run/test.jsonl" "$work/test"
     "$bin/pcrl-score" --truth "$work/test" --reports "$run/test.jsonl" >"$run/test.txt"
 }
