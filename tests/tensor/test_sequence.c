@@ -209,7 +209,7 @@ START_TEST(misuse_dies)
         {"append", "fatal: kv_append: rows 3 to 5 of sequence 0 do not fit the cache f32 (1,4,1,2)\n"},
         {"id", "fatal: embed: id 4 at 1 is outside the table f32 (4,2)\n"},
         {"label", "fatal: cross_entropy: label 4 at row 1 of a vocabulary of 4\n"},
-        {"length", "fatal: attention: length 5 of sequence 0 with keys f32 (1,4,1,2)\n"},
+        {"length", "fatal: attention: length 5 of sequence 0 with 4 keys\n"},
         {"heads", "fatal: attention: q f32 (1,4,3,2) does not go with k f32 (1,4,2,2) and v f32 (1,4,2,2)\n"},
         {"odd head", "fatal: rope: x f32 (1,1,1,3) is not f32 or bf16 (B,T,H,D) with even D\n"},
         {"width", "fatal: matmul_q: cannot multiply f32 (2,32) by the 4-bit weight nf4 (4,64)\n"},
