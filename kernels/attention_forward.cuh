@@ -19,7 +19,9 @@
 /* Of keys in a tile, of 16 rows that a warp has, of the block's rows that lie in shared memory. In bf16 with a
  * bias registers would not do for more keys. */
 template <class T, int Dp, class Bias>
-constexpr int tile_keys = sizeof(T) == 4 ? 32 : (Dp > 96 ? 32 : 64) / (Bias::none ? 1 : 2);
+constexpr int tile_keys = sizeof(T) == 4 ? 32
+                          : Bias::none   ? (Dp > 96 ? 32 : 64)
+                                         : (Dp > 64 ? 16 : 32);
 template <class T> constexpr int sixteens = 4 / sizeof(T);
 template <class T> constexpr int block_rows = ATTENTION_TILE *sixteens<T>;
 template <class T> constexpr int shared_rows = sizeof(T) == 4 ? 0 : block_rows<T>;
