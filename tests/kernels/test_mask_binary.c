@@ -14,7 +14,7 @@ static void oracle(double *y, double *const *saved, double *const *in, const Ker
 static const MaskParams one = {1, 1, 1, 1, 1, 0, 0}, same = {9, 9, 9, 9, 9, 0.25f, 0},
                         sam = {128, 128, 128, 64, 64, 0.5f, 1}, ragged = {64, 41, 64, 33, 51, 0, 1},
                         down = {64, 64, 50, 5, 7, 0, 0}, rare = {96, 96, 80, 100, 83, 0.97f, 0},
-                        vit = {1024, 1024, 1024, 512, 512, 0, 1};
+                        wide = {40, 40, 20, 19, 300, 0, 0.5f}, vit = {1024, 1024, 1024, 512, 512, 0, 1};
 #define P(name) .params = &name, .params_bytes = sizeof name
 
 static const KernelCase cases[] = {
@@ -27,6 +27,7 @@ static const KernelCase cases[] = {
     {"ties", {{{2, 9, 9}, FILL_MASK01}}, P(same)},
     {"holes", {{{2, 17, 17}, FILL_HOLES}}, P(ragged)},
     {"many", {{{40, 32, 32}}}, P(sam)},
+    {"wide", {{{2, 10, 10}}}, P(wide)},
     {"views", {{{3, 17, 17}}}, P(ragged), .view = true},
     {"64 masks of SAM ViT",
      {{{64, 256, 256}}},

@@ -28,7 +28,7 @@ static const MaskParams one = {1, 1, 1, 1, 1, 0, 0.5f}, same = {9, 9, 9, 9, 9, 0
                         ragged = {64, 41, 64, 33, 51, 0, 1}, up = {40, 40, 23, 131, 67, 0.1f, 0.3f},
                         down = {64, 64, 50, 5, 7, 0, 0.1f}, rare = {96, 96, 80, 100, 83, 0.97f, 0.02f},
                         never = {32, 32, 32, 32, 32, 2, 0.5f}, shard = {16, 1, 16, 1, 9, 0, 0.25f},
-                        vit = {1024, 1024, 1024, 512, 512, 0, 1};
+                        wide = {40, 40, 20, 19, 300, 0, 0.5f}, vit = {1024, 1024, 1024, 512, 512, 0, 1};
 #define P(name) .params = &name, .params_bytes = sizeof name
 
 static const KernelCase cases[] = {
@@ -45,6 +45,7 @@ static const KernelCase cases[] = {
     {"ties", {{{2, 9, 9}, FILL_MASK01}}, P(same)},
     {"holes", {{{2, 17, 17}, FILL_HOLES}}, P(ragged)},
     {"many", {{{40, 32, 32}}}, P(sam)},
+    {"wide", {{{2, 10, 10}}}, P(wide)},
     {"views", {{{3, 13, 29}}}, P(up), .view = true},
     {"three masks of 64 points of SAM ViT",
      {{{192, 256, 256}}},
