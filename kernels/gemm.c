@@ -57,7 +57,7 @@ static void tile_plain(int64_t K, const float *a, const float *b, float *c)
 static void tile(int level, int64_t K, const float *a, const float *b, float *c)
 {
 #if defined(__x86_64__)
-    if (level == 2) {
+    if (level >= 2) {
         tile_avx512(K, a, b, c);
         return;
     }
