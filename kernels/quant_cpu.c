@@ -79,7 +79,7 @@ static void decode_planar(const Tensor *w, int64_t from, int64_t K, float *out)
 {
     const uint8_t *codes = w->data;
     const float *level = quant_levels(w->dtype);
-    if (K % NF4_BLOCK) {
+    if (K % NF4_BLOCK || from % NF4_BLOCK) {
         for (int64_t k = 0; k < K; k++)
             out[k] = level[nf4_code(codes, from + k)] * quant_absmax(w->quant, (from + k) / NF4_BLOCK);
         return;
@@ -139,7 +139,7 @@ static DecodeQ4_0 *decode_q4_0(void)
 static void decode_blocked(const Tensor *w, int64_t from, int64_t K, float *out)
 {
     const uint8_t *blocks = w->data;
-    if (K % Q4_0_BLOCK) {
+    if (K % Q4_0_BLOCK || from % Q4_0_BLOCK) {
         for (int64_t k = 0; k < K; k++) out[k] = q4_0_decode(blocks, from + k);
         return;
     }
@@ -147,17 +147,16 @@ static void decode_blocked(const Tensor *w, int64_t from, int64_t K, float *out)
     for (int64_t k = 0; k < K; k += Q4_0_BLOCK) block(blocks + (from + k) / Q4_0_BLOCK * Q4_0_BYTES, out + k);
 }
 
-/* Row n of W. */
-static void decode_row(const Tensor *w, int64_t n, float *out)
+void quant_cpu_decode_part(const Tensor *w, int64_t n, int64_t k, int64_t count, float *out)
 {
-    (dtype_is_planar(w->dtype) ? decode_planar : decode_blocked)(w, n * w->dim[1], w->dim[1], out);
+    (dtype_is_planar(w->dtype) ? decode_planar : decode_blocked)(w, n * w->dim[1] + k, count, out);
 }
 
 void quant_cpu_decode(const Tensor *w, int64_t from, int64_t to, float *out)
 {
     int64_t K = w->dim[1];
 #pragma omp parallel for schedule(static) if ((to - from) * K > 1 << 14)
-    for (int64_t n = from; n < to; n++) decode_row(w, n, out + (n - from) * K);
+    for (int64_t n = from; n < to; n++) quant_cpu_decode_part(w, n, 0, K, out + (n - from) * K);
 }
 
 /* ---- products with few rows ---- */
@@ -180,7 +179,7 @@ VEC_FUNCTION(dot, (const float *a, const float *b, int64_t n, float *y), (a, b, 
 static void product_row_decoded(const Tensor *w, int64_t n, const float *x, int64_t M, float *room, float *y)
 {
     int64_t K = w->dim[1];
-    decode_row(w, n, room);
+    quant_cpu_decode_part(w, n, 0, K, room);
     for (int64_t m = 0; m < M; m++) dot(room, x + m * K, K, y + m);
 }
 
