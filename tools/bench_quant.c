@@ -113,13 +113,20 @@ static void close_layer(Layer *l)
     arena_close(&l->scratch);
 }
 
-/* Seconds of one pass. */
-static double pass(Layer *l)
+/* Seconds of one product. */
+static double product(Layer *l, int i)
 {
     double from = cli_seconds();
-    for (int i = 0; i < MATRICES; i++) op_matmul_q(&l->tape, l->x[i], l->w[i], NULL, NULL);
+    op_matmul_q(&l->tape, l->x[i], l->w[i], NULL, NULL);
     double seconds = cli_seconds() - from;
     tape_reset(&l->tape);
+    return seconds;
+}
+
+static double pass(Layer *l)
+{
+    double seconds = 0;
+    for (int i = 0; i < MATRICES; i++) seconds += product(l, i);
     return seconds;
 }
 
@@ -174,12 +181,15 @@ static void decode_rows(Layer *l, const Format *f)
     if (!l->b->csv) printf("%-14s %11s %8.2f\n", "  read", "", range(speed).median * 1e-9);
 }
 
-/* Raises *peak to the best of some runs. */
-static void raise_peak(Peak kind, double *peak)
+/* Runs a peak's loop for at least so long: operations and seconds are added to work[0] and work[1]. */
+static void run_peak(Peak kind, double seconds, double *work)
 {
-    for (int i = 0; i < PEAK_RUNS; i++) {
-        double speed = roofs_peak(kind);
-        if (speed > *peak) *peak = speed;
+    for (double spent = 0; spent < seconds;) {
+        double from = cli_seconds(), speed = roofs_peak(kind), took = cli_seconds() - from;
+        if (speed <= 0) return;
+        work[0] += speed * took;
+        work[1] += took;
+        spent += took;
     }
 }
 
@@ -189,13 +199,16 @@ static void prefill_rows(Layer *l, const Format *f)
     const Peak kind[2] = {f->peak, PEAK_FMA};
     pass(l);
     for (int k = 0; k < ROUNDS; k++) {
-        double peak[2] = {0};
-        for (int i = 0; i < 2; i++) raise_peak(kind[i], &peak[i]);
-        seconds[k] = pass(l);
+        double work[2][2] = {{0}};
+        seconds[k] = 0;
+        for (int m = 0; m < MATRICES; m++) {
+            double took = product(l, m);
+            for (int i = 0; i < 2; i++) run_peak(kind[i], took, work[i]);
+            seconds[k] += took;
+        }
         for (int i = 0; i < 2; i++) {
-            raise_peak(kind[i], &peak[i]);
-            share[i][k] = peak[i] > 0 ? flops / seconds[k] / peak[i] : 0;
-            top[i][k] = peak[i];
+            top[i][k] = work[i][1] > 0 ? work[i][0] / work[i][1] : 0;
+            share[i][k] = top[i][k] > 0 ? flops / seconds[k] / top[i][k] : 0;
         }
     }
     double median = range(seconds).median;
