@@ -38,7 +38,7 @@ typedef struct Layer {
     Arena weights, step, scratch;
     Tape tape;
     Tensor *w[MATRICES], *x[MATRICES];
-    double bytes, products; /* of the weights; N K of all */
+    double size[MATRICES], bytes, products; /* of each weight, of all; N K of all */
 } Layer;
 
 /* ---- the layer ---- */
@@ -51,7 +51,7 @@ static void *room(size_t bytes)
 }
 
 /* Random codes; every scale within 1/2 and 3/2 of 0.01. */
-static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng)
+static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng, double *size)
 {
     int64_t blocks = N * K / NF4_BYTES_BLOCK, outer = (blocks + OUTER - 1) / OUTER;
     size_t bytes = dtype_bytes(f->dtype, N * K);
@@ -76,9 +76,9 @@ static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng)
                              : (Quant){.absmax = absmax};
     Tensor *w =
         quant_tensor_from(&l->weights, f->dtype, N, K, codes, dtype_is_planar(f->dtype) ? &planes : NULL);
-    l->bytes += (double)bytes;
-    if (f->nested) l->bytes += (double)blocks + 4.0 * (double)outer;
-    if (w->quant && !f->nested) l->bytes += 4.0 * (double)blocks;
+    *size = (double)bytes;
+    if (f->nested) *size += (double)blocks + 4.0 * (double)outer;
+    if (w->quant && !f->nested) *size += 4.0 * (double)blocks;
     free(codes);
     free(nested);
     free(absmax);
@@ -98,7 +98,8 @@ static bool open_layer(Layer *l, const BenchSystem *b, const Format *f, int64_t 
     tape_init(&l->tape, &l->step, &l->scratch, b->common->seed);
     for (int i = 0; i < MATRICES; i++) {
         int64_t N = shape[i][0], K = shape[i][1];
-        l->w[i] = weight(l, f, N, K, &rng);
+        l->w[i] = weight(l, f, N, K, &rng, &l->size[i]);
+        l->bytes += l->size[i];
         l->x[i] = tensor_f32(&l->weights, rows, K, 0, 0);
         rng_fill(l->x[i]->data, rows * K, (uint32_t)b->common->seed, "a layer's x", 1);
         l->products += (double)(N * K);
@@ -163,19 +164,24 @@ static void print_head(const BenchSystem *b, const char *what)
 
 static void decode_rows(Layer *l, const Format *f)
 {
+    const Roofs *r = l->b->roofs;
     double share[ROUNDS], seconds[ROUNDS], speed[ROUNDS];
-    size_t bytes = (size_t)l->bytes < l->b->roofs->bytes ? (size_t)l->bytes : l->b->roofs->bytes;
+    size_t at = 0;
     pass(l); /* touches memory */
     for (int k = 0; k < ROUNDS; k++) {
         double read = 0, work = 0;
         int n = 0;
-        for (; n < 3 || read + work < l->b->seconds; n++) {
-            read += roofs_read_once(l->b->roofs, bytes);
-            work += pass(l);
-        }
+        for (; n < 3 || read + work < l->b->seconds; n++)
+            for (int i = 0; i < MATRICES; i++) {
+                size_t bytes = (size_t)l->size[i];
+                if (at + bytes > r->bytes) at = 0;
+                read += roofs_read_once(r, at, bytes);
+                at += bytes;
+                work += product(l, i);
+            }
         seconds[k] = work / n;
-        speed[k] = (double)bytes * n / read;
-        share[k] = l->bytes / seconds[k] / speed[k];
+        speed[k] = l->bytes * n / read;
+        share[k] = read / work;
     }
     print_row(l->b, "decode", f->name, range(seconds).median, l->bytes, 2 * l->products, range(share), "read");
     if (!l->b->csv) printf("%-14s %11s %8.2f\n", "  read", "", range(speed).median * 1e-9);
