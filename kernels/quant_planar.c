@@ -37,16 +37,62 @@ enum {
     NEAR = 1024, /* bytes ahead that are fetched into the first cache */
 };
 
+/* to[i] = value[code[i]] * scale + offset. */
+static void unnest(const float *value, const uint8_t *code, int64_t n, float scale, float offset, float *to)
+{
+    for (int64_t i = 0; i < n; i++) to[i] = value[code[i]] * scale + offset;
+}
+
+#ifdef __x86_64__
+/* Sixteen at once: looked up in each eighth of the 256 values, then chosen by the upper three bits. */
+__attribute__((target("avx512f"), always_inline)) static inline __m512 sixteen(const float *value,
+                                                                               __m128i codes, float scale,
+                                                                               float offset)
+{
+    __m512i at = _mm512_cvtepu8_epi32(codes);
+    __m512 x[8];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++)
+        x[k] = _mm512_permutex2var_ps(_mm512_loadu_ps(value + 2 * k * VEC), at,
+                                      _mm512_loadu_ps(value + (2 * k + 1) * VEC));
+#pragma GCC unroll 3
+    for (int bit = 5; bit < 8; bit++) {
+        __mmask16 upper = _mm512_test_epi32_mask(at, _mm512_set1_epi32(1 << bit));
+#pragma GCC unroll 4
+        for (int k = 0; k < 128 >> bit; k++) x[k] = _mm512_mask_blend_ps(upper, x[2 * k], x[2 * k + 1]);
+    }
+    x[0] = _mm512_mul_ps(x[0], _mm512_set1_ps(scale));
+    __asm__("" : "+v"(x[0])); /* rounded here, as without AVX-512: no multiply-add */
+    return _mm512_add_ps(x[0], _mm512_set1_ps(offset));
+}
+
+__attribute__((target("avx512f"))) static void unnest_avx512(const float *value, const uint8_t *code, int64_t n,
+                                                             float scale, float offset, float *to)
+{
+    for (; n >= VEC; n -= VEC, code += VEC, to += VEC)
+        _mm512_storeu_ps(to,
+                         sixteen(value, _mm_loadu_si128((const __m128i *)(const void *)code), scale, offset));
+    if (!n) return;
+    uint8_t rest[VEC] = {0};
+    for (int64_t i = 0; i < n; i++) rest[i] = code[i];
+    _mm512_mask_storeu_ps(to, (__mmask16)((1 << n) - 1),
+                          sixteen(value, _mm_loadu_si128((const __m128i *)(const void *)rest), scale, offset));
+}
+#endif
+
 const float *quant_planar_scales(const Quant *q, int64_t first, int64_t n, float *room)
 {
     if (q->absmax) return q->absmax + first;
     const float *value = quant_dynamic_map();
+    void (*part)(const float *, const uint8_t *, int64_t, float, float, float *) = unnest;
+#ifdef __x86_64__
+    if (vec_level() >= 2) part = unnest_avx512;
+#endif
     for (int64_t b = 0, end; b < n; b = end) { /* one outer scale at a time */
         int64_t outer = (first + b) / NESTED_BLOCK;
-        float scale = q->nested_absmax[outer];
         end = (outer + 1) * NESTED_BLOCK - first;
         if (end > n) end = n;
-        for (int64_t i = b; i < end; i++) room[i] = value[q->nested[first + i]] * scale + q->offset;
+        part(value, q->nested + first + b, end - b, q->nested_absmax[outer], q->offset, room + b);
     }
     return room;
 }

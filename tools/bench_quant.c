@@ -187,15 +187,13 @@ static void decode_rows(Layer *l, const Format *f)
     if (!l->b->csv) printf("%-14s %11s %8.2f\n", "  read", "", range(speed).median * 1e-9);
 }
 
-/* Runs a peak's loop for at least so long: operations and seconds are added to work[0] and work[1]. */
-static void run_peak(Peak kind, double seconds, double *work)
+/* Runs a peak's loop for at least so long: speeds are added to sum[0], their number to sum[1]. */
+static void run_peak(Peak kind, double seconds, double *sum)
 {
-    for (double spent = 0; spent < seconds;) {
-        double from = cli_seconds(), speed = roofs_peak(kind), took = cli_seconds() - from;
+    for (double from = cli_seconds(); cli_seconds() - from < seconds; sum[1]++) {
+        double speed = roofs_peak(kind);
         if (speed <= 0) return;
-        work[0] += speed * took;
-        work[1] += took;
-        spent += took;
+        sum[0] += speed;
     }
 }
 
@@ -205,15 +203,15 @@ static void prefill_rows(Layer *l, const Format *f)
     const Peak kind[2] = {f->peak, PEAK_FMA};
     pass(l);
     for (int k = 0; k < ROUNDS; k++) {
-        double work[2][2] = {{0}};
+        double sum[2][2] = {{0}};
         seconds[k] = 0;
         for (int m = 0; m < MATRICES; m++) {
             double took = product(l, m);
-            for (int i = 0; i < 2; i++) run_peak(kind[i], took, work[i]);
+            for (int i = 0; i < 2; i++) run_peak(kind[i], took, sum[i]);
             seconds[k] += took;
         }
         for (int i = 0; i < 2; i++) {
-            top[i][k] = work[i][1] > 0 ? work[i][0] / work[i][1] : 0;
+            top[i][k] = sum[i][1] > 0 ? sum[i][0] / sum[i][1] : 0;
             share[i][k] = top[i][k] > 0 ? flops / seconds[k] / top[i][k] : 0;
         }
     }

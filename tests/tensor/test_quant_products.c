@@ -1,7 +1,9 @@
 /* Products with 4-bit weights on the CPU, at every level of vectors that this processor has: beside the same
- * product in double of the decoded weight, rel. L2 at most 1e-6, whatever x is; the same bits from any number
+ * product in double of the decoded weight, rel. L2 at most 1e-6, whatever x is; rows decoded to the
+ * same bits as quant_decode's; the same bits from any number
  * of threads; no NaN of one row of x in another. */
 #include "kernels/quant.h"
+#include "kernels/quant_cpu.h"
 #include "kernels/vec.h"
 #include "tests/tensor/tape_fixture.h"
 #include <check.h>
@@ -98,7 +100,13 @@ static void check_case(const Case *c, Kind kind)
 {
     Tensor *x, *w;
     make(c, kind, &x, &w);
-    float *all = decoded(c, w);
+    float *all = decoded(c, w), *same = malloc((size_t)(c->N * c->K) * sizeof *same);
+    ck_assert_ptr_nonnull(same);
+    quant_cpu_decode(w, 0, c->N, same);
+    ck_assert_msg(!memcmp(same, all, (size_t)(c->N * c->K) * sizeof *same),
+                  "%s%s, (%lld,%lld), level %d: decoded otherwise", dtype_name(c->dtype),
+                  c->nested ? " nested" : "", (long long)c->N, (long long)c->K, vec_level());
+    free(same);
     const Tensor *y = op_matmul_q(&run, x, w, NULL, NULL);
     double off = 0, size = 0;
     for (int64_t m = 0; m < c->M; m++)
