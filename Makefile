@@ -5,7 +5,7 @@ SAN ?=
 DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
-BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
+BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
@@ -36,7 +36,7 @@ HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 CFLAGS ?= -g
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -fno-math-errno -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
              $(if $(filter 0,$(DNNL)),,-DHAVE_DNNL) $(CFLAGS)
-LDLIBS = -ljansson -lpng -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
+LDLIBS = -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
 LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(SAN))
 
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
@@ -129,7 +129,7 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors nifti json png rle gallery wordpiece
+FUZZ_TARGETS := safetensors pytorch nifti json png rle gallery wordpiece
 FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
             $(wildcard tokenizer/*.c) tensor/error.c
 FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
@@ -140,10 +140,10 @@ build/fuzz/%.o: %.c
 	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c $< -o $@
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 .PHONY: fuzz fuzzers
 fuzz:

@@ -94,6 +94,8 @@ const char *pickle_type_name(const PickleValue *v)
 
 const PickleValue *pickle_root(const Pickle *p) { return p->root; }
 
+PickleStorage *pickle_storages(const Pickle *p) { return p->storages; }
+
 const PickleValue *pickle_get(const PickleValue *dict, const char *key)
 {
     for (uint32_t i = dict->type == PICKLE_DICT ? dict->size : 0; i >= 2; i -= 2) {

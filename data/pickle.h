@@ -7,7 +7,7 @@
  * the view lies in it, and that the view has no more elements than the storage, is checked as it is built. */
 #ifndef DATA_PICKLE_H
 #define DATA_PICKLE_H
-#include "data/safetensors.h"
+#include "data/tensor_file.h"
 
 /* Where the bytes are. `read` gives exactly n bytes at `offset`; the pickle lies in [begin,end) but may stop
  * before `end`. what: names the file in messages, "model.pth: data.pkl". */
@@ -39,6 +39,8 @@ typedef struct PickleStorage {
     const char *key;
     StDType dtype;
     uint64_t total, from, size;
+    uint64_t offset; /* of its first byte in the file: for whoever finds it */
+    struct PickleStorage *next;
 } PickleStorage;
 
 typedef struct PickleTensor {
@@ -72,6 +74,7 @@ typedef struct Pickle Pickle;
 Pickle *pickle_read(const PickleSource *source, uint64_t *next, Error *e);
 void pickle_free(Pickle *p); /* and every value; NULL allowed */
 const PickleValue *pickle_root(const Pickle *p);
+PickleStorage *pickle_storages(const Pickle *p); /* all, one key perhaps several times */
 /* The value of a text key (of equal keys the last), or NULL. */
 const PickleValue *pickle_get(const PickleValue *dict, const char *key);
 const char *pickle_type_name(const PickleValue *v); /* "a list" */

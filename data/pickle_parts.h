@@ -23,6 +23,7 @@ struct Pickle {
     PickleChunk *chunk;
     uint64_t memory;
     PickleValue *root;
+    PickleStorage *storages;
 };
 
 /* "WHAT: byte N: ...". Returns false. */

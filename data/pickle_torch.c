@@ -133,6 +133,8 @@ PickleValue *pickle_storage(Pickle *p, const PickleValue *id)
         return NULL;
     }
     if (id->size == 6 && !read_view(p, id->item[5], s)) return NULL;
+    s->next = p->storages;
+    p->storages = s;
     v->storage = s;
     v->global = type->global;
     return v;
