@@ -1,14 +1,24 @@
 /* Which form a file has, and several files as one. */
+#include "data/gguf.h"
 #include "data/json.h"
 #include "data/safetensors.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* By the first bytes. A safetensors header is at most 100 MB long, so its file begins with five to eight bytes
  * of which the last are 0: nothing else here does. */
-static TensorFile *open_file(const char *path, Error *e) { return safetensors_open(path, e); }
+static TensorFile *open_file(const char *path, Error *e)
+{
+    uint8_t first[8] = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : pread(fd, first, sizeof first, 0);
+    if (fd >= 0) close(fd);
+    return n >= 4 && gguf_is(first) ? gguf_open(path, e) : safetensors_open(path, e);
+}
 
 /* ---- shards ---- */
 
