@@ -113,6 +113,7 @@ include cuda.mk
 DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
