@@ -136,7 +136,18 @@ bool tensor_file_sort(TensorFile *f, Error *e)
 const TensorEntry *tensor_file_find(const TensorFile *f, const char *name)
 {
     TensorEntry key = {.name = (char *)name};
-    return f->n ? bsearch(&key, f->entry, (size_t)f->n, sizeof *f->entry, by_name) : NULL;
+    TensorEntry *entry = f->n ? bsearch(&key, f->entry, (size_t)f->n, sizeof *f->entry, by_name) : NULL;
+    if (entry) entry->asked = true;
+    return entry;
+}
+
+const TensorEntry *tensor_file_unasked(const TensorFile *f, int *at)
+{
+    while (*at < f->n) {
+        const TensorEntry *entry = &f->entry[(*at)++];
+        if (!entry->asked) return entry;
+    }
+    return NULL;
 }
 
 const char *tensor_file_meta(const TensorFile *f, const char *key)
