@@ -18,16 +18,16 @@ void weights_init(Weights *w, Arena *weights, Arena *state, Params *params, uint
 
 bool weights_open(Weights *w, const char *path, Error *e)
 {
-    SafeTensors *file = safetensors_open(path, e);
+    TensorFile *file = tensor_file_open(path, e);
     if (!file) return false;
-    safetensors_close(w->file);
+    tensor_file_close(w->file);
     w->file = file;
     return true;
 }
 
 void weights_close(Weights *w)
 {
-    safetensors_close(w->file);
+    tensor_file_close(w->file);
     free(w->item);
     free(w->meta);
     *w = (Weights){0};
@@ -72,12 +72,12 @@ static void *list_room(Weights *w, void *list, int n, int *room, size_t size)
 
 /* ---- names and shapes ---- */
 
-const StEntry *weights_find(const Weights *w, const char *name)
+const TensorEntry *weights_find(const Weights *w, const char *name)
 {
     char full[PARAMS_NAME + 32];
     for (size_t i = 0; w->file && i < sizeof prefixes / sizeof *prefixes; i++) {
         snprintf(full, sizeof full, "%s%s", prefixes[i], name);
-        const StEntry *entry = safetensors_find(w->file, full);
+        const TensorEntry *entry = tensor_file_find(w->file, full);
         if (entry) return entry;
     }
     return NULL;
@@ -99,7 +99,7 @@ static bool name_format(Weights *w, char name[PARAMS_NAME], const char *format, 
     return false;
 }
 
-const StEntry *weights_entry(const Weights *w, const char *format, ...)
+const TensorEntry *weights_entry(const Weights *w, const char *format, ...)
 {
     char name[PARAMS_NAME];
     va_list args;
@@ -117,7 +117,7 @@ bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)
     bool named = !w->error.code && name_format(w, name, format, args);
     va_end(args);
     if (!named) return false;
-    const StEntry *entry = weights_find(w, name);
+    const TensorEntry *entry = weights_find(w, name);
     if (!entry) {
         weights_fail(w, "tensor %s is missing", name);
         return false;
@@ -219,7 +219,7 @@ static bool check_shape(Weights *w, const WeightSpec *s, const char *name)
     int64_t dim[TENSOR_DIMS];
     char want[128], got[128];
     int n = file_dims(s, dim);
-    const StEntry *entry = weights_find(w, name);
+    const TensorEntry *entry = weights_find(w, name);
     if (!entry && !w->file) return true;
     if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
     if (entry && !entry->ndim && n == 1 && dim[0] == 1) return true; /* PyTorch's scalar */
@@ -248,8 +248,8 @@ static bool read_file_layout(Weights *w, const WeightSpec *s, const char *name, 
     int64_t dim[TENSOR_DIMS];
     int n = file_dims(s, dim);
     if (!check_shape(w, s, name)) return false;
-    const StEntry *entry = weights_find(w, name);
-    if (entry) return safetensors_read_f32(w->file, entry, x, &w->error);
+    const TensorEntry *entry = weights_find(w, name);
+    if (entry) return tensor_file_read_f32(w->file, entry, x, &w->error);
     if (w->generator)
         w->generator(w->user, name, n, dim, x);
     else
@@ -288,11 +288,11 @@ static bool is_unfilled(const Weights *w, const Backend *b)
 static bool load_plain(Weights *w, const WeightSpec *s, const char *name, Tensor *x)
 {
     if (is_unfilled(w, x->backend)) return true;
-    const StEntry *entry = weights_find(w, name);
+    const TensorEntry *entry = weights_find(w, name);
     bool as_it_is = x->dtype == DTYPE_bf16 && entry && entry->dtype == ST_BF16;
     float *host = malloc((size_t)spec_len(s) * sizeof *host);
     if (!host) return error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
-    bool ok = as_it_is ? safetensors_read(w->file, entry, host, &w->error) : read_values(w, s, name, host);
+    bool ok = as_it_is ? tensor_file_read(w->file, entry, host, &w->error) : read_values(w, s, name, host);
     if (ok && x->dtype == DTYPE_bf16 && !as_it_is)
         for (int64_t i = 0; i < spec_len(s); i++) {
             uint16_t half = bf16_from_float(host[i]);
@@ -306,7 +306,7 @@ static bool load_plain(Weights *w, const WeightSpec *s, const char *name, Tensor
 /* What a frozen tensor is kept in where it is not 4-bit. */
 static DType plain_type(Weights *w, const WeightSpec *s, const char *name)
 {
-    const StEntry *entry = weights_find(w, name);
+    const TensorEntry *entry = weights_find(w, name);
     if (s->kind != WEIGHT_TABLE) return DTYPE_f32;
     return !entry ? w->table : entry->dtype == ST_BF16 ? DTYPE_bf16 : DTYPE_f32;
 }
@@ -373,7 +373,7 @@ bool weights_fill(Weights *w, Error *e)
 
 const char *weights_meta(const Weights *w, const char *key)
 {
-    return w->file ? safetensors_meta(w->file, key) : NULL;
+    return w->file ? tensor_file_meta(w->file, key) : NULL;
 }
 
 int64_t weights_meta_int(Weights *w, const char *key, int64_t fallback, int64_t low, int64_t high)

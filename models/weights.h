@@ -76,7 +76,7 @@ typedef struct Weights {
     WeightsGenerator *generator;
     void *user;
 
-    SafeTensors *file; /* NULL: everything is initialised */
+    TensorFile *file; /* NULL: everything is initialised */
     WeightsItem *item;
     int n, room;
     WeightsMeta *meta; /* written by weights_save; set by the model that opened this part */
@@ -103,7 +103,7 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
  */
 bool weights_expect(Weights *w, WeightSpec spec, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The file's entry of that name (any prefix), or NULL. */
-const StEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const TensorEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The shape of `name` in the file, in the file's layout; of a 4-bit weight, the (out,in) that its quant_state
  * declares. False and a sticky error if it is missing, empty or has another number of dims. */
 bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)

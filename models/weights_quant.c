@@ -38,7 +38,7 @@ void weights_buffers_free(WeightsBuffers *b)
     *b = (WeightsBuffers){0};
 }
 
-static const StEntry *plane(const Weights *w, const char *name, const char *suffix)
+static const TensorEntry *plane(const Weights *w, const char *name, const char *suffix)
 {
     char full[PARAMS_NAME + 64];
     snprintf(full, sizeof full, "%s.%s", name, suffix);
@@ -48,7 +48,7 @@ static const StEntry *plane(const Weights *w, const char *name, const char *suff
 /* The name of quant_state i of the weight, from STATE on; NULL where there are no more. */
 static const char *state_name(const Weights *w, const char *name, int i)
 {
-    const StEntry *codes = weights_find(w, name);
+    const TensorEntry *codes = weights_find(w, name);
     if (!codes || codes->dtype != ST_U8) return NULL;
     size_t n = strlen(codes->name);
     for (int j = 0; j < w->file->n; j++) {
@@ -72,7 +72,7 @@ typedef struct Planes {
 /* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. */
 static void *read_plane(Weights *w, const char *name, const char *suffix, StDType dtype, int64_t n)
 {
-    const StEntry *entry = *suffix ? plane(w, name, suffix) : weights_find(w, name);
+    const TensorEntry *entry = *suffix ? plane(w, name, suffix) : weights_find(w, name);
     if (w->error.code) return NULL;
     if (!entry || entry->dtype != dtype || entry->size != (uint64_t)n * st_dtype_size(dtype)) {
         weights_fail(w, "tensor %s%s%s: expected %lld elements of %s, found %s, %llu bytes", name,
@@ -86,7 +86,7 @@ static void *read_plane(Weights *w, const char *name, const char *suffix, StDTyp
         error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
         return NULL;
     }
-    if (safetensors_read(w->file, entry, p, &w->error)) return p;
+    if (tensor_file_read(w->file, entry, p, &w->error)) return p;
     free(p);
     return NULL;
 }
@@ -114,7 +114,7 @@ static bool read_state(Weights *w, const char *name, QuantState *state)
         return false;
     }
     state->dtype = forms[form].dtype;
-    const StEntry *entry = plane(w, name, suffix);
+    const TensorEntry *entry = plane(w, name, suffix);
     if (!entry || entry->dtype != ST_U8 || entry->size > STATE_LIMIT) {
         weights_fail(w, "tensor %s.%s: expected at most %d bytes of JSON, found another dtype or size", name,
                      suffix, STATE_LIMIT);
@@ -204,7 +204,7 @@ static bool read_planes(Weights *w, const char *name, const QuantState *state, i
     if (!dtype_is_planar(dtype)) return p->codes;
     int64_t blocks = (n + dtype_block(dtype) - 1) / dtype_block(dtype);
     if (!check_map(w, name, "quant_map", quant_levels(dtype), 16)) return false;
-    const StEntry *absmax = plane(w, name, "absmax");
+    const TensorEntry *absmax = plane(w, name, "absmax");
     if (absmax && absmax->dtype == ST_U8) return read_nested(w, name, state->json, blocks, p);
     p->absmax = read_plane(w, name, "absmax", ST_F32, blocks);
     return !w->error.code;

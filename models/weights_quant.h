@@ -30,6 +30,6 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
 bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers);
 
 /* From weights.c: the entry behind any of the known prefixes; "[2,3]" into buffer. */
-const StEntry *weights_find(const Weights *w, const char *name);
+const TensorEntry *weights_find(const Weights *w, const char *name);
 const char *weights_shape_text(int ndim, const int64_t *dim, char *buffer, size_t room);
 #endif

@@ -136,18 +136,18 @@ bool features_open(Features *f, const char *folder, const char *name, const char
     if (!file_make_folder(folder, e) || !source_key(key, resnet, data, e)) return false;
     if (access(path, F_OK) == 0) {
         f->file = safetensors_open(path, NULL);
-        const char *found = f->file ? safetensors_meta(f->file, "source") : NULL;
+        const char *found = f->file ? tensor_file_meta(f->file, "source") : NULL;
         if (!found || strcmp(found, key)) {
             cli_note("%s: of another ResNet or data set; making it anew", path);
-            safetensors_close(f->file);
+            tensor_file_close(f->file);
             f->file = NULL;
         }
     }
     if (!f->file && !compute(path, name, key, resnet, data, backend, e)) return false;
     if (!f->file) f->file = safetensors_open(path, e);
     if (!f->file) return false;
-    f->grid = safetensors_find(f->file, "grid");
-    f->pooled = safetensors_find(f->file, "pooled");
+    f->grid = tensor_file_find(f->file, "grid");
+    f->pooled = tensor_file_find(f->file, "pooled");
     if (!f->grid || !f->pooled || f->grid->ndim != 4 || f->grid->dtype != ST_BF16 || f->grid->dim[1] != GRID ||
         f->grid->dim[2] != GRID || f->pooled->ndim != 2 || f->grid->dim[0] != (int64_t)data->n * CTRG_SLICES) {
         features_close(f);
@@ -161,7 +161,7 @@ bool features_open(Features *f, const char *folder, const char *name, const char
 
 void features_close(Features *f)
 {
-    safetensors_close(f->file);
+    tensor_file_close(f->file);
     memset(f, 0, sizeof *f);
 }
 
@@ -169,6 +169,6 @@ bool features_read(const Features *f, int64_t k, uint16_t *grid, float *pooled, 
 {
     uint64_t n = (uint64_t)(CTRG_SLICES * GRID_CELLS * f->channels) * sizeof *grid,
              m = (uint64_t)(CTRG_SLICES * f->channels) * sizeof *pooled;
-    return (!grid || safetensors_read_part(f->file, f->grid, (uint64_t)k * n, n, grid, e)) &&
-           (!pooled || safetensors_read_part(f->file, f->pooled, (uint64_t)k * m, m, pooled, e));
+    return (!grid || tensor_file_read_part(f->file, f->grid, (uint64_t)k * n, n, grid, e)) &&
+           (!pooled || tensor_file_read_part(f->file, f->pooled, (uint64_t)k * m, m, pooled, e));
 }

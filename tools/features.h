@@ -7,8 +7,8 @@
 #include "tools/train_data.h"
 
 typedef struct Features {
-    SafeTensors *file;
-    const StEntry *grid, *pooled;
+    TensorFile *file;
+    const TensorEntry *grid, *pooled;
     int64_t n, channels; /* studies */
 } Features;
 

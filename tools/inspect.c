@@ -66,7 +66,7 @@ static bool put_stats(json_t *object, const Stats *s)
 
 /* ---- safetensors ---- */
 
-static bool tensor_stats(const SafeTensors *s, const StEntry *t, Stats *stats, Error *e)
+static bool tensor_stats(const TensorFile *s, const TensorEntry *t, Stats *stats, Error *e)
 {
     uint64_t n = t->size / st_dtype_size(t->dtype), bytes;
     if (!u64_mul(n, sizeof(float), &bytes)) return error_set(e, ERROR_MEMORY, "%s: out of memory", s->path);
@@ -74,7 +74,7 @@ static bool tensor_stats(const SafeTensors *s, const StEntry *t, Stats *stats, E
     if (!x)
         return error_set(e, ERROR_MEMORY, "%s: tensor \"%.80s\": no memory for %llu values", s->path, t->name,
                          (unsigned long long)n);
-    bool ok = safetensors_read_f32(s, t, x, e);
+    bool ok = tensor_file_read_f32(s, t, x, e);
     if (ok) stats_add(stats, x, n);
     free(x);
     return ok;
@@ -82,7 +82,7 @@ static bool tensor_stats(const SafeTensors *s, const StEntry *t, Stats *stats, E
 
 static bool is_number(StDType d) { return d != ST_BOOL && d != ST_F8_E4M3 && d != ST_F8_E5M2; }
 
-static bool put_tensor(json_t *list, const SafeTensors *s, const StEntry *t, bool with_stats, Error *e)
+static bool put_tensor(json_t *list, const TensorFile *s, const TensorEntry *t, bool with_stats, Error *e)
 {
     json_t *row = json_object(), *shape = json_array();
     bool ok = row && shape;
@@ -104,7 +104,7 @@ static bool put_tensor(json_t *list, const SafeTensors *s, const StEntry *t, boo
 
 static bool put_safetensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
 {
-    SafeTensors *s = safetensors_open(path, e);
+    TensorFile *s = safetensors_open(path, e);
     if (!s) return false;
     json_t *meta = json_object(), *list = json_array();
     uint64_t bytes = 0, elements = 0;
@@ -124,7 +124,7 @@ static bool put_safetensors(json_t *out, const char *path, const InspectOptions 
             ok = put_tensor(list, s, &s->entry[i], o->stats, e);
     json_decref(meta);
     json_decref(list);
-    safetensors_close(s);
+    tensor_file_close(s);
     return ok;
 }
 

@@ -7,7 +7,7 @@
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 
-static SafeTensors *g;
+static TensorFile *g;
 
 /* A leaf with a zeroed gradient, filled with the shared generator. */
 static Tensor *leaf(Rig *r, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3, uint32_t seed,
@@ -49,16 +49,16 @@ static void gradient(const char *name, const char *key, const Tensor *x, double 
 
 START_TEST(shared_generator)
 {
-    SafeTensors *p = golden_open("tests/golden/philox.safetensors");
+    TensorFile *p = golden_open("tests/golden/philox.safetensors");
     Error e = {0};
     float want[1023], got[1023];
-    ck_assert(safetensors_load_f32(p, "fill", 1, (int64_t[]){1023}, want, &e));
+    ck_assert(tensor_file_load_f32(p, "fill", 1, (int64_t[]){1023}, want, &e));
     rng_fill(got, 1023, 1234, "model.layers.0.self_attn.q_proj.weight", 0.05f);
     ck_assert_mem_eq(got, want, sizeof got);
-    ck_assert(safetensors_load_f32(p, "dropout", 1, (int64_t[]){1023}, want, &e));
+    ck_assert(tensor_file_load_f32(p, "dropout", 1, (int64_t[]){1023}, want, &e));
     for (uint64_t i = 0; i < 1023; i++)
         ck_assert_float_eq(dropout_scale((uint64_t)8244 << 32 | 77, 5, i, 0.05f), want[i]);
-    safetensors_close(p);
+    tensor_file_close(p);
 }
 END_TEST
 
@@ -201,7 +201,7 @@ START_TEST(resize)
         char name[32];
         int side = sides[i];
         snprintf(name, sizeof name, "nearest%d", side);
-        ck_assert_msg(safetensors_load_f32(g, name, 2, (int64_t[]){side, side}, want, &e), "%s", e.msg);
+        ck_assert_msg(tensor_file_load_f32(g, name, 2, (int64_t[]){side, side}, want, &e), "%s", e.msg);
         Tensor *y = op_resize(&r.tape, mask, side, side, RESIZE_NEAREST);
         tensor_download(y, got);
         ck_assert_mem_eq(got, want, (size_t)(side * side) * sizeof *want);
@@ -268,8 +268,8 @@ START_TEST(top_p)
         int32_t id[R];
         TopPParams p = {temperatures[i / 3], masses[i % 3]};
         snprintf(name, sizeof name, "top_p.%g.%g.kept", (double)p.temperature, (double)p.top_p);
-        const StEntry *entry = safetensors_find(g, name);
-        ck_assert(entry && entry->size == sizeof kept && safetensors_read(g, entry, kept, &e));
+        const TensorEntry *entry = tensor_file_find(g, name);
+        ck_assert(entry && entry->size == sizeof kept && tensor_file_read(g, entry, kept, &e));
         Node n = {.op = &top_p_op, .n_in = 2, .in = {x, draw}};
         memcpy(n.params, &p, sizeof p);
         top_p_shape(&r.tape, &n);
@@ -392,8 +392,8 @@ START_TEST(cross_entropy)
     r.tape.recording = true;
     Tensor *h = leaf(&r, "ce.h", R, D, 0, 0, GOLDEN_INPUTS, 2),
            *w = leaf(&r, "ce.w", V, D, 0, 0, GOLDEN_WEIGHTS, 1);
-    const StEntry *entry = safetensors_find(g, "ce.label");
-    ck_assert(entry && entry->size == sizeof label && safetensors_read(g, entry, label, &e));
+    const TensorEntry *entry = tensor_file_find(g, "ce.label");
+    ck_assert(entry && entry->size == sizeof label && tensor_file_read(g, entry, label, &e));
     Tensor *labels = tensor_new(&r.state, DTYPE_i32, 1, (int64_t[]){R});
     tensor_upload(labels, label);
     Tensor *loss = op_cross_entropy(&r.tape, h, w, labels, true);
@@ -439,6 +439,6 @@ int main(void)
         return 1;
     }
     int failed = run_tests("ops", tests, sizeof tests / sizeof *tests);
-    safetensors_close(g);
+    tensor_file_close(g);
     return failed;
 }

@@ -61,7 +61,7 @@ enum { B = 2, T = 33 };
 static const int32_t real_length[B] = {33, 21};
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -83,7 +83,7 @@ static void listen(void *user, const char *name, Tensor *x)
 }
 
 /* One row of x (n,D). */
-static void compare_row(const SafeTensors *g, const char *name, const Tensor *x, int row)
+static void compare_row(const TensorFile *g, const char *name, const Tensor *x, int row)
 {
     Tensor shape = {.dtype = DTYPE_f32, .ndim = 1, .dim = {x->dim[1]}};
     float *host = host_copy(x);
@@ -148,7 +148,7 @@ static void check_golden(bool lora, Recompute recompute)
         if (!strncmp(grads[i].tap, prefix, strlen(prefix)))
             golden_compare(l.golden, grads[i].tap, grads[i].w->grad, false, GOLDEN_L2,
                            test_tolerance(TOL_LLAMA));
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     model_close(&o);
 }
 
@@ -437,7 +437,7 @@ START_TEST(adapter_file)
     model_open(&o, test_device(), small, false, true, 0.05f);
     forward_bits(&o.m, &o.rig, y[0]);
     ck_assert_msg(weights_save((Weights *[]){&o.adapter}, 1, false, NULL, test_path(), &e), "%s", e.msg);
-    SafeTensors *file = safetensors_open(test_path(), &e);
+    TensorFile *file = safetensors_open(test_path(), &e);
     ck_assert_int_eq(file->n, 4 * (int)small.layers);
     for (int i = 0; i < file->n; i++) {
         char name[128];
@@ -445,7 +445,7 @@ START_TEST(adapter_file)
                  i / 2 % 2 ? 'v' : 'q', i % 2 ? 'B' : 'A');
         ck_assert_str_eq(file->entry[i].name, name);
     }
-    safetensors_close(file);
+    tensor_file_close(file);
     for (int i = 0; i < small.layers; i++) o.m.layer[i].q_lora = o.m.layer[i].v_lora = (Lora){0};
     weights_init(&w, &o.rig.weights, &o.rig.state, NULL, 1);
     ck_assert_msg(weights_open(&w, test_path(), &e) && llama_add_lora(&o.m, &w, 0, 1, 0, &e), "%s", e.msg);

@@ -8,7 +8,7 @@
 enum { C = 32, D = 20, E = 12, M = 24, MASKS = 6 };
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -120,7 +120,7 @@ static void check_golden(const char *const *mode, int n)
     r.tape.tap = listen;
     r.tape.tap_user = &l;
     for (int i = 0; i < n; i++) golden_step(&r, &w, &v, &l, mode[i]);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }

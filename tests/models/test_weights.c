@@ -82,12 +82,12 @@ START_TEST(layout_and_prefix)
                     ck_assert_float_eq(got[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
         ck_assert(
             weights_save((Weights *[]){&w}, 1, false, (const char *[]){"key", "value", NULL}, test_path(), &e));
-        SafeTensors *file = safetensors_open(test_path(), &e);
+        TensorFile *file = safetensors_open(test_path(), &e);
         float back[72];
-        ck_assert(safetensors_load_f32(file, "w", 4, (int64_t[]){2, 4, 3, 3}, back, &e));
+        ck_assert(tensor_file_load_f32(file, "w", 4, (int64_t[]){2, 4, 3, 3}, back, &e));
         ck_assert_mem_eq(back, x, sizeof x);
-        ck_assert_str_eq(safetensors_meta(file, "key"), "value");
-        safetensors_close(file);
+        ck_assert_str_eq(tensor_file_meta(file, "key"), "value");
+        tensor_file_close(file);
         weights_close(&w);
         rig_close(&r);
     }
@@ -114,11 +114,11 @@ START_TEST(part)
     params_alloc(&r.params);
     ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
     ck_assert(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e));
-    SafeTensors *file = safetensors_open(test_path(), &e);
+    TensorFile *file = safetensors_open(test_path(), &e);
     float back[6];
-    ck_assert(safetensors_load_f32(file, "text.w", 2, dim, back, &e));
+    ck_assert(tensor_file_load_f32(file, "text.w", 2, dim, back, &e));
     ck_assert_mem_eq(back, x, sizeof x);
-    safetensors_close(file);
+    tensor_file_close(file);
     ck_assert_ptr_null(weights_get(&w, (WeightSpec){{2, 3}, .init = INIT_ZEROS}, "v"));
     ck_assert(!weights_ok(&w, &e));
     ck_assert_str_eq(after_path(e.msg), "tensor text.v is missing: expected shape [2,3]");
@@ -161,18 +161,18 @@ START_TEST(bf16_table)
             ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
             ck_assert_int_eq(x->dtype, !trainable && file != 1 ? DTYPE_bf16 : DTYPE_f32);
             ck_assert(weights_save((Weights *[]){&w}, 1, true, NULL, test_path(), &e));
-            SafeTensors *saved = safetensors_open(test_path(), &e);
-            const StEntry *entry = safetensors_find(saved, "w");
+            TensorFile *saved = safetensors_open(test_path(), &e);
+            const TensorEntry *entry = tensor_file_find(saved, "w");
             float values[15];
             ck_assert_int_eq(entry->dtype, x->dtype == DTYPE_bf16 ? ST_BF16 : ST_F32);
-            ck_assert(safetensors_read_f32(saved, entry, values, &e));
+            ck_assert(tensor_file_read_f32(saved, entry, values, &e));
             if (file < 2) ck_assert_mem_eq(values, whole, sizeof whole);
             if (x->dtype == DTYPE_bf16) {
                 tensor_download(x, back);
                 if (!file) ck_assert_mem_eq(back, half, sizeof half);
                 for (int i = 0; i < 15; i++) ck_assert(values[i] == bf16_to_float(back[i]) && values[i] != 0);
             }
-            safetensors_close(saved);
+            tensor_file_close(saved);
             weights_close(&w);
             rig_close(&r);
         }
@@ -229,10 +229,10 @@ START_TEST(transposed)
                 for (int p = 0; p < KH * KW; p++)
                     ck_assert_float_eq(got[(i * KH * KW + p) * O + o], x[(i * O + o) * KH * KW + p]);
         ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
-        SafeTensors *file = safetensors_open(test_path(), &e);
-        ck_assert_msg(safetensors_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
+        TensorFile *file = safetensors_open(test_path(), &e);
+        ck_assert_msg(tensor_file_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
         ck_assert_mem_eq(back, x, sizeof x);
-        safetensors_close(file);
+        tensor_file_close(file);
         weights_close(&w);
         rig_close(&r);
     }

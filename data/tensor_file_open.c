@@ -1,0 +1,137 @@
+/* Which form a file has, and several files as one. */
+#include "data/json.h"
+#include "data/safetensors.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* By the first bytes. A safetensors header is at most 100 MB long, so its file begins with five to eight bytes
+ * of which the last are 0: nothing else here does. */
+static TensorFile *open_file(const char *path, Error *e) { return safetensors_open(path, e); }
+
+/* ---- shards ---- */
+
+/* Moves what `from` holds into f. */
+static bool take(TensorFile *f, TensorFile *from, Error *e)
+{
+    TensorEntry *entry = realloc(f->entry, ((size_t)f->n + (size_t)from->n + 1) * sizeof *entry);
+    if (entry) f->entry = entry;
+    TensorPart *part = realloc(f->part, ((size_t)f->n_part + (size_t)from->n_part + 1) * sizeof *part);
+    if (part) f->part = part;
+    if (!entry || !part) return error_set(e, ERROR_MEMORY, "%s: out of memory for the shards", f->path);
+    for (int i = 0; i < from->n; i++) {
+        entry[f->n + i] = from->entry[i];
+        entry[f->n + i].part += f->n_part;
+    }
+    memcpy(part + f->n_part, from->part, (size_t)from->n_part * sizeof *part);
+    f->n += from->n;
+    f->n_part += from->n_part;
+    from->n = from->n_part = 0;
+    for (int i = 0; i < from->n_meta; i++)
+        if (!tensor_file_meta(f, from->meta_key[i]) &&
+            !tensor_file_set_meta(f, from->meta_key[i], from->meta_value[i], e))
+            return false;
+    return true;
+}
+
+/* The part whose file is called so, or -1. */
+static int part_named(const TensorFile *f, const char *name)
+{
+    for (int i = 0; i < f->n_part; i++) {
+        const char *slash = strrchr(f->part[i].path, '/');
+        if (!strcmp(slash ? slash + 1 : f->part[i].path, name)) return i;
+    }
+    return -1;
+}
+
+static bool open_shard(TensorFile *f, const char *name, Error *e)
+{
+    char path[4096];
+    const char *slash = strrchr(f->path, '/');
+    if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+        return error_set(e, ERROR_INPUT,
+                         "%s: weight_map: expected the name of a file beside the index, found \"%.80s\"",
+                         f->path, name);
+    int room = snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - f->path) + 1 : 0, f->path, name);
+    if (room >= (int)sizeof path) return error_set(e, ERROR_INPUT, "%s: the path is too long", f->path);
+    TensorFile *shard = open_file(path, e);
+    bool ok = shard && take(f, shard, e);
+    tensor_file_close(shard);
+    return ok;
+}
+
+static bool check_map(const TensorFile *f, json_t *map, Error *e)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(map, name, value)
+    {
+        const TensorEntry *entry = tensor_file_find(f, name);
+        if (!entry || entry->part != part_named(f, json_string_value(value)))
+            return error_set(e, ERROR_INPUT, "%s: weight_map: tensor \"%.80s\" is not in %.80s", f->path, name,
+                             json_string_value(value));
+    }
+    if (json_object_size(map) != (size_t)f->n)
+        return error_set(e, ERROR_INPUT, "%s: weight_map: %zu tensors, its files have %d", f->path,
+                         json_object_size(map), f->n);
+    return true;
+}
+
+static TensorFile *open_index(const char *path, Error *e)
+{
+    json_t *index = json_read(path, e), *map, *value;
+    const char *name;
+    TensorFile *f = index ? calloc(1, sizeof *f) : NULL;
+    if (!index) return NULL;
+    bool ok = f && (f->path = tensor_file_copy(path));
+    if (!ok) error_set(e, ERROR_MEMORY, "%s: out of memory reading the index", path);
+    ok = ok && json_get_object(index, "weight_map", path, &map, e);
+    if (ok) json_object_foreach(map, name, value)
+        {
+            const char *file = json_string_value(value);
+            if (!file)
+                ok = error_set(e, ERROR_INPUT, "%s: weight_map: tensor \"%.80s\": expected the name of a file",
+                               path, name);
+            ok = ok && (part_named(f, file) >= 0 || open_shard(f, file, e));
+            if (!ok) break;
+        }
+    ok = ok && tensor_file_sort(f, e) && check_map(f, map, e);
+    json_decref(index);
+    if (ok) return f;
+    tensor_file_close(f);
+    return NULL;
+}
+
+/* ---- any ---- */
+
+static bool is_index(const char *path)
+{
+    static const char end[] = ".index.json";
+    size_t n = strlen(path);
+    return n >= sizeof end - 1 && !strcmp(path + n - (sizeof end - 1), end);
+}
+
+static TensorFile *open_folder(const char *folder, Error *e)
+{
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                        "consolidated.00.pth"};
+    char path[4096];
+    struct stat st;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) < (int)sizeof path && stat(path, &st) == 0)
+            return is_index(path) ? open_index(path, e) : open_file(path, e);
+    error_set(e, ERROR_INPUT,
+              "%s: expected one of model.safetensors, pytorch_model.bin (or their .index.json) and "
+              "consolidated.00.pth in this folder, found none",
+              folder);
+    return NULL;
+}
+
+TensorFile *tensor_file_open(const char *path, Error *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return open_folder(path, e);
+    return is_index(path) ? open_index(path, e) : open_file(path, e);
+}
