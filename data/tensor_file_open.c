@@ -1,4 +1,5 @@
 /* Which form a file has, and several files as one. */
+#include "data/gguf.h"
 #include "data/json.h"
 #include "data/pytorch.h"
 #include "data/safetensors.h"
@@ -18,6 +19,7 @@ static TensorFile *open_file(const char *path, Error *e)
     ssize_t n = fd >= 0 ? pread(fd, head, sizeof head, 0) : -1;
     if (fd >= 0) close(fd);
     if (n > 0 && pytorch_begins(head, (size_t)n)) return pytorch_open(path, e);
+    if (n >= 4 && gguf_is(head)) return gguf_open(path, e);
     return safetensors_open(path, e);
 }
 
