@@ -82,6 +82,8 @@ struct TensorFile {
  * a folder with one of model.safetensors, model.safetensors.index.json, pytorch_model.bin,
  * pytorch_model.bin.index.json, consolidated.00.pth. NULL on error. */
 TensorFile *tensor_file_open(const char *path, Error *e);
+/* The path of the file that it takes from a folder; false: there is none of them. */
+bool tensor_file_in_folder(const char *folder, char *path, size_t room);
 void tensor_file_close(TensorFile *f);                                      /* NULL allowed */
 const TensorEntry *tensor_file_find(const TensorFile *f, const char *name); /* NULL if absent */
 /* The next entry from *at on, moved behind it, that tensor_file_find never gave out; NULL at the end. */
