@@ -7,6 +7,8 @@ DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
+# ONNX's node cases, data alone: tests/onnx says so where it cannot be had.
+TEST_DATA_PACKAGES = libonnx-testdata
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -99,6 +101,11 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+# This one has more sources than the file of its name.
+$(BUILD)/tests/onnx/test_onnx: $(call OBJ,$(wildcard tests/onnx/*.c)) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
+
 # Tests may use anything under tools/ that is not a program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
@@ -113,6 +120,7 @@ include cuda.mk
 DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional $(TEST_DATA_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
