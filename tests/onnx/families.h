@@ -53,7 +53,7 @@ static const char *const families[] = {
     "argmin",
 };
 
-/* Folders of cases and how many of each must run, emu's SKIPPED for their cost included. */
+/* Folders of cases and how many of each must run. */
 static const struct {
     const char *folder;
     bool by_family; /* else all of them */

@@ -145,7 +145,7 @@ static const char *run_case(Run *r, const char *folder)
 typedef struct Tally {
     char reason[REASONS][160];
     char *names[REASONS];
-    int count[REASONS], n, run, unaffordable, skipped, others;
+    int count[REASONS], n, run, skipped, others;
     char *other; /* families that are not for us */
 } Tally;
 
@@ -178,12 +178,6 @@ static const char *family_of(const char *name)
     return NULL;
 }
 
-/* The longest case is 0.14 GFLOP; on emu that is too much for what it tells. */
-static bool affordable(const char *name)
-{
-    return strcmp(test_device()->name, "emu") || strcmp(name, "test_operator_conv");
-}
-
 static const char *mistake_in(const char *name)
 {
     for (size_t i = 0; i < sizeof mistaken / sizeof *mistaken; i++)
@@ -212,9 +206,6 @@ static void run_folder(Run *r, const char *path, bool by_family, Tally *t)
             t->others++;
         } else if (mistake_in(name)) {
             skip(t, mistake_in(name), name);
-        } else if (!affordable(entry[i]->d_name)) {
-            t->unaffordable++;
-            skip(t, "too slow on device emu", name);
         } else {
             const char *why = run_case(r, folder);
             if (why)
@@ -258,7 +249,7 @@ START_TEST(published_cases)
         snprintf(path, sizeof path, "%s/%s", data, folders[i].folder);
         run_folder(&r, path, folders[i].by_family, &t);
         report(folders[i].folder, &t);
-        ck_assert_msg(t.run + t.unaffordable >= folders[i].least, "%s: %d cases ran, expected %d", path, t.run,
+        ck_assert_msg(t.run >= folders[i].least, "%s: %d cases ran, expected %d", path, t.run,
                       folders[i].least);
     }
     rig_close(&r.rig);
