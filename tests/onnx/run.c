@@ -45,7 +45,7 @@ int64_t product(const int64_t *dim, int n)
 static void make(Run *r, Value *v, int type, int ndim, const int64_t *dim)
 {
     *v = (Value){.type = type, .ndim = ndim, .n = product(dim, ndim)};
-    memcpy(v->dim, dim, (size_t)ndim * sizeof *dim);
+    for (int i = 0; i < ndim; i++) v->dim[i] = dim[i];
     if (onnx_is_real(type))
         v->f = pool_take(&r->pool, (size_t)v->n + 1, sizeof *v->f);
     else
