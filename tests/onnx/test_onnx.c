@@ -168,14 +168,14 @@ static void skip(Tally *t, const char *why, const char *name)
     t->skipped++;
 }
 
-/* The family of a case's name, or NULL. */
-static const char *family_of(const char *name)
+static bool is_for_us(const char *name)
 {
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        size_t n = strlen(families[i]);
-        if (!strncmp(name, families[i], n) && (!name[n] || name[n] == '_')) return families[i];
+    char word[128];
+    for (size_t n = strcspn(name, "_");; n += 1 + strcspn(name + n + 1, "_")) {
+        snprintf(word, sizeof word, " %.*s ", (int)n, name);
+        if (strstr(families, word)) return true;
+        if (!name[n]) return false;
     }
-    return NULL;
 }
 
 static const char *mistake_in(const char *name)
@@ -197,7 +197,7 @@ static void run_folder(Run *r, const char *path, bool by_family, Tally *t)
         const char *name = entry[i]->d_name + 5;
         char folder[768];
         snprintf(folder, sizeof folder, "%s/%s", path, entry[i]->d_name);
-        if (by_family && !family_of(name)) {
+        if (by_family && !is_for_us(name)) {
             size_t length = strcspn(name, "_0123456789");
             if (strncmp(family, name, length) || family[length]) {
                 snprintf(family, sizeof family, "%.*s", (int)length, name);
