@@ -88,6 +88,9 @@ typedef struct Weights {
 void weights_init(Weights *w, Arena *weights, Arena *state, Params *params, uint64_t seed);
 /* Attaches a file. Names are found as they are or behind "module.", "backbone." or "module.backbone.". */
 bool weights_open(Weights *w, const char *path, Error *e);
+/* What follows those in the name of an entry. Which of a file's entries nobody asked for: tensor_file_unasked.
+ */
+const char *weights_bare(const char *name);
 /* Closes the file and frees the lists; tensors belong to their arenas. */
 void weights_close(Weights *w);
 
@@ -103,7 +106,8 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
  */
 bool weights_expect(Weights *w, WeightSpec spec, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The file's entry of that name (any prefix), or NULL. */
-const TensorEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const TensorEntry *weights_entry(const Weights *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* The shape of `name` in the file, in the file's layout; of a 4-bit weight, the (out,in) that its quant_state
  * declares. False and a sticky error if it is missing, empty or has another number of dims. */
 bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)

@@ -1,6 +1,7 @@
-/* What a Bpe holds; shared by bpe.c (encode, decode) and bpe_file.c (tokenizer.json) only. */
+/* What a Bpe holds; shared by bpe.c (encode, decode), bpe_file.c and the readers of the forms only. */
 #ifndef TOKENIZER_BPE_TABLES_H
 #define TOKENIZER_BPE_TABLES_H
+#include "tokenizer/alphabet.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/split.h"
 #include <stdlib.h>
@@ -42,15 +43,21 @@ static inline uint64_t bpe_hash_pair(uint64_t pair)
     return pair ^ pair >> 32;
 }
 
-/* The ordinary token of these bytes, or -1. */
-static inline int32_t bpe_find_bytes(const Bpe *b, const char *s, size_t n)
+/* The slot of the ordinary token of these bytes, or the empty one where it would stand. */
+static inline size_t bpe_slot_bytes(const Bpe *b, const char *s, size_t n)
 {
     for (size_t slot = bpe_hash_bytes(s, n) & b->by_bytes_mask;; slot = (slot + 1) & b->by_bytes_mask) {
         int32_t id = b->by_bytes[slot];
-        if (id < 0) return -1;
+        if (id < 0) return slot;
         size_t length = b->offset[id + 1] - b->offset[id];
-        if (length == n && !memcmp(b->bytes + b->offset[id], s, n)) return id;
+        if (length == n && !memcmp(b->bytes + b->offset[id], s, n)) return slot;
     }
+}
+
+/* The ordinary token of these bytes, or -1. */
+static inline int32_t bpe_find_bytes(const Bpe *b, const char *s, size_t n)
+{
+    return b->by_bytes[bpe_slot_bytes(b, s, n)];
 }
 
 /* The slot of a pair: its merge, or the empty slot (rank -1) where it would stand. */
@@ -62,4 +69,28 @@ static inline Merge *bpe_find_merge(const Bpe *b, int32_t left, int32_t right)
         if (m->rank < 0 || m->pair == pair) return m;
     }
 }
+
+/* ---- what the readers of the forms share (bpe_file.c). Each fills a zeroed Bpe, split, tokens and merges.
+ * ---- */
+
+/* One token while a file is read. */
+typedef struct BpeEntry {
+    const char *text; /* NULL: no token has this id */
+    size_t length;
+    bool special;
+} BpeEntry;
+
+/* Entry i is id i. alphabet: ordinary ones are written in the byte-level alphabet; else, as special ones, as
+ * they are. Refused: fewer than 256, holes, empty ones, two of the same bytes, a byte without a token. */
+bool bpe_set_tokens(Bpe *b, const BpeEntry *entries, size_t n, bool alphabet, const char *path, Error *e);
+/* Room for n merges; after bpe_set_tokens. */
+bool bpe_begin_merges(Bpe *b, size_t n, const char *path, Error *e);
+/* A pair that is there already keeps its rank. */
+void bpe_add_merge(Bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id);
+/* Merge i of a list, its halves in the byte-level alphabet `a` (alphabet_fill). */
+bool bpe_read_merge(Bpe *b, const Alphabet *a, const char *const half[2], const size_t length[2], size_t i,
+                    const char *path, Error *e);
+
+bool bpe_read_json(Bpe *b, const char *path, Error *e);
+bool bpe_read_tiktoken(Bpe *b, const char *path, Error *e);
 #endif
