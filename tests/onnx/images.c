@@ -58,6 +58,18 @@ static int same_pad(const Window *w)
     return (int)w->before[0];
 }
 
+/* The part of the pads that all four sides have is the op's; the rest stays in w. */
+static int shared_pad(Window *w)
+{
+    int64_t pad = w->before[0];
+    for (int i = 0; i < 2; i++) {
+        if (w->before[i] < pad) pad = w->before[i];
+        if (w->after[i] < pad) pad = w->after[i];
+    }
+    for (int i = 0; i < 2; i++) w->before[i] -= pad, w->after[i] -= pad;
+    return (int)pad;
+}
+
 /* ---- images on the host, NHWC ---- */
 
 static Value *nhwc(Run *r, const Value *x)
@@ -128,15 +140,15 @@ const char *onnx_conv(Run *r)
     bool one_row = w.size[0] == 1 && reach(&w, 0) == 1;
     if (w.stride[0] != w.stride[1] && !one_row) return "Conv with unequal strides";
     int64_t groups = attr_int(r, "group", 1), O = weights->dim[0] / groups, I = weights->dim[1];
-    int pad = same_pad(&w);
-    Value *image = nhwc(r, x), *kernel = apart(r, nhwc(r, weights), w.dilation);
-    if (pad < 0) image = framed(r, image, w.before, w.after, 0);
+    int pad = shared_pad(&w);
+    Value *image = framed(r, nhwc(r, x), w.before, w.after, 0),
+          *kernel = apart(r, nhwc(r, weights), w.dilation);
     Tensor *y = NULL;
     for (int64_t g = 0; g < groups; g++) {
         const int64_t dim[4] = {O, kernel->dim[1], kernel->dim[2], I};
-        Tensor *part = op_conv2d(
-            &r->rig.tape, channels(r, image, g * I, I), tensor_of(r, kernel->f + g * product(dim, 4), 4, dim),
-            bias ? tensor_of(r, bias->f + g * O, 1, &O) : NULL, (int)w.stride[1], pad < 0 ? 0 : pad);
+        Tensor *part = op_conv2d(&r->rig.tape, channels(r, image, g * I, I),
+                                 tensor_of(r, kernel->f + g * product(dim, 4), 4, dim),
+                                 bias ? tensor_of(r, bias->f + g * O, 1, &O) : NULL, (int)w.stride[1], pad);
         y = y ? op_concat(&r->rig.tape, y, part, 3) : part;
     }
     give_nchw(r, y, x);
@@ -169,17 +181,15 @@ const char *onnx_deconv(Run *r)
         w.after[i] = full + extra[i] * w.stride[i] - w.before[i] - out[i];
         ck_assert_int_ge(w.after[i], 0);
     }
-    int pad = same_pad(&w), stride = (int)w.stride[1];
+    int pad = shared_pad(&w), stride = (int)w.stride[1];
     Value *image = framed(r, nhwc(r, x), none, extra, 0), *kernel = apart(r, nhwc(r, weights), w.dilation);
     if (w.stride[0] != w.stride[1]) image = apart(r, image, w.stride), stride = 1;
     Tensor *y = op_deconv2d(&r->rig.tape, image_tensor(r, image), image_tensor(r, kernel),
-                            bias ? flat(r, bias) : NULL, stride, pad < 0 ? 0 : pad);
-    if (pad < 0) {
-        Value *whole = value_new(r, x->type, 4, y->dim);
-        take(whole, y);
-        const int64_t before[2] = {-w.before[0], -w.before[1]}, after[2] = {-w.after[0], -w.after[1]};
-        y = image_tensor(r, framed(r, whole, before, after, 0));
-    }
+                            bias ? flat(r, bias) : NULL, stride, pad);
+    Value *whole = value_new(r, x->type, 4, y->dim);
+    take(whole, y);
+    const int64_t before[2] = {-w.before[0], -w.before[1]}, after[2] = {-w.after[0], -w.after[1]};
+    y = image_tensor(r, framed(r, whole, before, after, 0));
     give_nchw(r, y, x);
     return NULL;
 }
