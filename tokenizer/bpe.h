@@ -1,5 +1,6 @@
 /* Byte-level byte-pair encoding of the LLaMA-3 form, for LLaMA-3's 128,256 ids and for our own small
- * vocabularies alike; read from the tokenizers library's tokenizer.json or from LLaMA-3's tokenizer.model.
+ * vocabularies alike; read from the tokenizers library's tokenizer.json, LLaMA-3's tokenizer.model or a GGUF
+ * file.
  *
  * Ids are int32. Text is UTF-8 and need not be NUL-terminated. A Bpe is read-only after bpe_open: any number of
  * threads may encode and decode with it at once. */
@@ -13,8 +14,10 @@ typedef struct Bpe Bpe;
 
 /* Reads, told by its content, a tokenizer.json (model BPE, byte-level alphabet, one Split pattern; the ids of
  * vocabulary and added tokens together must be 0..n-1 without holes) or a tokenizer.model (tiktoken's text,
- * "BASE64 RANK" a line; LLaMA-3's split and its 256 special tokens are added). NULL and one line in *e when the
- * file is anything else. The caller closes it. */
+ * "BASE64 RANK" a line; LLaMA-3's split and its 256 special tokens are added), or the tokenizer of a GGUF file
+ * (tokenizer.ggml.model gpt2, a tokenizer.ggml.pre that tokenizer/bpe_gguf.c knows; tokens of any type but
+ * normal are its special tokens). NULL and one line in *e when the file is anything else. The caller closes it.
+ */
 Bpe *bpe_open(const char *path, Error *e);
 /* NULL is allowed. */
 void bpe_close(Bpe *b);

@@ -103,6 +103,7 @@ void bpe_add_merge(Bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id
 bool bpe_read_merge(Bpe *b, const Alphabet *a, const char *const half[2], const size_t length[2], size_t i,
                     const char *path, Error *e);
 
+bool bpe_read_gguf(Bpe *b, const char *path, Error *e);
 bool bpe_read_json(Bpe *b, const char *path, Error *e);
 bool bpe_read_tiktoken(Bpe *b, const char *path, Error *e);
 #endif
