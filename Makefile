@@ -97,7 +97,7 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
-$(patsubst %,$(BUILD)/tests/data/test_%,safetensors gguf pickle pytorch nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(patsubst %,$(BUILD)/tests/data/test_%,safetensors shards gguf pickle pytorch nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # Tests may use anything under tools/ that is not a program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)

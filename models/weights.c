@@ -456,7 +456,9 @@ static bool save_item(StWriter *writer, const WeightsItem *item, WeightsBuffers 
     return weights_buffers_keep(buffers, x);
 }
 
-bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path, Error *e)
+/* limit 0: one file. */
+static bool save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
+                 uint64_t limit, Error *e)
 {
     StWriter *writer = st_writer_new();
     WeightsBuffers buffers = {0};
@@ -468,11 +470,22 @@ bool weights_save(Weights *const *part, int n, bool frozen, const char *const *m
             if (frozen || !part[p]->item[i].frozen) ok = save_item(writer, &part[p]->item[i], &buffers);
     }
     for (; ok && meta && meta[0]; meta += 2) st_writer_meta(writer, meta[0], meta[1]);
-    if (ok)
-        ok = st_writer_save(writer, path, e);
-    else
+    if (!ok)
         error_set(e, ERROR_MEMORY, "%s: out of host memory while collecting the weights", path);
+    else
+        ok = limit ? st_writer_save_shards(writer, path, limit, e) : st_writer_save(writer, path, e);
     weights_buffers_free(&buffers);
     if (writer) st_writer_free(writer);
     return ok;
+}
+
+bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path, Error *e)
+{
+    return save(part, n, frozen, meta, path, 0, e);
+}
+
+bool weights_save_shards(Weights *const *part, int n, bool frozen, const char *const *meta, const char *folder,
+                         uint64_t limit, Error *e)
+{
+    return save(part, n, frozen, meta, folder, limit, e);
 }
