@@ -1,4 +1,5 @@
 #include "models/llama.h"
+#include "models/llama_names.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,7 @@ bool llama_open(Llama *m, Weights *w, Error *e)
 {
     LlamaConfig c = {0};
     int64_t table[2] = {0}, q[2] = {0}, k[2] = {0}, gate[2] = {0};
+    if (w->file && !w->error.code) llama_adopt(w->file, NULL, &w->error);
     weights_shape(w, 2, table, "model.embed_tokens.weight");
     weights_shape(w, 2, q, "model.layers.0.self_attn.q_proj.weight");
     weights_shape(w, 2, k, "model.layers.0.self_attn.k_proj.weight");
