@@ -1,5 +1,7 @@
-/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery,wordpiece}/.
- * Sound small files from our own writers, so that the fuzzer starts behind the first checks. */
+/* Writes the seed corpora: make_seeds FOLDER makes
+ * FOLDER/{safetensors,pytorch,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own writers,
+ * and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from the root of
+ * the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -32,6 +34,23 @@ static bool safetensors(const char *folder, Error *e)
     ok = ok && st_writer_save(w, in(folder, "safetensors/empty"), e);
     st_writer_free(w);
     return ok;
+}
+
+static bool pytorch(const char *folder, Error *e)
+{
+    static const char *const names[] = {"old-wrapped", "new-wrapped", "old-p4", "old-legacy-p3", "new-train"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[64], to[64];
+        uint8_t *bytes;
+        size_t n;
+        snprintf(from, sizeof from, "tests/golden/pytorch-%s.pth", names[i]);
+        snprintf(to, sizeof to, "pytorch/%s", names[i]);
+        if (!file_read(from, 8192, &bytes, &n, e)) return false;
+        bool ok = file_write(in(folder, to), bytes, n, e);
+        free(bytes);
+        if (!ok) return false;
+    }
+    return true;
 }
 
 /* The fields of a version 1 header moved to where version 2 has them. */
@@ -140,10 +159,11 @@ int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 7; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) &&
-         rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
+    static const char *const names[] = {"safetensors", "pytorch", "nifti",   "json",
+                                        "png",         "rle",     "gallery", "wordpiece"};
+    for (int i = 0; ok && i < 8; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) &&
+         png(argv[1], &e) && rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }
