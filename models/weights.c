@@ -321,7 +321,9 @@ static DType plain_type(Weights *w, const WeightSpec *s, const char *name)
 static Tensor *load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
+        const TensorEntry *entry = weights_find(w, name);
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
+        if (entry && entry->dtype == ST_Q4_0) return weights_read_blocks(w, name, s->dim[0], s->dim[1]);
         if (dtype_is_quant(w->quant) && is_unfilled(w, w->weights->backend))
             return quant_tensor(w->weights, w->quant, s->dim[0], s->dim[1], NULL, w->nested);
         if (dtype_is_quant(w->quant)) {
