@@ -34,6 +34,15 @@ bool bpe_is_special(const Bpe *b, int32_t id);
  * byte that has no token, where the vocabulary of a GGUF file lacks some. */
 bool bpe_encode(const Bpe *b, const char *text, size_t n, bool specials, int32_t **ids, int *count, Error *e);
 
+/* An encoder keeps its buffers from text to text, and what pre-tokens became: for many texts. Of one thread at
+ * a time; up to 10 MB. NULL: no memory. */
+typedef struct BpeEncoder BpeEncoder;
+BpeEncoder *bpe_encoder_open(const Bpe *b, Error *e);
+void bpe_encoder_close(BpeEncoder *x);
+/* As bpe_encode; *ids stay the encoder's, until its next text. */
+bool bpe_encoder_run(BpeEncoder *x, const char *text, size_t n, bool specials, const int32_t **ids, int *count,
+                     Error *e);
+
 /* The bytes of one id, not NUL-terminated, owned by b: possibly a fragment of a character. A special token
  * gives its name. NULL and *n = 0 when the id is out of range. */
 const char *bpe_token(const Bpe *b, int32_t id, size_t *n);

@@ -70,7 +70,8 @@ static bool index_tokens(Bpe *b, const char *path, Error *e)
             insert_special(b, n_specials++, id);
             continue;
         }
-        size_t slot = bpe_slot_bytes(b, b->bytes + b->offset[id], b->offset[id + 1] - b->offset[id]);
+        const char *s = b->bytes + b->offset[id];
+        size_t n = b->offset[id + 1] - b->offset[id], slot = bpe_slot_bytes(b, bpe_hash_bytes(s, n), s, n);
         if (b->by_bytes[slot] >= 0)
             return error_set(e, ERROR_INPUT, "%s: tokens %d and %d are the same bytes", path, b->by_bytes[slot],
                              id);
