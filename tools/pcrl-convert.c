@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 
 static const char doc[] =
-    "Convert a LLaMA-form safetensors file: quantise its Linears to 4 bits; embeddings, head and "
-    "norms stay as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with "
+    "Convert a LLaMA, in any form that it is published in (safetensors or PyTorch file, folder, GGUF), to one "
+    "safetensors file under Hugging Face's names: its Linears in 4 bits, embeddings, head and norms as they "
+    "are. nf4 and fp4 are written under bitsandbytes' tensor names, with "
     "double quantisation; q4_0 has GGUF's blocks under names of our own.\v"
     "Examples:\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
+    "  pcrl-convert --q4_0 Meta-Llama-3-8B.Q4_0.gguf llama.safetensors\n"
     "  pcrl-convert --fp4 --plain-absmax llama.safetensors llama-fp4.safetensors";
 
 static const struct argp_option options[] = {
