@@ -8,7 +8,7 @@ DEPS ?= 1
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
 # ONNX's node cases, data alone: tests/onnx says so where it cannot be had.
-TEST_DATA_PACKAGES = libonnx-testdata
+TEST_DATA_PACKAGES = libonnx-testdata python3-jieba
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
