@@ -4,7 +4,9 @@ layers as bitsandbytes saves them, with products and input gradients in double (
 transformers quantised and saved, with logits of the dequantised weights in bnb.safetensors.
 
 Needs bitsandbytes, transformers, accelerate and safetensors; run in this folder."""
+import ctypes
 import hashlib
+import json
 import os
 import shutil
 
@@ -20,25 +22,42 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, 
 meta = versions("bitsandbytes", "transformers", "accelerate", "safetensors")
 SIDE, ROWS = 4096, 64
 
-# The thresholds of bitsandbytes' CUDA kernel, which are ours. On the CPU it takes the middles of its table.
-NF4 = np.array([-0.8480964004993439, -0.6106329262256622, -0.4599952697753906, -0.33967943489551544, -0.23460740596055984,
-                -0.13791173323988914, -0.045525018125772476, 0.03979014977812767, 0.1202552504837513, 0.2035212516784668,
-                0.2920137718319893, 0.3893125355243683, 0.5016634166240692, 0.6427869200706482, 0.8614784179118011],
-               dtype=np.float32)
-FP4 = np.array([0.00260417, 0.0859375, 0.20833333, 0.29166667, 0.4166667, 0.583333, 0.8333333], dtype=np.float32)
+# The thresholds of bitsandbytes' CUDA kernel, which are ours: as C rounds them, not by way of double, since some lie half way
+# between two floats. On the CPU it takes the middles of its table.
+strtof = ctypes.CDLL(None).strtof
+strtof.restype = ctypes.c_float
+
+
+def floats(text):
+    return np.array([strtof(t.encode(), None) for t in text.split()], dtype=np.float32)
+
+
+NF4 = floats("-0.8480964004993439 -0.6106329262256622 -0.4599952697753906 -0.33967943489551544 -0.23460740596055984 "
+             "-0.13791173323988914 -0.045525018125772476 0.03979014977812767 0.1202552504837513 0.2035212516784668 "
+             "0.2920137718319893 0.3893125355243683 0.5016634166240692 0.6427869200706482 0.8614784179118011")
+FP4 = floats("0.00260417 0.0859375 0.20833333 0.29166667 0.4166667 0.583333 0.8333333")
 RANK = np.array([0, 1, 6, 7, 4, 5, 2, 3], dtype=np.uint8)
 
 
 def sha(x):
-    return np.frombuffer(hashlib.sha256(np.ascontiguousarray(x).tobytes()).digest(), dtype=np.uint8)
+    """As 64 characters."""
+    return np.frombuffer(hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest().encode(), dtype=np.uint8)
+
+
+def dequantise(packed, state):
+    """In f32 and as one row: of several rows that are not whole blocks, bitsandbytes 0.50 on the CPU takes wrong scales."""
+    shape, dtype, state.shape, state.dtype = state.shape, state.dtype, torch.Size((state.shape.numel(),)), torch.float32
+    dense = B.dequantize_4bit(packed, state)
+    state.shape, state.dtype = shape, dtype
+    return dense.reshape(shape)
 
 
 def quantise(kind, w):
-    """Codes one a byte, absmax and dequantised values by bitsandbytes."""
+    """Codes one a byte, padded to an even number, absmax and dequantised values by bitsandbytes."""
     packed, state = B.quantize_4bit(w, blocksize=64, quant_type=kind)
-    dense = B.dequantize_4bit(packed, state).float().numpy().reshape(-1)
+    dense = dequantise(packed, state).numpy().reshape(-1)
     packed = packed.numpy().reshape(-1)
-    return np.stack((packed >> 4, packed & 15), 1).reshape(-1)[: w.numel()], state.absmax.numpy(), dense
+    return np.stack((packed >> 4, packed & 15), 1).reshape(-1), state.absmax.numpy(), dense
 
 
 def scaled(w):
@@ -62,21 +81,21 @@ def one_zero(kind, codes):
 
 
 def pack(codes):
-    codes = np.append(codes, np.zeros(codes.size % 2, dtype=np.uint8))
     return codes[0::2] << 4 | codes[1::2]
 
 
 def store(g, kind, name, w, rows=None):
-    """The codes (of the first ROWS rows), where they are not those of the kernel's thresholds ("sliver"), and hashes."""
+    """The codes (of the first ROWS rows), hashes, and where codes are not those of the kernel's thresholds ("sliver")."""
     codes, absmax, dense = quantise(kind, torch.from_numpy(w))
     codes = one_zero(kind, codes)
     x = scaled(w)
     mine = one_zero(kind, by_kernel(kind, x))
-    at = np.nonzero(codes != mine)[0]
+    at = np.nonzero(codes[: x.size] != mine)[0]
     for i in at:
         middle = np.abs(np.abs(x[i]) - (np.abs(NF4) if kind == "nf4" else FP4)).min()
         assert middle < 5e-7, (kind, name, i, x[i])
     g.put(name + ".sliver", at.astype(np.int64))
+    g.put(name + ".sliver.codes", codes[at])
     g.put(name + ".codes", pack(codes if rows is None else codes[: rows * w.shape[1]]))
     if rows is None:
         g.put(name + ".absmax", absmax)
@@ -126,7 +145,6 @@ def restored(state):
 def make_linears(g):
     """Row 13."""
     state = {}
-    torch.set_default_dtype(torch.float64)
     for kind, nested, _ in VARIANTS:
         name = variant(kind, nested)
         layer = bitsandbytes.nn.Linear4bit(192, 320, bias=False, quant_type=kind, compress_statistics=nested)
@@ -135,10 +153,9 @@ def make_linears(g):
         layer = layer.to("cpu")
         assert layer.weight.bnb_quantized
         state.update({name + "." + k: v for k, v in layer.state_dict().items()})
-        dense = B.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        dense = dequantise(layer.weight.data, layer.weight.quant_state).double()
         g.put("linear4.%s.absmax" % name, restored(layer.weight.quant_state))
         g.tap("linear4.%s.w" % name, dense)
-        dense = dense.double()
         for M in (1, 3, 16, 65):
             x = torch.from_numpy(fill((M, 192), INPUTS, "linear4.x%d" % M, 1.0)).double().requires_grad_()
             key = "linear4.%s.%d" % (name, M)
@@ -146,8 +163,7 @@ def make_linears(g):
             g.tap(key + ".y", y)
             (y * torch.from_numpy(fill((M, 320), INPUTS, key + ".dy", 1.0)).double()).sum().backward()
             g.tap(key + ".dx", x.grad)
-    torch.set_default_dtype(torch.float32)
-    save_file(state, "linear4.safetensors", metadata={"what": "Linear4bit of bitsandbytes", **{k: str(v) for k, v in meta.items()}})
+    save_file(state, "linear4.safetensors", metadata={"made": json.dumps(meta)})  # of several keys the order would be random
     assert os.path.getsize("linear4.safetensors") < 256 * 1024
 
 
@@ -175,8 +191,7 @@ def make_llama(g):
         for path, layer in four.named_modules():
             if isinstance(layer, bitsandbytes.nn.Linear4bit):
                 state = layer.weight.quant_state
-                state.dtype = torch.float32
-                w = dense[path + ".weight"] = B.dequantize_4bit(layer.weight.data, state).reshape(state.shape)
+                w = dense[path + ".weight"] = dequantise(layer.weight.data, state)
                 g.put("llama.%s.%s.absmax" % (name, path), restored(state))
                 g.put("llama.%s.%s.sha256" % (name, path), sha(w.numpy() + np.float32(0)))
         reference = LlamaForCausalLM(config)
