@@ -3,8 +3,8 @@ files and names, one input each, every activation that has a name. By hand, not 
 
     python3 tests/golden/check_forward.py [--tool build/release/bin/pcrl-forward] [--folder /tmp/x] [MODEL...]
 
-Models: resnet, caffe (torchvision), sam (segment-anything), swin, bert, medclip, llama (transformers). What is not
-installed is skipped, and says so. Printed is the largest difference, in units of the reference's root mean square;
+Models: resnet, caffe (torchvision), sam, sam-l, sam-h (segment-anything; not run unless named: sam-l, sam-h, which
+want 5 and 10 GB), swin, bert, medclip, llama (transformers). What is not installed is skipped, and says so. Printed is the largest difference, in units of the reference's root mean square;
 ids that the largest logit names must agree. Ends with 1 if anything is over its tolerance."""
 import argparse
 import json
@@ -123,10 +123,10 @@ def resnet(check, caffe=False):
     check("resnet", path, {"image": x}, want, "--resnet-style", "caffe" if caffe else "v1.5")
 
 
-def sam(check):
+def sam(check, size="vit_b"):
     from segment_anything import sam_model_registry
-    net = randomise(sam_model_registry["vit_b"]())
-    path, x, want = check.path("sam_vit_b.pth"), given((1, 3, 1024, 1024), 2.0), {}
+    net = randomise(sam_model_registry[size]())
+    path, x, want = check.path("sam.pth"), given((1, 3, 1024, 1024), 2.0), {}
     torch.save(net.state_dict(), path)
     encoder, prompt, decoder = net.image_encoder, net.prompt_encoder, net.mask_decoder
     hooks = [encoder.blocks[0].register_forward_pre_hook(lambda m, i: want.update({"patches": i[0]}))]
@@ -225,7 +225,8 @@ def llama(check):
     check("llama", folder, {"ids": ids, "lengths": lengths}, want)
 
 
-MODELS = {"resnet": resnet, "caffe": lambda check: resnet(check, True), "sam": sam, "swin": swin, "bert": bert,
+MODELS = {"resnet": resnet, "caffe": lambda check: resnet(check, True), "sam": sam,
+          "sam-l": lambda check: sam(check, "vit_l"), "sam-h": lambda check: sam(check, "vit_h"), "swin": swin, "bert": bert,
           "medclip": medclip, "llama": llama}
 
 
@@ -233,7 +234,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tool", default="build/release/bin/pcrl-forward", help="with options, if any")
     p.add_argument("--folder", help="for weights and tensors, some GB; temporary if not given")
-    p.add_argument("models", nargs="*", default=list(MODELS))
+    p.add_argument("models", nargs="*", default=[m for m in MODELS if m not in ("sam-l", "sam-h")])
     o = p.parse_args()
     torch.manual_seed(1)
     for name in o.models:
