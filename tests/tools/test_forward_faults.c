@@ -104,11 +104,53 @@ static void image_of(int64_t n, int64_t c, int64_t h, int64_t w)
     write_inputs(&(Input){"image", ST_F32, 4, {n, c, h, w}, NULL, 1, NULL}, 1);
 }
 
+static void write_swin(void)
+{
+    Maker m;
+    Swin swin;
+    maker_open(&m);
+    ck_assert(swin_create(&swin, &m.w, (SwinConfig){3, 2, 24, 4, 2, 4, {2, 2}, {3, 6}}, NULL));
+    write_weights(in_folder("w"), &m.w, NULL);
+    maker_close(&m);
+}
+
+/* The same numbers in every type that is taken, the same bits out. */
+START_TEST(types)
+{
+    enum { N = 3 * 16 * 16 };
+    static const StDType type[] = {ST_F32, ST_F64, ST_F16, ST_BF16};
+    static const uint16_t half[2][3] = {{0xBC00, 0, 0x3C00}, {0xBF80, 0, 0x3F80}};
+    static float single[N];
+    static double twice[N];
+    static uint16_t halves[2][N];
+    const void *const data[] = {single, twice, halves[0], halves[1]};
+    float *want = NULL;
+    write_swin();
+    for (int i = 0; i < N; i++) {
+        int v = i * i % 7 % 3;
+        single[i] = (float)(v - 1);
+        twice[i] = v - 1;
+        for (int k = 0; k < 2; k++) halves[k][i] = half[k][v];
+    }
+    for (int i = 0; i < 4; i++) {
+        Tensor shape;
+        write_inputs(&(Input){"image", type[i], 4, {1, 3, 16, 16}, data[i], 0, NULL}, 1);
+        run_forward("swin", NULL);
+        TensorFile *out = output();
+        float *got = read_output(out, "pooled", &shape);
+        tensor_file_close(out);
+        if (want) ck_assert_mem_eq(got, want, 48 * sizeof *got);
+        if (want) free(got);
+        if (!want) want = got;
+    }
+    free(want);
+}
+END_TEST
+
 START_TEST(images)
 {
     Maker m;
     Resnet resnet;
-    Swin swin;
     maker_open(&m);
     ck_assert(resnet_create(&resnet, &m.w,
                             (ResnetConfig){1, 4, {2, 3, 4, 4}, {1, 1, 1, 1}, {1, 2, 1, 1}, false}, NULL));
@@ -126,10 +168,7 @@ START_TEST(images)
     image_of(2, 1, 16, 40); /* the least there is */
     run_forward("resnet", NULL);
     ck_assert_msg(r.code == 0 && strstr(r.err, "no grid: maps of 2x5 cells"), "%s", r.err);
-    maker_open(&m);
-    ck_assert(swin_create(&swin, &m.w, (SwinConfig){3, 2, 24, 4, 2, 4, {2, 2}, {3, 6}}, NULL));
-    write_weights(in_folder("w"), &m.w, NULL);
-    maker_close(&m);
+    write_swin();
     image_of(1, 3, 36, 32);
     run_forward("swin", NULL);
     expect_input("tensor \"image\": expected square images, found 36x32");
@@ -322,7 +361,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {names, texts, images, prompts, weights, config, command_line};
+    const TTest *const tests[] = {names, texts, types, images, prompts, weights, config, command_line};
     if (!mkdtemp(folder)) return 1;
     int failed = run_tests("forward_faults", tests, sizeof tests / sizeof *tests);
     remove_folder();
