@@ -233,8 +233,8 @@ def llama_other(check):
 
 
 MODELS = {"resnet": resnet, "caffe": lambda check: resnet(check, True), "sam": sam,
-          "sam-l": lambda check: sam(check, "vit_l"), "sam-h": lambda check: sam(check, "vit_h"), "swin": swin, "bert": bert,
-          "medclip": medclip, "llama": llama, "llama-other": llama_other}
+          "sam-l": lambda check: sam(check, "vit_l"), "sam-h": lambda check: sam(check, "vit_h"), "swin": swin,
+          "bert": bert, "medclip": medclip, "llama": llama, "llama-other": llama_other}
 
 
 def main():
