@@ -100,6 +100,9 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 $(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # Tests may use anything under tools/ that is not a program.
+# Counts what loading allocates.
+$(BUILD)/tests/models/test_loading: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
