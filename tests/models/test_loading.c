@@ -364,6 +364,57 @@ START_TEST(drawn_llama)
 }
 END_TEST
 
+/* Hidden states of a few tokens, of the model in the file. */
+static void hidden(const char *path, bool bf16, float *h)
+{
+    enum { T = 9 };
+    static const int32_t ids[T] = {5, 1, 99, 127, 0, 64, 33, 2, 77};
+    Rig r;
+    Weights w;
+    Llama m;
+    Error e = {0};
+    rig_open(&r, test_device());
+    weights_init(&w, &r.weights, &r.state, NULL, 0);
+    ck_assert_msg(weights_open(&w, path, &e) && llama_open(&m, &w, &e), "%s", e.msg);
+    ck_assert_int_eq(m.layer[0].q->dtype, bf16 ? DTYPE_bf16 : DTYPE_f32);
+    Tensor *x = tape_tensor(&r.tape, DTYPE_i32, 2, (const int64_t[]){1, T});
+    tensor_upload(x, ids);
+    tensor_download(llama_forward(&r.tape, &m, llama_embed(&r.tape, &m, x), NULL, NULL, NULL), h);
+    weights_close(&w);
+    rig_close(&r);
+}
+
+/* Linears that stay in bf16 are the same numbers as in f32. */
+START_TEST(bf16_linears)
+{
+    enum { N = 9 * 192 };
+    float half[N], whole[N];
+    char path[80];
+    Rig r;
+    Weights w;
+    Llama m;
+    Error e = {0};
+    WeightsDraw draw = {0};
+    ck_assert(draw_llama(DTYPE_f32, false, 9, &draw, &e));
+    rig_open(&r, test_device());
+    weights_init(&w, &r.weights, &r.state, &r.params, 0);
+    w.trainable = true; /* f32, whatever the file has */
+    ck_assert(weights_open(&w, test_path(), &e) && llama_open(&m, &w, &e));
+    params_alloc(&r.params);
+    snprintf(path, sizeof path, "%s.f32", test_path());
+    ck_assert(weights_fill(&w, &e) && weights_save((Weights *[]){&w}, 1, false, NULL, path, &e));
+    weights_close(&w);
+    rig_close(&r);
+    hidden(test_path(), true, half);
+    hidden(path, false, whole);
+    double worst = 0;
+    for (int i = 0; i < N; i++) worst = fmax(worst, fabs((double)half[i] - (double)whole[i]));
+    ck_assert_msg(worst < test_tolerance(TOL_LLAMA), "%g", worst);
+    unlink(path);
+    unlink(test_path());
+}
+END_TEST
+
 static bool stop(void *context, uint64_t bytes, Error *e)
 {
     uint64_t *left = context;
@@ -385,6 +436,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {plain, quantised, drawn_plain, drawn_llama, drawn_in_part};
+    const TTest *const tests[] = {plain, quantised, drawn_plain, drawn_llama, bf16_linears, drawn_in_part};
     return run_tests("loading", tests, sizeof tests / sizeof *tests);
 }
