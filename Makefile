@@ -5,8 +5,10 @@ SAN ?=
 DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
-BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
+BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
+# ONNX's node cases, data alone: tests/onnx says so where it cannot be had.
+TEST_DATA_PACKAGES = libonnx-testdata
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -36,7 +38,7 @@ HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 CFLAGS ?= -g
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -fno-math-errno -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
              $(if $(filter 0,$(DNNL)),,-DHAVE_DNNL) $(CFLAGS)
-LDLIBS = -ljansson -lpng -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
+LDLIBS = -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
 LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(SAN))
 
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
@@ -97,7 +99,15 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
-$(patsubst %,$(BUILD)/tests/data/test_%,safetensors nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# of FOLDER/test_NAME
+FAIL_ALLOC := data/safetensors data/gguf data/pickle data/pytorch data/nifti data/json data/image data/resample \
+              tokenizer/wordpiece tokenizer/bpe_gguf
+$(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
+# This one has more sources than the file of its name.
+$(BUILD)/tests/onnx/test_onnx: $(call OBJ,$(wildcard tests/onnx/*.c)) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 # Tests may use anything under tools/ that is not a program.
 # Counts what loading allocates.
@@ -116,6 +126,8 @@ include cuda.mk
 DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional $(TEST_DATA_PACKAGES)
+	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
@@ -132,9 +144,9 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors nifti json png rle gallery wordpiece
+FUZZ_TARGETS := safetensors pytorch gguf nifti json png rle gallery wordpiece
 FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
-            $(wildcard tokenizer/*.c) tensor/error.c
+            $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) tensor/error.c
 FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
 FUZZ_CC := clang -std=c17 -D_GNU_SOURCE -I. -MMD -MP -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
@@ -143,10 +155,10 @@ build/fuzz/%.o: %.c
 	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c $< -o $@
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 .PHONY: fuzz fuzzers
 fuzz:

@@ -1,7 +1,7 @@
 /* What all forms of tensor files have in common: finding, reading, conversion to float, several files as one.
  */
 #include "data/tensor_file.h"
-#include "data/safetensors.h"
+#include "data/gguf_blocks.h"
 #include "tensor/half.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -136,7 +136,18 @@ bool tensor_file_sort(TensorFile *f, Error *e)
 const TensorEntry *tensor_file_find(const TensorFile *f, const char *name)
 {
     TensorEntry key = {.name = (char *)name};
-    return f->n ? bsearch(&key, f->entry, (size_t)f->n, sizeof *f->entry, by_name) : NULL;
+    TensorEntry *entry = f->n ? bsearch(&key, f->entry, (size_t)f->n, sizeof *f->entry, by_name) : NULL;
+    if (entry) entry->asked = true;
+    return entry;
+}
+
+const TensorEntry *tensor_file_unasked(const TensorFile *f, int *at)
+{
+    while (*at < f->n) {
+        const TensorEntry *entry = &f->entry[(*at)++];
+        if (!entry->asked) return entry;
+    }
+    return NULL;
 }
 
 const char *tensor_file_meta(const TensorFile *f, const char *key)
@@ -269,14 +280,18 @@ static bool read_f32(const TensorFile *f, const TensorEntry *entry, uint64_t fro
     if (entry->dtype == ST_F32) return tensor_file_read_part(f, entry, from, count, dst, e);
     unsigned char raw[32768];
     size_t size = st_dtype_size(entry->dtype), block = (size_t)st_dtype_block(entry->dtype);
-    if (!is_number(entry->dtype) || block > 1)
+    if (!is_number(entry->dtype))
         return error_set(e, ERROR_INPUT, "%s: tensor \"%.80s\": expected a number type, found %s",
                          f->part[entry->part].path, entry->name, st_dtype_name(entry->dtype));
     size_t most = sizeof raw / size * size;
     for (uint64_t done = 0; done < count; done += most) {
         uint64_t n = count - done < most ? count - done : most;
         if (!tensor_file_read_part(f, entry, from + done, n, raw, e)) return false;
-        convert(entry->dtype, raw, (size_t)n / size, dst + done / size * block);
+        float *to = dst + done / size * block;
+        if (block > 1)
+            gguf_blocks_decode(entry->dtype, raw, (size_t)n / size, to);
+        else
+            convert(entry->dtype, raw, (size_t)n / size, to);
     }
     return true;
 }

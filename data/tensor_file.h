@@ -45,6 +45,7 @@ typedef struct TensorEntry {
     int own;         /* the form's */
     int64_t heads;   /* not 0: the rows of each of so many heads lie in Meta's order, pairs (2j, 2j+1) side by
                         side; every read gives them in Hugging Face's, pairs (j, j + half) */
+    bool asked;      /* tensor_file_find has given it out */
 } TensorEntry;
 
 typedef struct TensorFile TensorFile;
@@ -81,8 +82,12 @@ struct TensorFile {
  * a folder with one of model.safetensors, model.safetensors.index.json, pytorch_model.bin,
  * pytorch_model.bin.index.json, consolidated.00.pth. NULL on error. */
 TensorFile *tensor_file_open(const char *path, Error *e);
-void tensor_file_close(TensorFile *f);                                       /* NULL allowed */
-const TensorEntry *tensor_file_find(const TensorFile *f, const char *name);  /* NULL if absent */
+/* The path of the file that it takes from a folder; false: there is none of them. */
+bool tensor_file_in_folder(const char *folder, char *path, size_t room);
+void tensor_file_close(TensorFile *f);                                      /* NULL allowed */
+const TensorEntry *tensor_file_find(const TensorFile *f, const char *name); /* NULL if absent */
+/* The next entry from *at on, moved behind it, that tensor_file_find never gave out; NULL at the end. */
+const TensorEntry *tensor_file_unasked(const TensorFile *f, int *at);
 const char *tensor_file_meta(const TensorFile *f, const char *key);          /* NULL if absent */
 const char *tensor_file_form(const TensorFile *f, const TensorEntry *entry); /* "GGUF" */
 /* The raw bytes of an entry into dst (entry->size bytes). */

@@ -1,14 +1,27 @@
 /* Which form a file has, and several files as one. */
+#include "data/gguf.h"
 #include "data/json.h"
+#include "data/pytorch.h"
 #include "data/safetensors.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* By the first bytes. A safetensors header is at most 100 MB long, so its file begins with five to eight bytes
  * of which the last are 0: nothing else here does. */
-static TensorFile *open_file(const char *path, Error *e) { return safetensors_open(path, e); }
+static TensorFile *open_file(const char *path, Error *e)
+{
+    uint8_t head[512];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? pread(fd, head, sizeof head, 0) : -1;
+    if (fd >= 0) close(fd);
+    if (n > 0 && pytorch_begins(head, (size_t)n)) return pytorch_open(path, e);
+    if (n >= 4 && gguf_is(head)) return gguf_open(path, e);
+    return safetensors_open(path, e);
+}
 
 /* ---- shards ---- */
 
@@ -112,16 +125,22 @@ static bool is_index(const char *path)
     return n >= sizeof end - 1 && !strcmp(path + n - (sizeof end - 1), end);
 }
 
-static TensorFile *open_folder(const char *folder, Error *e)
+bool tensor_file_in_folder(const char *folder, char *path, size_t room)
 {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "pytorch_model.bin.index.json",
                                         "consolidated.00.pth"};
-    char path[4096];
     struct stat st;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) < (int)sizeof path && stat(path, &st) == 0)
-            return is_index(path) ? open_index(path, e) : open_file(path, e);
+        if ((size_t)snprintf(path, room, "%s/%s", folder, names[i]) < room && stat(path, &st) == 0) return true;
+    return false;
+}
+
+static TensorFile *open_folder(const char *folder, Error *e)
+{
+    char path[4096];
+    if (tensor_file_in_folder(folder, path, sizeof path))
+        return is_index(path) ? open_index(path, e) : open_file(path, e);
     error_set(e, ERROR_INPUT,
               "%s: expected one of model.safetensors, pytorch_model.bin (or their .index.json) and "
               "consolidated.00.pth in this folder, found none",

@@ -80,6 +80,13 @@ const TensorEntry *weights_find(const Weights *w, const char *name)
     return NULL;
 }
 
+const char *weights_bare(const char *name)
+{
+    for (size_t i = sizeof prefixes / sizeof *prefixes - 1; i > 0; i--)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);
+    return name;
+}
+
 /* False if it does not fit; then it is cut. */
 static bool name_make(const Weights *w, char name[PARAMS_NAME], const char *format, va_list args)
 {

@@ -89,6 +89,9 @@ typedef struct Weights {
 void weights_init(Weights *w, Arena *weights, Arena *state, Params *params, uint64_t seed);
 /* Attaches a file. Names are found as they are or behind "module.", "backbone." or "module.backbone.". */
 bool weights_open(Weights *w, const char *path, Error *e);
+/* What follows those in the name of an entry. Which of a file's entries nobody asked for: tensor_file_unasked.
+ */
+const char *weights_bare(const char *name);
 /* Closes the file and frees the lists; tensors belong to their arenas. */
 void weights_close(Weights *w);
 

@@ -3,10 +3,11 @@
 #include "tools/inspect.h"
 #include "data/ctrg.h"
 #include "data/file.h"
+#include "data/gguf.h"
 #include "data/image.h"
 #include "data/json.h"
 #include "data/nifti.h"
-#include "data/safetensors.h"
+#include "data/pytorch.h"
 #include "kernels/ops.h"
 #include "tensor/checked.h"
 #include "tokenizer/bpe.h"
@@ -64,11 +65,16 @@ static bool put_stats(json_t *object, const Stats *s)
            put(object, "inf", json_integer((json_int_t)s->infinite));
 }
 
-/* ---- safetensors ---- */
+/* ---- weights ---- */
+
+static uint64_t elements_of(const TensorEntry *t)
+{
+    return t->size / st_dtype_size(t->dtype) * (uint64_t)st_dtype_block(t->dtype);
+}
 
 static bool tensor_stats(const TensorFile *s, const TensorEntry *t, Stats *stats, Error *e)
 {
-    uint64_t n = t->size / st_dtype_size(t->dtype), bytes;
+    uint64_t n = elements_of(t), bytes;
     if (!u64_mul(n, sizeof(float), &bytes)) return error_set(e, ERROR_MEMORY, "%s: out of memory", s->path);
     float *x = malloc(bytes + 1);
     if (!x)
@@ -102,9 +108,9 @@ static bool put_tensor(json_t *list, const TensorFile *s, const TensorEntry *t, 
     return ok;
 }
 
-static bool put_safetensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
+static bool put_tensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
 {
-    TensorFile *s = safetensors_open(path, e);
+    TensorFile *s = tensor_file_open(path, e);
     if (!s) return false;
     json_t *meta = json_object(), *list = json_array();
     uint64_t bytes = 0, elements = 0;
@@ -112,8 +118,10 @@ static bool put_safetensors(json_t *out, const char *path, const InspectOptions 
     for (int i = 0; ok && i < s->n_meta; i++) ok = put(meta, s->meta_key[i], json_string(s->meta_value[i]));
     for (int i = 0; i < s->n; i++) {
         bytes += s->entry[i].size;
-        elements += s->entry[i].size / st_dtype_size(s->entry[i].dtype);
+        elements += elements_of(&s->entry[i]);
     }
+    if (s->n_part) ok = ok && put(out, "format", json_string(s->part[0].form->name));
+    if (s->n_part != 1) ok = ok && put(out, "files", json_integer(s->n_part));
     ok = ok && put(out, "tensors in file", json_integer(s->n)) &&
          put(out, "elements", json_integer((json_int_t)elements)) &&
          put(out, "bytes of data", json_integer((json_int_t)bytes)) &&
@@ -271,11 +279,27 @@ static bool put_lines(json_t *out, const char *path, Error *e)
 
 /* ---- which ---- */
 
-typedef enum Kind { UNKNOWN, SAFETENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
+typedef enum Kind { UNKNOWN, TENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
 
-static const char *const kind_names[] = {"", "safetensors", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
+static const char *const kind_names[] = {"", "weights", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
 
-/* The first 10 bytes decide: a safetensors header is at most 100 MB long, and no text begins with such a
+/* An index of shards is JSON like any other. */
+static bool is_index(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 11 && !strcmp(path + n - 11, ".index.json");
+}
+
+static Kind folder_kind(const char *folder)
+{
+    char path[4096];
+    struct stat st;
+    bool annotations =
+        snprintf(path, sizeof path, "%s/annotations.json", folder) < (int)sizeof path && stat(path, &st) == 0;
+    return !annotations && tensor_file_in_folder(folder, path, sizeof path) ? TENSORS : DATA_SET;
+}
+
+/* The first bytes decide: a safetensors header is at most 100 MB long, and no text begins with such a
  * number. */
 static bool find_kind(const char *path, Kind *kind, Error *e)
 {
@@ -283,7 +307,7 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_set(e, ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
     bool folder = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
-    uint8_t b[64] = {0};
+    uint8_t b[512] = {0};
     ssize_t n = folder ? 0 : read(fd, b, sizeof b);
     int number = errno;
     close(fd);
@@ -293,18 +317,19 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
     uint32_t small = (uint32_t)header, big = __builtin_bswap32(small);
     size_t length = strlen(path), blank = 0;
     while (blank < (size_t)n && strchr(" \t\r\n", b[blank])) blank++;
-    *kind = folder                                                                  ? DATA_SET
+    *kind = folder                                                                  ? folder_kind(path)
             : !memcmp(b, "\x89PNG", 4)                                              ? PNG
             : (b[0] == 0x1f && b[1] == 0x8b)                                        ? NIFTI
-            : (n >= 9 && b[8] == '{' && header <= 100000000)                        ? SAFETENSORS
+            : (n >= 9 && b[8] == '{' && header <= 100000000)                        ? TENSORS
+            : (pytorch_begins(b, (size_t)n) || gguf_is(b) || is_index(path))        ? TENSORS
             : (small == 348 || small == 540 || big == 348 || big == 540)            ? NIFTI
             : (length > 6 && !strcmp(path + length - 6, ".jsonl"))                  ? LINES
             : (blank < (size_t)n && strchr("{[\"-0123456789tfn", b[blank]) && b[0]) ? JSON
                                                                                     : UNKNOWN;
     return *kind != UNKNOWN ||
            error_set(e, ERROR_INPUT,
-                     "%s: begins with %02x %02x %02x %02x: neither safetensors, NIfTI, PNG nor JSON", path,
-                     b[0], b[1], b[2], b[3]);
+                     "%s: begins with %02x %02x %02x %02x: neither weights, NIfTI, PNG nor JSON", path, b[0],
+                     b[1], b[2], b[3]);
 }
 
 json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
@@ -315,8 +340,8 @@ json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
     bool ok = out && put(out, "file", json_string(path)) && put(out, "format", json_string(kind_names[kind]));
     if (!ok)
         error_set(e, ERROR_MEMORY, "%s: out of memory (or a name that is not UTF-8)", path);
-    else if (kind == SAFETENSORS)
-        ok = put_safetensors(out, path, o, e);
+    else if (kind == TENSORS)
+        ok = put_tensors(out, path, o, e);
     else if (kind == NIFTI)
         ok = put_nifti(out, path, o, e);
     else if (kind == PNG)

@@ -3,6 +3,7 @@
 A tap of a tensor stores its shape, its mean and L2 norm, and at most 256 elements at positions k*n//256 (all of
 them when there are fewer), in the reference's layout. tests/golden/golden.h is the other side.
 """
+import importlib
 import json
 import struct
 
@@ -86,14 +87,14 @@ class Golden:
         print(path, at + len(text) + 8, "bytes")
 
 
-def versions():
+def versions(*packages):
+    """Of torch, numpy and what else took part (by default torchvision); for a golden's metadata."""
     import torch
-    import torchvision
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    return {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__,
-            "seed_weights": WEIGHTS, "seed_inputs": INPUTS}
+    named = {name: importlib.import_module(name).__version__ for name in packages or ("torchvision",)}
+    return {"torch": torch.__version__, **named, "numpy": np.__version__, "seed_weights": WEIGHTS, "seed_inputs": INPUTS}
 
 
 WEIGHTS, INPUTS = 1234, 5678

@@ -1,23 +1,7 @@
-/* Single ops against torch in double: convolution and its transpose, BatchNorm, pools, resizing, nucleus
- * sampling, 4-bit and low-rank Linears, cross-entropy at LLaMA 3's vocabulary, AdamW under a step schedule; and
- * the shared generator itself.
- */
-#include "kernels/ops.h"
-#include "kernels/quant.h"
-#include "tests/golden/golden.h"
+/* Single ops against torch in double: convolution and its transpose, BatchNorm, pools, resizing, cross-entropy
+ * at LLaMA 3's vocabulary, AdamW under a step schedule; and the shared generator itself. */
+#include "tests/golden/op_case.h"
 #include "tests/models/main.h"
-
-static TensorFile *g;
-
-/* A leaf with a zeroed gradient, filled with the shared generator. */
-static Tensor *leaf(Rig *r, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3, uint32_t seed,
-                    float a)
-{
-    Tensor *x = golden_fill(tensor_f32(&r->state, d0, d1, d2, d3), name, seed, a, d3 != 0);
-    x->needs_grad = true;
-    x->grad = tensor_zeros(&r->state, DTYPE_f32, x->ndim, x->dim);
-    return x;
-}
 
 static void change(Tensor *x, float (*f)(float))
 {
@@ -25,26 +9,6 @@ static void change(Tensor *x, float (*f)(float))
     for (int64_t i = 0; i < tensor_len(x); i++) host[i] = f(host[i]);
     tensor_upload(x, host);
     free(host);
-}
-
-/* Compares y with NAME.y, then runs backward of sum(y * dy). */
-static void backward(Rig *r, const char *name, Tensor *y, GoldenNorm norm, double tol)
-{
-    char full[96];
-    snprintf(full, sizeof full, "%s.y", name);
-    golden_compare(g, full, y, y->ndim == 4, norm, tol);
-    snprintf(full, sizeof full, "%s.dy", name);
-    Tensor *dy = golden_fill(tensor_f32(&r->state, y->dim[0], y->dim[1], y->dim[2], y->dim[3]), full,
-                             GOLDEN_INPUTS, 1, y->ndim == 4);
-    tape_backward(&r->tape, op_sum(&r->tape, op_mul(&r->tape, y, dy), 1));
-    tape_reset(&r->tape);
-}
-
-static void gradient(const char *name, const char *key, const Tensor *x, double tol)
-{
-    char full[96];
-    snprintf(full, sizeof full, "%s.d%s", name, key);
-    golden_compare(g, full, x->grad, x->ndim == 4, GOLDEN_L2, tol);
 }
 
 START_TEST(shared_generator)
@@ -251,137 +215,6 @@ START_TEST(unit_length)
 }
 END_TEST
 
-/* 1,000 rows in nine settings: every drawn id is one that the rule keeps, and the probabilities agree. */
-START_TEST(top_p)
-{
-    enum { R = 1000, V = 50 };
-    static const float temperatures[] = {0.3f, 0.6f, 1}, masses[] = {0.5f, 0.9f, 1};
-    Rig r;
-    Error e = {0};
-    rig_open(&r, test_device());
-    Tensor *x = golden_fill(tensor_f32(&r.state, R, V, 0, 0), "logits", GOLDEN_INPUTS, 4, false);
-    Tensor *draw = tensor_new(&r.state, DTYPE_i32, 1, (int64_t[]){3});
-    tensor_upload(draw, (int32_t[]){0, 5, 0});
-    for (int i = 0; i < 9; i++) {
-        char name[64];
-        uint64_t kept[R];
-        int32_t id[R];
-        TopPParams p = {temperatures[i / 3], masses[i % 3]};
-        snprintf(name, sizeof name, "top_p.%g.%g.kept", (double)p.temperature, (double)p.top_p);
-        const TensorEntry *entry = tensor_file_find(g, name);
-        ck_assert(entry && entry->size == sizeof kept && tensor_file_read(g, entry, kept, &e));
-        Node n = {.op = &top_p_op, .n_in = 2, .in = {x, draw}};
-        memcpy(n.params, &p, sizeof p);
-        top_p_shape(&r.tape, &n);
-        x->backend->kernels[top_p_op.id].forward(&r.tape, &n);
-        float *q = host_copy(n.saved[0]);
-        tensor_download(n.out, id);
-        int close = 0;
-        for (int row = 0; row < R; row++) {
-            uint64_t mine = 0;
-            for (int v = 0; v < V; v++) mine |= (uint64_t)(q[row * V + v] > 0) << v;
-            ck_assert(mine >> id[row] & 1);
-            close += !kept[row];
-            if (kept[row]) ck_assert_msg(mine == kept[row], "%s: row %d keeps another set", name, row);
-        }
-        free(q);
-        ck_assert_int_lt(close, 20);
-        name[strlen(name) - 5] = 0;
-        golden_compare(g, name, n.saved[0], false, GOLDEN_MAX, 1e-5);
-    }
-    rig_close(&r);
-}
-END_TEST
-
-START_TEST(lora)
-{
-    for (int dropout = 0; dropout < 2; dropout++) {
-        Rig r;
-        const char *name = dropout ? "lora.dropout" : "lora";
-        rig_open(&r, test_device());
-        r.tape.recording = true;
-        Tensor *x = leaf(&r, "lora.x", 37, 64, 0, 0, GOLDEN_INPUTS, 1);
-        Tensor *w = golden_fill(tensor_f32(&r.weights, 48, 64, 0, 0), "lora.w", GOLDEN_WEIGHTS, 0.2f, false);
-        Lora l = {leaf(&r, "lora.A", 8, 64, 0, 0, GOLDEN_WEIGHTS, 0.2f),
-                  leaf(&r, "lora.B", 48, 8, 0, 0, GOLDEN_WEIGHTS, 0.2f), 4, dropout ? 0.05f : 0};
-        backward(&r, name, op_linear(&r.tape, x, w, NULL, &l), GOLDEN_L2, test_tolerance(TOL_LINEAR));
-        gradient(name, "x", x, test_tolerance(TOL_LINEAR));
-        gradient(name, "A", l.A, test_tolerance(TOL_LINEAR));
-        gradient(name, "B", l.B, test_tolerance(TOL_LINEAR));
-        rig_close(&r);
-    }
-}
-END_TEST
-
-/* absmax of every block of x, whatever the form. */
-static void scales(const Tensor *x, float *absmax)
-{
-    const Quant *q = x->quant;
-    int64_t blocks = tensor_len(x) / 64, outer = (blocks + 255) / 256;
-    if (q->absmax) {
-        x->backend->download(absmax, q->absmax, (size_t)blocks * sizeof *absmax);
-        return;
-    }
-    uint8_t *nested = malloc((size_t)blocks);
-    float *nested_absmax = malloc((size_t)outer * sizeof *nested_absmax);
-    ck_assert(nested && nested_absmax);
-    x->backend->download(nested, q->nested, (size_t)blocks);
-    x->backend->download(nested_absmax, q->nested_absmax, (size_t)outer * sizeof *nested_absmax);
-    quant_unnest(nested, nested_absmax, q->offset, blocks, absmax);
-    free(nested);
-    free(nested_absmax);
-}
-
-/* What the file holds, and what we make of the same values. */
-static void compare_four_bit(const Tensor *stored, const Tensor *made)
-{
-    enum { BLOCKS = 320 * 192 / 64 };
-    float want[BLOCKS], got[BLOCKS];
-    void *codes[2] = {host_copy(stored), host_copy(made)};
-    ck_assert_mem_eq(codes[0], codes[1], 320 * 192 / 2);
-    scales(stored, want);
-    scales(made, got);
-    for (int b = 0; b < BLOCKS; b++)
-        ck_assert_float_le(fabsf(got[b] - want[b]), stored->quant->absmax ? 0 : 1e-7f * fabsf(want[b]));
-    for (int i = 0; i < 2; i++) free(codes[i]);
-}
-
-/* The file's codes and scales are ours, and a product with them is the dense one. */
-START_TEST(four_bit_linear)
-{
-    static const char *const names[] = {"flat", "nested"};
-    static const int rows[] = {1, 3, 16, 65};
-    for (int nested = 0; nested < 2; nested++) {
-        Rig r;
-        Weights w;
-        Error e = {0};
-        char name[64];
-        rig_open(&r, test_device());
-        weights_init(&w, &r.weights, &r.state, NULL, 0);
-        ck_assert_msg(weights_open(&w, "tests/golden/linear4.safetensors", &e), "%s", e.msg);
-        WeightSpec spec = {{320, 192}, WEIGHT_LINEAR, INIT_ZEROS, 0};
-        Tensor *stored = weights_get(&w, spec, "%s.weight", names[nested]);
-        ck_assert_msg(weights_ok(&w, &e), "%s", e.msg);
-        float *dense = malloc(320 * 192 * sizeof *dense);
-        ck_assert(dense != NULL);
-        rng_fill(dense, 320 * 192, GOLDEN_WEIGHTS, "linear4", 0.05f);
-        compare_four_bit(stored, quant_tensor(&r.weights, DTYPE_nf4, 320, 192, dense, nested));
-        free(dense);
-        for (int i = 0; i < 4; i++) {
-            r.tape.recording = true;
-            snprintf(name, sizeof name, "linear4.x%d", rows[i]);
-            Tensor *x = leaf(&r, name, rows[i], 192, 0, 0, GOLDEN_INPUTS, 1);
-            snprintf(name, sizeof name, "linear4.%s.%d", names[nested], rows[i]);
-            backward(&r, name, op_linear(&r.tape, x, stored, NULL, NULL), GOLDEN_L2,
-                     test_tolerance(TOL_LINEAR));
-            gradient(name, "x", x, test_tolerance(TOL_LINEAR));
-        }
-        weights_close(&w);
-        rig_close(&r);
-    }
-}
-END_TEST
-
 START_TEST(cross_entropy)
 {
     enum { R = 70, D = 16, V = 128256 };
@@ -429,9 +262,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        shared_generator, conv2d, deconv2d, batchnorm,       pools,         resize, maximum_with_ties,
-        unit_length,      top_p,  lora,     four_bit_linear, cross_entropy, adamw};
+    const TTest *const tests[] = {shared_generator,  conv2d,      deconv2d,      batchnorm, pools, resize,
+                                  maximum_with_ties, unit_length, cross_entropy, adamw};
     Error e = {0};
     g = safetensors_open("tests/golden/ops.safetensors", &e);
     if (!g) {

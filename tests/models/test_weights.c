@@ -139,6 +139,38 @@ END_TEST
 
 /* A frozen table stays bf16 where its file has bf16, bit for bit; a trainable one is f32, and so is one from an
  * f32 file. Without a file it is what Weights.table says. */
+/* What a file has that no model asked for. */
+START_TEST(unasked)
+{
+    static const float x[3] = {1, 2, 3};
+    static const char *const names[] = {"a", "backbone.b", "module.backbone.num", "module.w", "z"};
+    Rig r;
+    Weights w;
+    Error e = {0};
+    StWriter *s = st_writer_new();
+    for (int i = 0; i < 5; i++) st_writer_add(s, names[i], ST_F32, 1, (int64_t[]){3}, x);
+    ck_assert_msg(st_writer_save(s, test_path(), &e), "%s", e.msg);
+    st_writer_free(s);
+    open_rig(&r, &w, false);
+    ck_assert(weights_open(&w, test_path(), &e));
+    weights_get(&w, (WeightSpec){{3}, .init = INIT_ZEROS}, "w");
+    ck_assert_ptr_nonnull(weights_entry(&w, "a"));
+    ck_assert_ptr_null(weights_entry(&w, "num."));
+    static const int left[] = {1, 2, 4};
+    static const char *const bare[] = {"b", "num", "z"};
+    int at = 0;
+    for (int i = 0; i < 3; i++) {
+        const TensorEntry *entry = tensor_file_unasked(w.file, &at);
+        ck_assert(entry && !strcmp(entry->name, names[left[i]]));
+        ck_assert_str_eq(weights_bare(entry->name), bare[i]);
+    }
+    ck_assert_ptr_null(tensor_file_unasked(w.file, &at));
+    unlink(test_path());
+    weights_close(&w);
+    rig_close(&r);
+}
+END_TEST
+
 START_TEST(bf16_table)
 {
     static const WeightSpec table = {{5, 3}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
@@ -344,7 +376,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, part,    transposed, bf16_table,
+    const TTest *const tests[] = {initialisation, layout_and_prefix, part,    unasked, transposed, bf16_table,
                                   faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }
