@@ -7,6 +7,8 @@ DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
 BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
+# ONNX's node cases, data alone: tests/onnx says so where it cannot be had.
+TEST_DATA_PACKAGES = libonnx-testdata
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -97,7 +99,15 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
-$(patsubst %,$(BUILD)/tests/data/test_%,safetensors gguf nifti json image resample) $(BUILD)/tests/tokenizer/test_wordpiece: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# of FOLDER/test_NAME
+FAIL_ALLOC := data/safetensors data/gguf data/pickle data/pytorch data/nifti data/json data/image data/resample \
+              tokenizer/wordpiece tokenizer/bpe_gguf
+$(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
+# This one has more sources than the file of its name.
+$(BUILD)/tests/onnx/test_onnx: $(call OBJ,$(wildcard tests/onnx/*.c)) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 # Tests may use anything under tools/ that is not a program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
@@ -113,6 +123,7 @@ include cuda.mk
 DEVICE ?=
 test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional $(TEST_DATA_PACKAGES)
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 

@@ -86,7 +86,7 @@ bool pickle_set(Pickle *p, PickleValue *dict, PickleValue *key, PickleValue *val
 
 const char *pickle_type_name(const PickleValue *v)
 {
-    static const char *const names[] = {"None",    "a bool",   "a whole number", "a whole number",
+    static const char *const names[] = {"None",    "a bool",   "a whole number", "a long number",
                                         "a float", "a text",   "a list",         "a tuple",
                                         "a dict",  "a global", "a storage",      "a tensor"};
     return names[v->type];

@@ -128,7 +128,7 @@ static bool place_members(StoredZip *z, const Pickle *p, const char *path, const
     if (!list_storages(p, path, &list, &n, e)) return false;
     bool ok = true;
     for (size_t i = 0; ok && i < n; i += count) {
-        char name[600];
+        char name[512];
         uint64_t offset, size;
         find_key(list + i, n - i, list[i]->key, &count);
         if (snprintf(name, sizeof name, "%s/data/%s", root, list[i]->key) >= (int)sizeof name)

@@ -19,7 +19,15 @@ void st_writer_free(StWriter *w);
 void st_writer_meta(StWriter *w, const char *key, const char *value);
 void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
                    const void *data);
+/* The same for data that is made while it is written: source(context, from, n, to) puts bytes [from, from + n)
+ * of the tensor at `to`. It is called in order, tensor after tensor, from 0 on: 0 begins anew. n is ST_CHUNK
+ * but for a tensor's last bytes. False with *e set ends the save, which leaves no file. */
+enum { ST_CHUNK = 1 << 20 };
+typedef bool StSource(void *context, uint64_t from, size_t n, void *to, Error *e);
+void st_writer_add_from(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
+                        StSource *source, void *context);
 bool st_writer_save(StWriter *w, const char *path, Error *e); /* does not free w */
-/* Length and SHA-256 of what st_writer_save would write; path is for messages only. */
+/* Length, and SHA-256, of what st_writer_save would write; path is for messages only. */
+bool st_writer_size(StWriter *w, const char *path, uint64_t *bytes, Error *e);
 bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e);
 #endif

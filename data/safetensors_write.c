@@ -17,6 +17,8 @@ typedef struct Item {
     int64_t dim[8];
     uint64_t size;
     const void *data;
+    StSource *source; /* NULL: data has the bytes */
+    void *context;
 } Item;
 
 /* Adding cannot fail for the caller: what memory could not hold is remembered and reported by save. */
@@ -71,21 +73,33 @@ void st_writer_meta(StWriter *w, const char *key, const char *value)
     w->n_meta += 2;
 }
 
-void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+static void add(StWriter *w, const char *name, Item item, const int64_t *dim)
 {
     void *list = w ? w->item : NULL;
     if (!w || !grow(w, &list, &w->room, w->n + 1, sizeof *w->item)) return;
     w->item = list;
     Item *t = &w->item[w->n];
-    *t = (Item){.dtype = dtype, .ndim = ndim, .data = data};
+    *t = item;
     uint64_t elements;
-    if (ndim < 0 || ndim > 8) die("st_writer_add: tensor \"%s\": %d dims, expected 0 to 8", name, ndim);
-    if (!u64_product(dim, ndim, &elements) || !u64_mul(elements, st_dtype_size(dtype), &t->size))
+    if (t->ndim < 0 || t->ndim > 8)
+        die("st_writer_add: tensor \"%s\": %d dims, expected 0 to 8", name, t->ndim);
+    if (!u64_product(dim, t->ndim, &elements) || !u64_mul(elements, st_dtype_size(t->dtype), &t->size))
         die("st_writer_add: tensor \"%s\": a shape that is negative or too large", name);
-    if (t->size && !data) die("st_writer_add: tensor \"%s\": no data", name);
-    if (ndim) memcpy(t->dim, dim, (size_t)ndim * sizeof *dim);
+    if (t->size && !t->data && !t->source) die("st_writer_add: tensor \"%s\": no data", name);
+    if (t->ndim) memcpy(t->dim, dim, (size_t)t->ndim * sizeof *dim);
     t->name = copy_text(w, name);
     if (t->name) w->n++;
+}
+
+void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+{
+    add(w, name, (Item){.dtype = dtype, .ndim = ndim, .data = data}, dim);
+}
+
+void st_writer_add_from(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
+                        StSource *source, void *context)
+{
+    add(w, name, (Item){.dtype = dtype, .ndim = ndim, .source = source, .context = context}, dim);
 }
 
 static int by_size_and_name(const void *a, const void *b)
@@ -180,25 +194,48 @@ static bool header_text(StWriter *w, const char *path, char **text, size_t *n, E
     return no_memory(path, e);
 }
 
-/* Where a file's bytes go, in order. */
-typedef void Put(void *to, const void *bytes, size_t n);
-static void put_stream(void *to, const void *bytes, size_t n)
+/* Where a file's bytes go, in order; false where they cannot go on. */
+typedef bool Put(void *to, const void *bytes, size_t n);
+static bool put_stream(void *to, const void *bytes, size_t n)
 {
-    if (!ferror((FILE *)to)) fwrite(bytes, 1, n, to);
+    return !ferror((FILE *)to) && fwrite(bytes, 1, n, to) == n;
 }
-static void put_hash(void *to, const void *bytes, size_t n) { sha256_add(to, bytes, n); }
+static bool put_hash(void *to, const void *bytes, size_t n)
+{
+    sha256_add(to, bytes, n);
+    return true;
+}
 
-/* Returns how many they are. */
-static uint64_t put_all(const StWriter *w, const char *text, uint64_t length, Put *put, void *to)
+/* chunk: ST_CHUNK bytes. */
+static bool put_item(const Item *t, char *chunk, Put *put, void *to, Error *e)
+{
+    if (!t->source) return !t->size || put(to, t->data, t->size);
+    for (uint64_t from = 0; from < t->size; from += ST_CHUNK) {
+        size_t n = t->size - from < ST_CHUNK ? (size_t)(t->size - from) : ST_CHUNK;
+        if (!t->source(t->context, from, n, chunk, e) || !put(to, chunk, n)) return false;
+    }
+    return true;
+}
+
+static uint64_t all_bytes(const StWriter *w, uint64_t length)
 {
     uint64_t bytes = 8 + length;
-    put(to, &length, 8);
-    put(to, text, length);
-    for (size_t i = 0; i < w->n; i++) {
-        if (w->item[i].size) put(to, w->item[i].data, w->item[i].size);
-        bytes += w->item[i].size;
-    }
+    for (size_t i = 0; i < w->n; i++) bytes += w->item[i].size;
     return bytes;
+}
+
+/* False with *e set, or where `put` could not go on. */
+static bool put_all(const StWriter *w, const char *path, const char *text, uint64_t length, Put *put, void *to,
+                    Error *e)
+{
+    bool sources = false;
+    for (size_t i = 0; i < w->n; i++) sources |= w->item[i].source != NULL;
+    char *chunk = sources ? malloc(ST_CHUNK) : NULL;
+    if (sources && !chunk) return no_memory(path, e);
+    bool ok = put(to, &length, 8) && put(to, text, length);
+    for (size_t i = 0; ok && i < w->n; i++) ok = put_item(&w->item[i], chunk, put, to, e);
+    free(chunk);
+    return ok;
 }
 
 bool st_writer_save(StWriter *w, const char *path, Error *e)
@@ -209,11 +246,24 @@ bool st_writer_save(StWriter *w, const char *path, Error *e)
     if (!header_text(w, path, &text, &n, e)) return false;
     bool ok = file_create(&file, path, e);
     if (ok) {
-        put_all(w, text, n, put_stream, file.stream);
-        ok = file_commit(&file, e);
+        ok = put_all(w, path, text, n, put_stream, file.stream, e) || ferror(file.stream);
+        if (ok)
+            ok = file_commit(&file, e);
+        else
+            file_abandon(&file);
     }
     free(text);
     return ok;
+}
+
+bool st_writer_size(StWriter *w, const char *path, uint64_t *bytes, Error *e)
+{
+    char *text;
+    size_t n;
+    if (!header_text(w, path, &text, &n, e)) return false;
+    *bytes = all_bytes(w, n);
+    free(text);
+    return true;
 }
 
 bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e)
@@ -223,8 +273,9 @@ bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65]
     Sha256 hash;
     if (!header_text(w, path, &text, &n, e)) return false;
     sha256_open(&hash);
-    *bytes = put_all(w, text, n, put_hash, &hash);
+    bool ok = put_all(w, path, text, n, put_hash, &hash, e);
+    *bytes = all_bytes(w, n);
     sha256_close(&hash, hex);
     free(text);
-    return true;
+    return ok;
 }

@@ -61,6 +61,30 @@ static zip_int64_t source(void *user, void *data, zip_uint64_t n, zip_source_cmd
     }
 }
 
+/* With ZIP_CHECKCONS in flags, local headers must say what the directory says. */
+static zip_t *open_archive(StoredZip *z, int flags, zip_error_t *why)
+{
+    zip_source_t *from = zip_source_function_create(source, z, why);
+    zip_t *zip = from ? zip_open_from_source(from, ZIP_RDONLY | flags, why) : NULL;
+    if (from && !zip) zip_source_free(from);
+    return zip;
+}
+
+static bool cannot_open(StoredZip *z, zip_error_t *why, Error *e)
+{
+    const char *path = z->part->path;
+    zip_error_t second;
+    zip_error_init(&second);
+    z->zip = open_archive(z, 0, &second);
+    zip_error_fini(&second);
+    if (z->zip)
+        return error_set(e, ERROR_INPUT, "%s: the zip archive's directory and its members disagree", path);
+    bool memory = zip_error_code_zip(why) == ZIP_ER_MEMORY;
+    error_set(e, memory ? ERROR_MEMORY : ERROR_INPUT, "%s: the zip archive cannot be read: %s", path,
+              zip_error_strerror(why));
+    return false;
+}
+
 StoredZip *stored_zip_open(const TensorPart *part, Error *e)
 {
     StoredZip *z = calloc(1, sizeof *z);
@@ -68,22 +92,16 @@ StoredZip *stored_zip_open(const TensorPart *part, Error *e)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading the zip archive", part->path);
         return NULL;
     }
-    zip_error_init(&z->fault);
-    z->part = part;
     zip_error_t why;
+    zip_error_init(&z->fault);
     zip_error_init(&why);
-    zip_source_t *from = zip_source_function_create(source, z, &why);
-    z->zip = from ? zip_open_from_source(from, ZIP_RDONLY, &why) : NULL;
-    if (!z->zip) {
-        bool memory = zip_error_code_zip(&why) == ZIP_ER_MEMORY;
-        error_set(e, memory ? ERROR_MEMORY : ERROR_INPUT, "%s: the zip archive cannot be read: %s", part->path,
-                  zip_error_strerror(&why));
-        if (from) zip_source_free(from);
-        stored_zip_close(z);
-        z = NULL;
-    }
+    z->part = part;
+    z->zip = open_archive(z, ZIP_CHECKCONS, &why);
+    bool ok = z->zip || cannot_open(z, &why, e);
     zip_error_fini(&why);
-    return z;
+    if (ok) return z;
+    stored_zip_close(z);
+    return NULL;
 }
 
 void stored_zip_close(StoredZip *z)

@@ -273,25 +273,43 @@ static void convert(StDType dtype, const unsigned char *raw, size_t n, float *ds
 
 static bool is_number(StDType d) { return d != ST_BOOL && d != ST_F8_E4M3 && d != ST_F8_E5M2; }
 
-bool tensor_file_read_f32(const TensorFile *f, const TensorEntry *entry, float *dst, Error *e)
+/* `count` bytes from byte `from`. */
+static bool read_f32(const TensorFile *f, const TensorEntry *entry, uint64_t from, uint64_t count, float *dst,
+                     Error *e)
 {
-    if (entry->dtype == ST_F32) return tensor_file_read(f, entry, dst, e);
+    if (entry->dtype == ST_F32) return tensor_file_read_part(f, entry, from, count, dst, e);
     unsigned char raw[32768];
     size_t size = st_dtype_size(entry->dtype), block = (size_t)st_dtype_block(entry->dtype);
     if (!is_number(entry->dtype))
         return error_set(e, ERROR_INPUT, "%s: tensor \"%.80s\": expected a number type, found %s",
                          f->part[entry->part].path, entry->name, st_dtype_name(entry->dtype));
     size_t most = sizeof raw / size * size;
-    for (uint64_t from = 0; from < entry->size; from += most) {
-        uint64_t count = entry->size - from < most ? entry->size - from : most;
-        if (!tensor_file_read_part(f, entry, from, count, raw, e)) return false;
-        float *to = dst + from / size * block;
+    for (uint64_t done = 0; done < count; done += most) {
+        uint64_t n = count - done < most ? count - done : most;
+        if (!tensor_file_read_part(f, entry, from + done, n, raw, e)) return false;
+        float *to = dst + done / size * block;
         if (block > 1)
-            gguf_blocks_decode(entry->dtype, raw, (size_t)count / size, to);
+            gguf_blocks_decode(entry->dtype, raw, (size_t)n / size, to);
         else
-            convert(entry->dtype, raw, (size_t)count / size, to);
+            convert(entry->dtype, raw, (size_t)n / size, to);
     }
     return true;
+}
+
+bool tensor_file_read_f32(const TensorFile *f, const TensorEntry *entry, float *dst, Error *e)
+{
+    return read_f32(f, entry, 0, entry->size, dst, e);
+}
+
+bool tensor_file_read_f32_part(const TensorFile *f, const TensorEntry *entry, int64_t from, int64_t count,
+                               float *dst, Error *e)
+{
+    int64_t block = st_dtype_block(entry->dtype);
+    if (from < 0 || count < 0 || from % block || count % block)
+        die("tensor_file_read_f32_part: %s: tensor \"%s\": elements %lld + %lld are not whole blocks of %lld",
+            f->path, entry->name, (long long)from, (long long)count, (long long)block);
+    uint64_t size = st_dtype_size(entry->dtype);
+    return read_f32(f, entry, (uint64_t)(from / block) * size, (uint64_t)(count / block) * size, dst, e);
 }
 
 bool tensor_file_load_f32(const TensorFile *f, const char *name, int ndim, const int64_t *dim, float *dst,

@@ -97,6 +97,9 @@ bool tensor_file_read_part(const TensorFile *f, const TensorEntry *entry, uint64
                            void *dst, Error *e);
 /* The entry as float (from any float, integer or block type), dst has as many elements as the shape says. */
 bool tensor_file_read_f32(const TensorFile *f, const TensorEntry *entry, float *dst, Error *e);
+/* `count` elements from element `from` of it, both whole blocks. */
+bool tensor_file_read_f32_part(const TensorFile *f, const TensorEntry *entry, int64_t from, int64_t count,
+                               float *dst, Error *e);
 /* find + shape check + read_f32; the error names file, tensor, expected and found shape. */
 bool tensor_file_load_f32(const TensorFile *f, const char *name, int ndim, const int64_t *dim, float *dst,
                           Error *e);

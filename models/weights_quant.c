@@ -197,6 +197,12 @@ static bool read_nested(Weights *w, const char *name, const json_t *state, int64
     return !w->error.code;
 }
 
+static bool is_nested(const Weights *w, const char *name)
+{
+    const TensorEntry *absmax = plane(w, name, "absmax");
+    return absmax && absmax->dtype == ST_U8;
+}
+
 static bool read_planes(Weights *w, const char *name, const QuantState *state, int64_t n, Planes *p)
 {
     DType dtype = state->dtype;
@@ -204,8 +210,7 @@ static bool read_planes(Weights *w, const char *name, const QuantState *state, i
     if (!dtype_is_planar(dtype)) return p->codes;
     int64_t blocks = (n + dtype_block(dtype) - 1) / dtype_block(dtype);
     if (!check_map(w, name, "quant_map", quant_levels(dtype), 16)) return false;
-    const TensorEntry *absmax = plane(w, name, "absmax");
-    if (absmax && absmax->dtype == ST_U8) return read_nested(w, name, state->json, blocks, p);
+    if (is_nested(w, name)) return read_nested(w, name, state->json, blocks, p);
     p->absmax = read_plane(w, name, "absmax", ST_F32, blocks);
     return !w->error.code;
 }
@@ -215,8 +220,11 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
     QuantState state = {0};
     Planes p = {0};
     Tensor *x = NULL;
-    if (read_state(w, name, &state) && check_state(w, name, &state, out, in) &&
-        read_planes(w, name, &state, out * in, &p)) {
+    bool known = read_state(w, name, &state) && check_state(w, name, &state, out, in);
+    if (known && w->weights->backend->kernels == kernels_plan) {
+        x = quant_tensor(w->weights, state.dtype, out, in, NULL,
+                         dtype_is_planar(state.dtype) && is_nested(w, name));
+    } else if (known && read_planes(w, name, &state, out * in, &p)) {
         Quant planes = {p.absmax, p.nested, p.nested_absmax, (float)p.offset};
         x = quant_tensor_from(w->weights, state.dtype, out, in, p.codes,
                               dtype_is_planar(state.dtype) ? &planes : NULL);
@@ -234,38 +242,32 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
 typedef struct PlaneWriter {
     StWriter *writer;
     const char *name;
-    const Backend *backend;
+    float offset;
     WeightsBuffers *buffers;
+    WeightsAdd *add;
+    void *context;
     bool ok;
 } PlaneWriter;
 
-/* Room for name.suffix; NULL when out of memory, or already failed. */
-static void *new_plane(PlaneWriter *p, size_t bytes)
-{
-    void *copy = p->ok ? malloc(bytes) : NULL;
-    p->ok = copy && weights_buffers_keep(p->buffers, copy);
-    return p->ok ? copy : NULL;
-}
-
-static void put_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
-                      const void *copy)
+static void add_plane(PlaneWriter *p, const char *suffix, WeightsPlane plane, StDType dtype, int ndim,
+                      const int64_t *dim, const void *data)
 {
     char full[PARAMS_NAME + 64];
     snprintf(full, sizeof full, "%s%s%s", p->name, *suffix ? "." : "", suffix);
-    st_writer_add(p->writer, full, dtype, ndim, dim, copy);
+    p->ok = p->ok && p->add(p->context, full, plane, dtype, ndim, dim, data);
 }
 
-/* Copies `bytes` from src (backend memory, or host when `host`) and adds them as name.suffix. */
-static void add_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
-                      const void *src, size_t bytes, bool host)
+/* A copy of host memory as name.suffix. */
+static void add_host(PlaneWriter *p, const char *suffix, StDType dtype, int64_t n, const void *host)
 {
-    void *copy = new_plane(p, bytes);
-    if (!copy) return;
-    if (host)
-        memcpy(copy, src, bytes);
-    else
-        p->backend->download(copy, src, bytes);
-    put_plane(p, suffix, dtype, ndim, dim, copy);
+    char full[PARAMS_NAME + 64];
+    size_t bytes = (size_t)n * st_dtype_size(dtype);
+    void *copy = p->ok ? malloc(bytes) : NULL;
+    p->ok = copy && weights_buffers_keep(p->buffers, copy);
+    if (!p->ok) return;
+    memcpy(copy, host, bytes);
+    snprintf(full, sizeof full, "%s.%s", p->name, suffix);
+    st_writer_add(p->writer, full, dtype, 1, &n, copy);
 }
 
 static void add_state(PlaneWriter *p, const Tensor *x)
@@ -280,13 +282,12 @@ static void add_state(PlaneWriter *p, const Tensor *x)
     if (state && x->quant && !x->quant->absmax) {
         json_object_set_new(state, "nested_blocksize", json_integer(NESTED_BLOCK));
         json_object_set_new(state, "nested_dtype", json_string("float32"));
-        json_object_set_new(state, "nested_offset", json_real((double)x->quant->offset));
+        json_object_set_new(state, "nested_offset", json_real((double)p->offset));
     }
     char *text = state ? json_dumps(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(state);
-    int64_t n = text ? (int64_t)strlen(text) : 0;
     if (text)
-        add_plane(p, suffix, ST_U8, 1, &n, text, (size_t)n, true);
+        add_host(p, suffix, ST_U8, (int64_t)strlen(text), text);
     else
         p->ok = false;
     free(text);
@@ -295,28 +296,24 @@ static void add_state(PlaneWriter *p, const Tensor *x)
 static void add_planes(PlaneWriter *p, const Tensor *x)
 {
     const Quant *q = x->quant;
-    int64_t blocks = (tensor_len(x) + dtype_block(x->dtype) - 1) / dtype_block(x->dtype), levels = 16;
-    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK, map = 256;
-    add_plane(p, "quant_map", ST_F32, 1, &levels, quant_levels(x->dtype), 16 * sizeof(float), true);
+    int64_t blocks = (tensor_len(x) + dtype_block(x->dtype) - 1) / dtype_block(x->dtype);
+    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK;
+    add_host(p, "quant_map", ST_F32, 16, quant_levels(x->dtype));
     if (q->absmax) {
-        add_plane(p, "absmax", ST_F32, 1, &blocks, q->absmax, (size_t)blocks * sizeof(float), false);
+        add_plane(p, "absmax", PLANE_ABSMAX, ST_F32, 1, &blocks, q->absmax);
     } else {
-        add_plane(p, "absmax", ST_U8, 1, &blocks, q->nested, (size_t)blocks, false);
-        add_plane(p, "nested_absmax", ST_F32, 1, &outer, q->nested_absmax, (size_t)outer * sizeof(float),
-                  false);
-        add_plane(p, "nested_quant_map", ST_F32, 1, &map, quant_dynamic_map(), 256 * sizeof(float), true);
+        add_plane(p, "absmax", PLANE_NESTED, ST_U8, 1, &blocks, q->nested);
+        add_plane(p, "nested_absmax", PLANE_NESTED_ABSMAX, ST_F32, 1, &outer, q->nested_absmax);
+        add_host(p, "nested_quant_map", ST_F32, 256, quant_dynamic_map());
     }
 }
 
-bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers)
+bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, float offset,
+                         WeightsBuffers *buffers, WeightsAdd *add, void *context)
 {
-    PlaneWriter p = {writer, name, x->backend, buffers, true};
+    PlaneWriter p = {writer, name, offset, buffers, add, context, true};
     bool planar = dtype_is_planar(x->dtype);
-    void *codes = new_plane(&p, tensor_bytes(x));
-    if (codes) {
-        tensor_download(x, codes);
-        put_plane(&p, "", ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, codes);
-    }
+    add_plane(&p, "", PLANE_CODES, ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, x->data);
     if (planar) add_planes(&p, x);
     add_state(&p, x);
     return p.ok;

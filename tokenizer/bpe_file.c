@@ -1,4 +1,5 @@
 /* Opening a tokenizer of whatever form, and the tables that all forms fill. */
+#include "data/gguf.h"
 #include "tokenizer/bpe_tables.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@ static bool lay_out(Bpe *b, const BpeEntry *entries, size_t n, bool alphabet, co
             memcpy(b->bytes + at, entries[i].text, length);
         else if (!alphabet_read(&table, entries[i].text, length, b->bytes + at, &length))
             return error_set(e, ERROR_INPUT, "%s: token %d '%.*s' is not written in the byte-level alphabet",
-                             path, i, (int)(length < 60 ? length : 60), entries[i].text);
+                             path, i, (int)(entries[i].length < 60 ? entries[i].length : 60), entries[i].text);
         b->special[i] = entries[i].special;
         b->n_specials += entries[i].special;
         b->offset[i] = at;
@@ -69,7 +70,8 @@ static bool index_tokens(Bpe *b, const char *path, Error *e)
             insert_special(b, n_specials++, id);
             continue;
         }
-        size_t slot = bpe_slot_bytes(b, b->bytes + b->offset[id], b->offset[id + 1] - b->offset[id]);
+        const char *s = b->bytes + b->offset[id];
+        size_t n = b->offset[id + 1] - b->offset[id], slot = bpe_slot_bytes(b, bpe_hash_bytes(s, n), s, n);
         if (b->by_bytes[slot] >= 0)
             return error_set(e, ERROR_INPUT, "%s: tokens %d and %d are the same bytes", path, b->by_bytes[slot],
                              id);
@@ -132,7 +134,8 @@ bool bpe_read_merge(Bpe *b, const Alphabet *a, const char *const half[2], const 
     return true;
 }
 
-/* The form, by the file's first bytes: JSON begins with '{' (or what a value of another kind begins with). */
+/* The form, by the file's first bytes: GGUF; JSON begins with '{' (or what a value of another kind begins
+ * with). */
 static bool read_any(Bpe *b, const char *path, Error *e)
 {
     char head[64] = "";
@@ -142,6 +145,7 @@ static bool read_any(Bpe *b, const char *path, Error *e)
     if (fd >= 0) close(fd);
     if (n < 0) return false;
     size_t at = strspn(head, " \t\r\n");
+    if (n >= 4 && gguf_is(head)) return bpe_read_gguf(b, path, e);
     if (!n || strchr("{[\"", head[at])) return bpe_read_json(b, path, e);
     return bpe_read_tiktoken(b, path, e);
 }

@@ -1,4 +1,4 @@
-/* What a Bpe holds; shared by bpe.c (encode, decode), bpe_file.c and the readers of the forms only. */
+/* What a Bpe holds; shared by bpe.c, bpe_encode.c, bpe_file.c and the readers of the forms only. */
 #ifndef TOKENIZER_BPE_TABLES_H
 #define TOKENIZER_BPE_TABLES_H
 #include "tokenizer/alphabet.h"
@@ -30,11 +30,23 @@ struct Bpe {
     Split *split;
 };
 
+static inline uint64_t bpe_hash_word(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0x9E3779B97F4A7C15u;
+    return h ^ h >> 32;
+}
+
+/* Eight bytes at a time. */
 static inline uint64_t bpe_hash_bytes(const char *s, size_t n)
 {
-    uint64_t h = 0xCBF29CE484222325u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
-    return h ^ h >> 29;
+    uint64_t h = n, word;
+    for (; n > 8; s += 8, n -= 8) {
+        memcpy(&word, s, 8);
+        h = bpe_hash_word(h, word);
+    }
+    word = 0;
+    for (size_t i = 0; i < n; i++) word = word << 8 | (unsigned char)s[i];
+    return bpe_hash_word(h, word);
 }
 
 static inline uint64_t bpe_hash_pair(uint64_t pair)
@@ -44,9 +56,9 @@ static inline uint64_t bpe_hash_pair(uint64_t pair)
 }
 
 /* The slot of the ordinary token of these bytes, or the empty one where it would stand. */
-static inline size_t bpe_slot_bytes(const Bpe *b, const char *s, size_t n)
+static inline size_t bpe_slot_bytes(const Bpe *b, uint64_t hash, const char *s, size_t n)
 {
-    for (size_t slot = bpe_hash_bytes(s, n) & b->by_bytes_mask;; slot = (slot + 1) & b->by_bytes_mask) {
+    for (size_t slot = hash & b->by_bytes_mask;; slot = (slot + 1) & b->by_bytes_mask) {
         int32_t id = b->by_bytes[slot];
         if (id < 0) return slot;
         size_t length = b->offset[id + 1] - b->offset[id];
@@ -57,7 +69,7 @@ static inline size_t bpe_slot_bytes(const Bpe *b, const char *s, size_t n)
 /* The ordinary token of these bytes, or -1. */
 static inline int32_t bpe_find_bytes(const Bpe *b, const char *s, size_t n)
 {
-    return b->by_bytes[bpe_slot_bytes(b, s, n)];
+    return b->by_bytes[bpe_slot_bytes(b, bpe_hash_bytes(s, n), s, n)];
 }
 
 /* The slot of a pair: its merge, or the empty slot (rank -1) where it would stand. */
@@ -91,6 +103,7 @@ void bpe_add_merge(Bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id
 bool bpe_read_merge(Bpe *b, const Alphabet *a, const char *const half[2], const size_t length[2], size_t i,
                     const char *path, Error *e);
 
+bool bpe_read_gguf(Bpe *b, const char *path, Error *e);
 bool bpe_read_json(Bpe *b, const char *path, Error *e);
 bool bpe_read_tiktoken(Bpe *b, const char *path, Error *e);
 #endif

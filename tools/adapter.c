@@ -11,7 +11,7 @@ static void path_of(char *path, size_t room, const char *folder, const char *nam
     snprintf(path, room, "%s/%s", folder, name);
 }
 
-bool adapter_save(const char *folder, Weights *adapter, int rank, double alpha, double dropout, Error *e)
+bool adapter_save_config(const char *folder, int rank, double alpha, double dropout, Error *e)
 {
     char path[4096];
     path_of(path, sizeof path, folder, "adapter_config.json");
@@ -23,8 +23,15 @@ bool adapter_save(const char *folder, Weights *adapter, int rank, double alpha, 
     if (!config) die("adapter: cannot make its configuration");
     bool ok = json_write(path, config, e);
     json_decref(config);
+    return ok;
+}
+
+bool adapter_save(const char *folder, Weights *adapter, int rank, double alpha, double dropout, Error *e)
+{
+    char path[4096];
     path_of(path, sizeof path, folder, "adapter_model.safetensors");
-    return ok && weights_save(&adapter, 1, false, NULL, path, e);
+    return adapter_save_config(folder, rank, alpha, dropout, e) &&
+           weights_save(&adapter, 1, false, NULL, path, e);
 }
 
 /* What PEFT writes of variants whose update is not scale * B(A(x)): off when absent, null, false or empty. */

@@ -3,6 +3,7 @@
 #include "tools/inspect.h"
 #include "data/ctrg.h"
 #include "data/file.h"
+#include "data/gguf.h"
 #include "data/image.h"
 #include "data/json.h"
 #include "data/nifti.h"
@@ -320,7 +321,7 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
             : !memcmp(b, "\x89PNG", 4)                                              ? PNG
             : (b[0] == 0x1f && b[1] == 0x8b)                                        ? NIFTI
             : (n >= 9 && b[8] == '{' && header <= 100000000)                        ? TENSORS
-            : (pytorch_begins(b, (size_t)n) || is_index(path))                      ? TENSORS
+            : (pytorch_begins(b, (size_t)n) || gguf_is(b) || is_index(path))        ? TENSORS
             : (small == 348 || small == 540 || big == 348 || big == 540)            ? NIFTI
             : (length > 6 && !strcmp(path + length - 6, ".jsonl"))                  ? LINES
             : (blank < (size_t)n && strchr("{[\"-0123456789tfn", b[blank]) && b[0]) ? JSON

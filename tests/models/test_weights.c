@@ -153,7 +153,7 @@ START_TEST(unasked)
     st_writer_free(s);
     open_rig(&r, &w, false);
     ck_assert(weights_open(&w, test_path(), &e));
-    weights_get(&w, (WeightSpec){{3}}, "w");
+    weights_get(&w, (WeightSpec){{3}, .init = INIT_ZEROS}, "w");
     ck_assert_ptr_nonnull(weights_entry(&w, "a"));
     ck_assert_ptr_null(weights_entry(&w, "num."));
     static const int left[] = {1, 2, 4};

@@ -253,6 +253,39 @@ START_TEST(long_runs)
 }
 END_TEST
 
+/* What it remembers changes nothing, emptied or not: more different pieces than it holds, and some again and
+ * again. */
+START_TEST(encoders)
+{
+    Error e = {0};
+    BpeEncoder *x = bpe_encoder_open(ours, &e);
+    Rng r = rng_open(5, "encoder");
+    ck_assert_msg(x != NULL, "%s", e.msg);
+    for (int i = 0; i < 40000; i++) {
+        char text[4000];
+        size_t n =
+            i % 8 ? (size_t)snprintf(text, sizeof text, "%c%c%c%c%d,见影%c", 'a' + i % 26, 'a' + i / 26 % 26,
+                                     'a' + i / 676 % 26, 'a' + i / 17576, i, 'a' + i % 7)
+                  : random_text(&r, text, 60);
+        int32_t *expect;
+        const int32_t *ids;
+        int n_expect, n_ids;
+        if (!bpe_encode(ours, text, n, i % 16 == 0, &expect, &n_expect, &e) ||
+            !bpe_encoder_run(x, text, n, i % 16 == 0, &ids, &n_ids, &e))
+            ck_abort_msg("%s", e.msg);
+        if (n_ids != n_expect || memcmp(ids, expect, (size_t)n_ids * sizeof *ids)) ck_abort_msg("text %d", i);
+        free(expect);
+    }
+    const int32_t *ids;
+    int n;
+    ck_assert(!bpe_encoder_run(x, "a\xff", 2, false, &ids, &n, &e));
+    ck_assert_str_eq(e.msg, "text to encode: byte 1 (0xFF) is not UTF-8");
+    ck_assert(bpe_encoder_run(x, "", 0, false, &ids, &n, &e) && n == 0);
+    bpe_encoder_close(x);
+    bpe_encoder_close(NULL);
+}
+END_TEST
+
 START_TEST(specials_only_when_asked)
 {
     int32_t eot = bpe_special(ours, "<|eot_id|>"), pad = bpe_special(ours, "<|pad|>");
@@ -366,6 +399,7 @@ int main(void)
     tcase_add_test(t, heap_merges_by_the_definition);
     tcase_add_test(t, random_round_trips);
     tcase_add_test(t, long_runs);
+    tcase_add_test(t, encoders);
     tcase_add_test(t, specials_only_when_asked);
     tcase_add_test(t, streaming);
     tcase_add_test(t, invalid_text_and_ids);

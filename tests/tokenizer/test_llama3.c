@@ -56,6 +56,16 @@ static void check_round_trip(const Bpe *b, const char *text, size_t n, int32_t *
     check_decoded(b, *ids, *count, text, n);
 }
 
+static void check_encoder(BpeEncoder *x, const char *text, size_t n, const int32_t *ids, int count)
+{
+    Error e = {0};
+    const int32_t *again;
+    int k;
+    if (!bpe_encoder_run(x, text, n, false, &again, &k, &e)) ck_abort_msg("%s", e.msg);
+    if (k != count || memcmp(again, ids, (size_t)k * sizeof *ids))
+        ck_abort_msg("'%s': an encoder's are others", text);
+}
+
 /* ids as JSON -> ints; at most 4096. */
 static int read_ids(const json_t *list, int32_t *ids)
 {
@@ -84,7 +94,7 @@ START_TEST(known_texts)
 }
 END_TEST
 
-static void check_block(const Bpe *b, int block, int n, const json_t *expect)
+static void check_block(const Bpe *b, BpeEncoder *x, int block, int n, const json_t *expect)
 {
     static char text[STRING_ROOM];
     char hex[2][65];
@@ -99,6 +109,7 @@ static void check_block(const Bpe *b, int block, int n, const json_t *expect)
         int32_t *ids, count;
         sha256_add(&sum[0], text, length + 1);
         check_round_trip(b, text, length, &ids, &count);
+        check_encoder(x, text, length, ids, count);
         sha256_add(&sum[1], &count, sizeof count);
         sha256_add(&sum[1], ids, (size_t)count * sizeof *ids);
         free(ids);
@@ -116,9 +127,13 @@ START_TEST(random_strings)
     const json_t *blocks = json_object_get(golden, "blocks");
     int n = (int)json_integer_value(json_object_get(golden, "block"));
     ck_assert_uint_eq(json_array_size(blocks) * (size_t)n, 10000);
-    for (int f = 0; f < 2; f++)
-        for (size_t i = 0; form[f] && i < json_array_size(blocks); i++)
-            check_block(form[f], (int)i, n, json_array_get(blocks, i));
+    for (int f = 0; f < 2; f++) {
+        Error e = {0};
+        BpeEncoder *x = form[f] ? bpe_encoder_open(form[f], &e) : NULL;
+        for (size_t i = 0; x && i < json_array_size(blocks); i++)
+            check_block(form[f], x, (int)i, n, json_array_get(blocks, i));
+        bpe_encoder_close(x);
+    }
 }
 END_TEST
 
