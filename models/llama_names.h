@@ -2,8 +2,8 @@
  * what shapes do not tell.
  *
  *   Hugging Face   model.layers.0.self_attn.q_proj.weight   config.json beside the weights
- *   GGUF           blk.0.attn_q.weight                      keys of the file itself (llama.attention.head_count
- * ...) Meta           layers.0.attention.wq.weight             params.json beside the weights
+ *   GGUF           blk.0.attn_q.weight                      keys of the file itself
+ *   Meta           layers.0.attention.wq.weight             params.json beside the weights
  *
  * Rows of q and k lie in Meta's order in its own files and in GGUF's of architecture llama: they are marked
  * (TensorEntry.heads), and every read turns them. */
