@@ -5,8 +5,8 @@
 enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
-/* Where memory fails jansson may blame the text, so its allocations pass here and leave a mark. They are
- * malloc's and free's as before. */
+/* Where memory fails jansson may blame the text, or go on with a string cut short, so its allocations pass here
+ * and leave a mark. They are malloc's and free's as before. */
 static _Thread_local bool no_memory;
 
 static void *get_memory(size_t n)

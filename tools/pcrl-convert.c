@@ -6,15 +6,15 @@
 #include <stdio.h>
 
 static const char doc[] =
-    "Convert LLaMA weights (safetensors, one file or a folder of shards, or PyTorch's): quantise its Linears "
-    "to 4 bits; embeddings, head and "
-    "norms stay as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with "
-    "double quantisation; q4_0 has GGUF's blocks under names of our own. TO is a safetensors file, or with "
+    "Convert a LLaMA, in any form that it is published in (safetensors or PyTorch file, folder of shards, "
+    "Meta's folder, GGUF), to safetensors under Hugging Face's names: its Linears in 4 bits, embeddings, head "
+    "and norms as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with double "
+    "quantisation; q4_0 has GGUF's blocks under names of our own. TO is a safetensors file, or with "
     "--shard-size a folder.\n\nWith --release, FROM is the checkpoint of the authors' released code (.pth) and "
-    "TO a model "
-    "folder, which gets its head and adapter.\v"
+    "TO a model folder, which gets its head and adapter.\v"
     "Examples:\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
+    "  pcrl-convert --q4_0 Meta-Llama-3-8B.Q4_0.gguf llama.safetensors\n"
     "  pcrl-convert --fp4 --plain-absmax llama.safetensors llama-fp4.safetensors\n"
     "  pcrl-convert --nf4 --shard-size 2G Meta-Llama-3-8B llama-nf4\n"
     "  pcrl-convert --release --recalibrate train checkpoint_best.pth models/release";

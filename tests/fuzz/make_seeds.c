@@ -1,11 +1,12 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,pytorch,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own writers,
- * and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from the root of
- * the sources. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own
+ * writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from the
+ * root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
 #include "data/safetensors.h"
+#include "tests/fuzz/seeds_gguf.h"
 #include "tokenizer/bpe_train.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,13 @@ static bool pytorch(const char *folder, Error *e)
         if (!ok) return false;
     }
     return true;
+}
+
+static bool gguf(const char *folder, Error *e)
+{
+    static GgufSeed s;
+    return seed_types(&s, in(folder, "gguf/types"), e) && seed_tokenizer(&s, in(folder, "gguf/tokenizer"), e) &&
+           seed_llama(&s, in(folder, "gguf/llama"), e);
 }
 
 /* The fields of a version 1 header moved to where version 2 has them. */
@@ -159,11 +167,12 @@ int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "pytorch", "nifti",   "json",
+    static const char *const names[] = {"safetensors", "pytorch", "gguf",    "nifti",    "json",
                                         "png",         "rle",     "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 8; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) &&
-         png(argv[1], &e) && rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
+    for (int i = 0; ok && i < 9; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && gguf(argv[1], &e) && nifti(argv[1], &e) &&
+         json(argv[1], &e) && png(argv[1], &e) && rle(argv[1], &e) && gallery(argv[1], &e) &&
+         wordpiece(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }
