@@ -39,8 +39,8 @@ static const struct argp_option options[] = {
      "write TO as a folder of files of at most SIZE (M, G) bytes of tensors each, with an index", 0},
     {"release", KEY_RELEASE, 0, 0, "FROM is the authors' checkpoint, TO a model folder", 1},
     {"recalibrate", KEY_RECALIBRATE, "DATA", 0,
-     "take BatchNorm's running statistics, which that checkpoint lacks, from these training studies, by TO's "
-     "resnet.safetensors",
+     "take BatchNorm's running statistics, which that checkpoint lacks, from these training studies, by the "
+     "ResNet of TO",
      1},
     {"batch", KEY_BATCH, "N", 0, "studies a batch of them (4, as in training)", 1},
     {"studies", KEY_STUDIES, "N", 0, "at most so many of them (0: all)", 1},

@@ -174,7 +174,7 @@ static void close_head(Head *h)
 static bool open_resnet(Head *h, const TrainData *d, Error *e)
 {
     char path[4096];
-    train_path(path, h->o->to, "resnet.safetensors");
+    train_weights(path, h->o->to, "resnet");
     if (!weights_open(&h->resnet_part, path, e) || !resnet_open(&h->resnet, &h->resnet_part, e) ||
         !resnet_check_side(&h->resnet, d->width, e))
         return false;

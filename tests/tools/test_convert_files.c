@@ -235,6 +235,29 @@ START_TEST(recalibrated)
 }
 END_TEST
 
+/* The ResNet under the other names that a model folder may have it by: told by content, so any file will do. */
+START_TEST(other_names)
+{
+    static const char *const names[] = {"resnet.pth", "resnet.bin", "resnet/model.safetensors",
+                                        "resnet/pytorch_model.bin"};
+    Error e = {0};
+    for (int i = 0; i < 4; i++) {
+        char folder_name[32], file[64];
+        snprintf(folder_name, sizeof folder_name, "named%d", i);
+        snprintf(file, sizeof file, "%s/%s", folder_name, names[i]);
+        ck_assert(file_make_folder(at(folder_name), &e));
+        snprintf(folder_name, sizeof folder_name, "named%d/resnet", i);
+        if (i > 1) ck_assert(file_make_folder(at(folder_name), &e));
+        folder_name[strlen("named0")] = 0;
+        write_resnet(at(file));
+        CONVERT("--release", "--recalibrate", at("set"), "--batch", "2", checkpoint, at(folder_name));
+        ck_assert_msg(r.code == 0, "%s", r.err);
+        snprintf(file, sizeof file, "%s/pcrl_heads.safetensors", folder_name);
+        same_tensors(at(file), at("model/pcrl_heads.safetensors"));
+    }
+}
+END_TEST
+
 /* ---- what is no such checkpoint ---- */
 
 /* The checkpoint without `less`, and with `more` of that shape. */
@@ -315,6 +338,7 @@ int main(void)
     tcase_add_test(t, shards);
     tcase_add_test(t, release);
     tcase_add_test(t, recalibrated);
+    tcase_add_test(t, other_names);
     tcase_add_test(t, refused);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
