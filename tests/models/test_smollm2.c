@@ -44,27 +44,25 @@ static int ids_of(const json_t *list, int32_t *id, int most)
     return n;
 }
 
-static void check_file(void)
+/* Whether the file is the one that the golden was made of. */
+static bool same_file(void)
 {
-    char hex[65];
+    char hex[65] = "";
     const char *want = json_string_value(json_object_get(golden, "sha256"));
     Sha256 sum;
     static uint8_t bytes[1 << 20];
     FILE *f = fopen(path, "rb");
-    ck_assert_msg(f != NULL, "%s: cannot open", path);
     sha256_open(&sum);
-    for (size_t n; (n = fread(bytes, 1, sizeof bytes, f)) > 0;) sha256_add(&sum, bytes, n);
-    fclose(f);
+    for (size_t n; f && (n = fread(bytes, 1, sizeof bytes, f)) > 0;) sha256_add(&sum, bytes, n);
+    if (f) fclose(f);
     sha256_close(&sum, hex);
-    ck_assert_msg(!strcmp(hex, want), "%s: SHA-256 %s, the golden's file has %s", path, hex, want);
+    if (f && !strcmp(hex, want)) return true;
+    fprintf(stderr, "%s: %s; expected the file of SHA-256 %s\n", path, f ? hex : "cannot open", want);
+    return false;
 }
 
 START_TEST(reference)
 {
-    Error e = {0};
-    golden = json_read("tests/golden/smollm2.json", &e);
-    ck_assert_msg(golden != NULL, "%s", e.msg);
-    check_file();
     const json_t *list = json_object_get(golden, "prompts");
     ck_assert_uint_eq(json_array_size(list), PROMPTS);
     for (size_t i = 0; i < PROMPTS; i++) {
@@ -217,6 +215,7 @@ END_TEST
 int main(void)
 {
     const TTest *tests[] = {reference, sizes, tokens, logits, greedy};
+    Error e = {0};
     struct stat st;
     const char *given = getenv("PCRL_SMOLLM2");
     if (given) path = given;
@@ -226,6 +225,9 @@ int main(void)
                path);
         return 0;
     }
+    golden = json_read("tests/golden/smollm2.json", &e);
+    if (!golden) fprintf(stderr, "%s\n", e.msg);
+    if (!golden || !same_file()) return 1;
     if (*PARTLY) puts(PARTLY);
     int failed = run_tests("smollm2", tests, sizeof tests / sizeof *tests);
     json_decref(golden);
