@@ -140,6 +140,12 @@ bool llama_add_lora(Llama *m, Weights *w, int rank, float alpha, float dropout, 
             lora->scale = alpha / (float)rank;
             lora->dropout = dropout;
         }
+    for (int i = 0; w->file && i < w->file->n; i++) {
+        const char *name = w->file->entry[i].name;
+        int layer;
+        if (sscanf(weights_bare(name), "base_model.model.model.layers.%4d", &layer) == 1 && layer >= c->layers)
+            weights_fail(w, "tensor %s: the model has %lld layers", name, (long long)c->layers);
+    }
     weights_set_meta(w, "lora.alpha", "%.9g", (double)alpha);
     weights_set_meta(w, "lora.dropout", "%.9g", (double)dropout);
     return weights_ok(w, e);

@@ -337,6 +337,7 @@ bool llama_adopt(TensorFile *f, const char *config, Error *e)
         return !config ? adopt_gguf(f, e)
                        : error_set(e, ERROR_INPUT, "%s: a GGUF file says itself what %.200s would", f->path,
                                    config);
+    if (llama_is_meta(f)) return llama_adopt_meta(f, config, e);
     if (!config && beside(f, "config.json", path, sizeof path)) config = path;
     return !config || adopt_config(f, config, e);
 }

@@ -90,7 +90,8 @@ static bool make_values(Weights *w, const WeightSpec *s, const char *name, float
 
 /* ---- from a file ---- */
 
-/* Values of a row: what is read at once is a whole number of them. */
+/* Values of a row: what is read at once is a whole number of them. It is whole blocks of whatever type: a
+ * file's last dim is. */
 static int64_t row_len(const WeightSpec *s) { return spec_turned(s) ? spec_len(s) / s->dim[0] : 1; }
 static int64_t strip_rows(const WeightSpec *s)
 {
