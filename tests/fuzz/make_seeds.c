@@ -1,9 +1,11 @@
-/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery,wordpiece}/.
- * Sound small files from our own writers, so that the fuzzer starts behind the first checks. */
+/* Writes the seed corpora: make_seeds FOLDER makes
+ * FOLDER/{safetensors,gguf,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own writers, so
+ * that the fuzzer starts behind the first checks. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
 #include "data/safetensors.h"
+#include "tests/fuzz/seeds_gguf.h"
 #include "tokenizer/bpe_train.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,13 @@ static bool safetensors(const char *folder, Error *e)
     ok = ok && st_writer_save(w, in(folder, "safetensors/empty"), e);
     st_writer_free(w);
     return ok;
+}
+
+static bool gguf(const char *folder, Error *e)
+{
+    static GgufSeed s;
+    return seed_types(&s, in(folder, "gguf/types"), e) && seed_tokenizer(&s, in(folder, "gguf/tokenizer"), e) &&
+           seed_llama(&s, in(folder, "gguf/llama"), e);
 }
 
 /* The fields of a version 1 header moved to where version 2 has them. */
@@ -140,10 +149,11 @@ int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 7; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) &&
-         rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
+    static const char *const names[] = {"safetensors", "gguf", "nifti",   "json",
+                                        "png",         "rle",  "gallery", "wordpiece"};
+    for (int i = 0; ok && i < 8; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && gguf(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) &&
+         png(argv[1], &e) && rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }
