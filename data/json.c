@@ -51,7 +51,7 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
     no_memory = false;
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
     if (value && !no_memory) return value;
-    json_decref(value);
+    json_decref(value); /* a text that has lost a character on the way */
     if (no_memory)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
     else

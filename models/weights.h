@@ -134,6 +134,9 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
  * NULL allowed. Later keys replace those that the models set. */
 bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
                   Error *e);
+/* The same as shards of at most `limit` bytes in a folder (st_writer_save_shards). */
+bool weights_save_shards(Weights *const *part, int n, bool frozen, const char *const *meta, const char *folder,
+                         uint64_t limit, Error *e);
 
 /* The same with random values in place of the tensors' own, of all of them, made while they are written: the
  * parts may lie on backend plan. Uniform, with the standard deviation that each initialisation has; ones are

@@ -243,6 +243,16 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
     return x;
 }
 
+Tensor *weights_read_blocks(Weights *w, const char *name, int64_t out, int64_t in)
+{
+    if (w->weights->backend->kernels == kernels_plan)
+        return quant_tensor(w->weights, DTYPE_q4_0, out, in, NULL, false);
+    void *codes = read_plane(w, name, "", ST_Q4_0, out * in / st_dtype_block(ST_Q4_0));
+    Tensor *x = codes ? quant_tensor_from(w->weights, DTYPE_q4_0, out, in, codes, NULL) : NULL;
+    free(codes);
+    return x;
+}
+
 /* ---- writing ---- */
 
 typedef struct PlaneWriter {

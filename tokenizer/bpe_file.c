@@ -80,7 +80,7 @@ static bool index_tokens(Bpe *b, const char *path, Error *e)
     for (int i = 0; i < 256; i++) {
         char byte = (char)i;
         b->byte_id[i] = bpe_find_bytes(b, &byte, 1);
-        if (b->byte_id[i] < 0)
+        if (b->byte_id[i] < 0 && !b->gaps)
             return error_set(e, ERROR_INPUT, "%s: no token for the single byte 0x%02X", path, i);
     }
     return true;
@@ -141,7 +141,7 @@ static bool read_any(Bpe *b, const char *path, Error *e)
     char head[64] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof head - 1, 0);
-    if (n < 0) error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
+    if (n < 0) error_set(e, ERROR_IO, "%s: cannot %s: %s", path, fd < 0 ? "open" : "read", strerror(errno));
     if (fd >= 0) close(fd);
     if (n < 0) return false;
     size_t at = strspn(head, " \t\r\n");

@@ -1,24 +1,30 @@
 /* pcrl-convert: weights into the 4-bit form. */
-#include "data/safetensors.h"
+#include "data/tensor_file.h"
 #include "models/llama.h"
 #include "tools/cli.h"
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
+#include <stdio.h>
 
 static const char doc[] =
-    "Convert a LLaMA-form safetensors file: quantise its Linears to 4 bits; embeddings, head and "
-    "norms stay as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with "
-    "double quantisation; q4_0 has GGUF's blocks under names of our own.\v"
+    "Convert a LLaMA, in any form that it is published in (safetensors or PyTorch file, folder of shards, "
+    "Meta's folder, GGUF), to safetensors under Hugging Face's names: its Linears in 4 bits, embeddings, head "
+    "and norms as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with double "
+    "quantisation; q4_0 has GGUF's blocks under names of our own. TO is a safetensors file, or with "
+    "--shard-size a folder.\v"
     "Examples:\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
-    "  pcrl-convert --fp4 --plain-absmax llama.safetensors llama-fp4.safetensors";
+    "  pcrl-convert --q4_0 Meta-Llama-3-8B.Q4_0.gguf llama.safetensors\n"
+    "  pcrl-convert --fp4 --plain-absmax llama.safetensors llama-fp4.safetensors\n"
+    "  pcrl-convert --nf4 --shard-size 2G Meta-Llama-3-8B llama-nf4";
+
+enum { KEY_SHARD_SIZE = 0x3001 };
 
 static const struct argp_option options[] = {
     {"nf4", 'n', 0, 0, "4-bit NormalFloat, block 64 (the default)", 0},
     {"fp4", 'f', 0, 0, "4-bit floats, block 64", 0},
     {"q4_0", 'q', 0, 0, "16 even steps, block 32, as in GGUF; scales are fp16", 0},
     {"plain-absmax", 'p', 0, 0, "keep the scales of nf4 or fp4 as f32, without double quantisation", 0},
+    {"shard-size", KEY_SHARD_SIZE, "SIZE", 0,
+     "write TO as a folder of files of at most SIZE (M, G) bytes of tensors each, with an index", 0},
     {0},
 };
 
@@ -27,6 +33,7 @@ typedef struct Arguments {
     const char *from, *to;
     DType quant; /* f32: not said yet */
     bool plain;
+    uint64_t shard_size; /* 0: one file */
 } Arguments;
 
 static void choose(struct argp_state *state, DType quant)
@@ -46,6 +53,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'f': choose(state, DTYPE_fp4); break;
     case 'q': choose(state, DTYPE_q4_0); break;
     case 'p': a->plain = true; break;
+    case KEY_SHARD_SIZE:
+        if (!cli_size(arg, &a->shard_size) || !a->shard_size)
+            argp_error(state, "--shard-size: expected a size such as 2G, found '%s'", arg);
+        break;
     case ARGP_KEY_ARG:
         if (!a->from)
             a->from = arg;
@@ -79,6 +90,22 @@ static bool check_format(const Arguments *a, const Weights *w, Error *e)
     return true;
 }
 
+static bool save(const Arguments *a, Weights *w, Error *e)
+{
+    if (a->shard_size) return weights_save_shards(&w, 1, true, NULL, a->to, a->shard_size, e);
+    return weights_save(&w, 1, true, NULL, a->to, e);
+}
+
+/* Of all its files; 0 where it cannot be read. */
+static unsigned long long file_bytes(const char *path)
+{
+    unsigned long long bytes = 0;
+    TensorFile *f = tensor_file_open(path, NULL);
+    for (int i = 0; f && i < f->n_part; i++) bytes += f->part[i].size;
+    tensor_file_close(f);
+    return bytes;
+}
+
 static bool convert(const Arguments *a, Error *e)
 {
     Arena weights, state;
@@ -91,14 +118,9 @@ static bool convert(const Arguments *a, Error *e)
     weights_init(&w, &weights, &state, NULL, 0);
     w.quant = a->quant;
     w.nested = dtype_is_planar(a->quant) && !a->plain;
-    bool ok = weights_open(&w, a->from, e) && llama_open(&m, &w, e) && check_format(a, &w, e) &&
-              weights_save((Weights *[]){&w}, 1, true, NULL, a->to, e);
-    if (ok) {
-        struct stat before, after;
-        if (stat(a->from, &before) == 0 && stat(a->to, &after) == 0)
-            printf("%s: %lld bytes -> %s: %lld bytes\n", a->from, (long long)before.st_size, a->to,
-                   (long long)after.st_size);
-    }
+    bool ok = weights_open(&w, a->from, e) && llama_open(&m, &w, e) && check_format(a, &w, e) && save(a, &w, e);
+    if (ok)
+        printf("%s: %llu bytes -> %s: %llu bytes\n", a->from, file_bytes(a->from), a->to, file_bytes(a->to));
     weights_close(&w);
     arena_close(&state);
     arena_close(&weights);

@@ -1,6 +1,7 @@
 #include "tools/system.h"
 #include "tools/adapter.h"
 #include "tools/features.h"
+#include "tools/memory.h"
 #include "tools/train.h"
 #include <stdlib.h>
 #include <string.h>
@@ -44,13 +45,13 @@ static bool open_models(System *s, const char *folder, Error *e)
     return true;
 }
 
-bool system_open(System *s, const char *folder, const CliCommon *common, Error *e)
+bool system_open(System *s, const char *folder, const CliCommon *common, bool plan, Error *e)
 {
     memset(s, 0, sizeof *s);
-    const Backend *backend = backend_open(common->device, e);
+    const Backend *backend = backend_open(plan ? "plan" : common->device, e);
     const size_t capacity = common->memory ? common->memory : (size_t)16 << 30;
     DType compute;
-    bool ok = backend && cli_compute(common, backend, false, &compute, e) &&
+    bool ok = backend && cli_compute(common, backend, plan, &compute, e) &&
               arena_open(&s->weights, "weights", backend, capacity, e) &&
               arena_open(&s->state, "state", backend, capacity, e) &&
               arena_open(&s->step, "step", backend, capacity, e) &&
@@ -83,6 +84,11 @@ bool system_check_size(const System *s, int width, int height, Error *e)
                          width, height, s->side ? "" : "square ones, for example ", s->side ? s->side : 512,
                          s->side ? s->side : 512);
     return resnet_check_side(&s->resnet, width, e);
+}
+
+void system_print_memory(const System *s, FILE *out)
+{
+    memory_print((const Arena *const[]){&s->weights, &s->state, &s->step, &s->scratch}, "keys and values", out);
 }
 
 int64_t system_token_count(const System *s) { return hv_slots(s->visual.mode) * s->visual.dim; }

@@ -26,7 +26,9 @@ void train_path(char *path, const char *folder, const char *name)
 bool train_run(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
     if (!trainer_run(t, loss, context, e)) return false;
-    if (!t->o.dry_run && t->step > t->first) trainer_print_memory(t, stdout);
+    if (t->o.dry_run || t->step == t->first) return true;
+    trainer_print_memory(t, stdout);
+    trainer_print_times(t, stdout);
     return true;
 }
 

@@ -1,6 +1,6 @@
-/* A file as the weights of one LLaMA block, plain or in 4 bits: sizes from shapes and quant_states as llama_open
- * takes them, then every tensor. What is read is written and read again as it was. No op is run, so there are
- * no kernels here. */
+/* A file as the weights of one LLaMA block, plain or in 4 bits: sizes from shapes and quant_states as
+ * llama_open takes them, then every tensor. What is read is written and read again as it was. No op is run, so
+ * there are no kernels here. */
 #include "kernels/quant.h"
 #include "models/weights.h"
 #include "tests/fuzz/fuzz.h"
