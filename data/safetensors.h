@@ -27,6 +27,9 @@ typedef bool StSource(void *context, uint64_t from, size_t n, void *to, Error *e
 void st_writer_add_from(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
                         StSource *source, void *context);
 bool st_writer_save(StWriter *w, const char *path, Error *e); /* does not free w */
+/* The same as files of at most `limit` bytes of data (one weight with its planes is never parted): in `folder`,
+ * which is made, model-0000K-of-0000N.safetensors and, last, model.safetensors.index.json. */
+bool st_writer_save_shards(StWriter *w, const char *folder, uint64_t limit, Error *e);
 /* Length, and SHA-256, of what st_writer_save would write; path is for messages only. */
 bool st_writer_size(StWriter *w, const char *path, uint64_t *bytes, Error *e);
 bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e);

@@ -9,6 +9,7 @@
 #include "tensor/utf8.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct Item {
     char *name;
@@ -277,5 +278,90 @@ bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65]
     *bytes = all_bytes(w, n);
     sha256_close(&hash, hex);
     free(text);
+    return ok;
+}
+
+/* ---- shards ---- */
+
+static int by_item_name(const void *a, const void *b)
+{
+    return strcmp(((const Item *)a)->name, ((const Item *)b)->name);
+}
+
+/* Items from `from` on, in order of names, that stay in one file: a weight and its planes ("P", "P.absmax"). */
+static size_t group_end(const StWriter *w, size_t from, uint64_t *bytes)
+{
+    size_t i = from, n = strlen(w->item[from].name);
+    *bytes = 0;
+    do *bytes += w->item[i++].size;
+    while (i < w->n && !strncmp(w->item[i].name, w->item[from].name, n) && w->item[i].name[n] == '.');
+    return i;
+}
+
+/* As many groups from `from` on as `limit` holds, at least one. */
+static size_t shard_end(const StWriter *w, size_t from, uint64_t limit)
+{
+    uint64_t used, more;
+    size_t i = group_end(w, from, &used), next;
+    for (; i < w->n; i = next) {
+        next = group_end(w, i, &more);
+        if (used > limit || more > limit - used) break;
+        used += more;
+    }
+    return i;
+}
+
+static bool index_write(const json_t *map, uint64_t bytes, const char *folder, Error *e)
+{
+    char path[4096];
+    json_t *index = json_pack("{s:{s:I},s:O}", "metadata", "total_size", (json_int_t)bytes, "weight_map", map);
+    if (snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder) >= (int)sizeof path) path[0] = 0;
+    bool ok = index ? json_write(path, index, e) : no_memory(path, e);
+    json_decref(index);
+    return ok;
+}
+
+/* Files k of n for all k; their tensors into the map. */
+static bool save_each(StWriter *w, const char *folder, uint64_t limit, int n, json_t *map, uint64_t *bytes,
+                      Error *e)
+{
+    size_t from = 0;
+    for (int k = 1; k <= n; k++) {
+        char path[4096];
+        size_t end = shard_end(w, from, limit);
+        if (snprintf(path, sizeof path, "%s/model-%05d-of-%05d.safetensors", folder, k, n) >= (int)sizeof path)
+            return error_set(e, ERROR_IO, "%.80s...: the path is too long", folder);
+        for (size_t i = from; i < end; i++) {
+            if (!check_text(path, "tensor name", w->item[i].name, e)) return false;
+            if (json_object_get(map, w->item[i].name))
+                die("st_writer_save_shards: %s: the tensor name \"%s\" is used twice", path, w->item[i].name);
+            if (json_object_set_new(map, w->item[i].name, json_string(path + strlen(folder) + 1)) != 0)
+                return no_memory(path, e);
+            if (!u64_add(*bytes, w->item[i].size, bytes) || *bytes > INT64_MAX)
+                return error_set(e, ERROR_INPUT, "%s: more than 2^63 bytes", folder);
+        }
+        StWriter shard = {.item = w->item + from, .n = end - from, .meta = w->meta, .n_meta = w->n_meta};
+        if (!st_writer_save(&shard, path, e)) return false;
+        from = end;
+    }
+    return true;
+}
+
+bool st_writer_save_shards(StWriter *w, const char *folder, uint64_t limit, Error *e)
+{
+    char path[4096];
+    struct stat st;
+    if (!w || w->no_memory) return no_memory(folder, e);
+    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) < (int)sizeof path && stat(path, &st) == 0)
+        return error_set(e, ERROR_INPUT, "%s is there, and would be read instead of the shards", path);
+    if (!file_make_folder(folder, e)) return false;
+    if (w->n > 1) qsort(w->item, w->n, sizeof *w->item, by_item_name);
+    int n = 0;
+    for (size_t i = 0; i < w->n; n++) i = shard_end(w, i, limit);
+    json_t *map = json_object();
+    uint64_t bytes = 0;
+    bool ok = map ? save_each(w, folder, limit, n, map, &bytes, e) : no_memory(folder, e);
+    ok = ok && index_write(map, bytes, folder, e);
+    json_decref(map);
     return ok;
 }

@@ -1,10 +1,11 @@
 /* y = x W^T (+ bias) (+ LoRA) with a 4-bit frozen W (N,K): x (...,K) -> (...,N). At most FEW rows of x:
- * straight from the packed codes. More: W's rows are decoded BLOCK weights at a time into scratch and
- * multiplied from there, so the decoded weight never exists whole. Backward decodes the same blocks again: dx
- * += dy W; there is no dW. The LoRA term, with its dropout, is in kernels/lora.c. Saved: u with LoRA. */
+ * straight from the packed codes. More: from tiles of decoded rows, so the decoded weight never exists whole.
+ * Backward decodes W's rows BLOCK weights at a time into scratch and multiplies from there: dx += dy W; there
+ * is no dW. The LoRA term, with its dropout, is in kernels/lora.c. Saved: u with LoRA. */
 #include "kernels/gemm.h"
 #include "kernels/lora.h"
 #include "kernels/quant_cpu.h"
+#include "kernels/quant_gemm.h"
 #include <string.h>
 
 enum {
@@ -53,14 +54,8 @@ static void forward_many(Tape *t, const Node *n, int64_t M)
 {
     const Tensor *w = n->in[1];
     float *y = n->out->data;
-    int64_t N = w->dim[0], K = w->dim[1], step = block_rows(w);
-    float *decoded = tape_scratch(t, (size_t)(step * K) * sizeof *decoded);
-    if (n->in[2]) rows_fill(y, n->in[2]->data, M, N);
-    for (int64_t from = 0; from < N; from += step) {
-        int64_t to = from + step < N ? from + step : N;
-        quant_cpu_decode(w, from, to, decoded);
-        gemm(false, true, M, to - from, K, 1, n->in[0]->data, K, decoded, K, n->in[2] ? 1 : 0, y + from, N);
-    }
+    if (n->in[2]) rows_fill(y, n->in[2]->data, M, w->dim[0]);
+    quant_gemm(w, n->in[0]->data, M, n->in[2] != NULL, y, tape_scratch(t, quant_gemm_scratch(w, M)));
 }
 
 void matmul_q_forward_cpu(Tape *t, Node *n)

@@ -1,20 +1,14 @@
-/* The inner loops of matmul_q.
- *
- * Planar formats differ in the table of 16 levels only. A block of 64 weights is 32 bytes of codes and one
- * scale. Product: x is first sorted within each block into its even and its odd elements, so that the high
- * nibbles of 16 bytes meet 16 consecutive floats, and so do the low ones. AVX-512 then needs, for 32 weights,
- * one widening load (vpmovzxbd), one shift, two table look-ups (vpermps: it looks at the low four bits of each
- * index only, so the low nibble needs no mask) and two multiply-adds; the table is multiplied by the block's
- * scale once. AVX2 has tables of 8, so two look-ups and a blend.
- *
- * q4_0, and rows whose length is no multiple of 64 (they share blocks with their neighbours): a row is decoded
- * into scratch and multiplied from there.
+/* The inner loops of matmul_q: rows decoded to f32. Products with few rows of planar weights are in
+ * kernels/quant_planar.c. q4_0, and rows whose length is no multiple of 64 (they share blocks with their
+ * neighbours): a row is decoded into scratch and multiplied from there.
  *
  * Every output row belongs to one thread: bits do not depend on the thread count.
  */
 #include "kernels/quant_cpu.h"
 #include "kernels/quant.h"
+#include "kernels/quant_bytes.h"
 #include "kernels/quant_nf4.h"
+#include "kernels/quant_planar.h"
 #include "kernels/quant_q4_0.h"
 #include "kernels/vec.h"
 #include <omp.h>
@@ -22,22 +16,7 @@
 #include <immintrin.h>
 #endif
 
-enum { HALF = NF4_BLOCK / 2, NESTED_BLOCK = 256, STRIP = 64 /* blocks whose scales are unpacked at once */ };
-
-/* The scales of blocks first..first+n-1: where they lie, or unpacked into `room`. */
-static const float *scales(const Quant *q, int64_t first, int64_t n, float *room)
-{
-    if (q->absmax) return q->absmax + first;
-    const float *value = quant_dynamic_map();
-    for (int64_t b = 0, end; b < n; b = end) { /* one outer scale at a time */
-        int64_t outer = (first + b) / NESTED_BLOCK;
-        float scale = q->nested_absmax[outer];
-        end = (outer + 1) * NESTED_BLOCK - first;
-        if (end > n) end = n;
-        for (int64_t i = b; i < end; i++) room[i] = value[q->nested[first + i]] * scale + q->offset;
-    }
-    return room;
-}
+enum { HALF = NF4_BLOCK / 2, STRIP = 64 /* blocks whose scales are unpacked at once */ };
 
 /* ---- decoding ---- */
 
@@ -89,7 +68,7 @@ __attribute__((target("avx2,fma"))) static void decode_block_avx2(const float *l
 static DecodeBlock *decode_block(void)
 {
 #ifdef __x86_64__
-    if (vec_level() == 2) return decode_block_avx512;
+    if (vec_level() >= 2) return decode_block_avx512;
     if (vec_level() == 1) return decode_block_avx2;
 #endif
     return decode_block_plain;
@@ -100,7 +79,7 @@ static void decode_planar(const Tensor *w, int64_t from, int64_t K, float *out)
 {
     const uint8_t *codes = w->data;
     const float *level = quant_levels(w->dtype);
-    if (K % NF4_BLOCK) {
+    if (K % NF4_BLOCK || from % NF4_BLOCK) {
         for (int64_t k = 0; k < K; k++)
             out[k] = level[nf4_code(codes, from + k)] * quant_absmax(w->quant, (from + k) / NF4_BLOCK);
         return;
@@ -109,7 +88,7 @@ static void decode_planar(const Tensor *w, int64_t from, int64_t K, float *out)
     for (int64_t b = 0, blocks = K / NF4_BLOCK; b < blocks; b += STRIP) {
         int64_t count = blocks - b < STRIP ? blocks - b : STRIP;
         float room[STRIP];
-        const float *scale = scales(w->quant, from / NF4_BLOCK + b, count, room);
+        const float *scale = quant_planar_scales(w->quant, from / NF4_BLOCK + b, count, room);
         for (int64_t i = 0; i < count; i++)
             block(level, codes + from / 2 + (b + i) * HALF, scale[i], out + (b + i) * NF4_BLOCK);
     }
@@ -151,7 +130,7 @@ __attribute__((target("avx2,fma"))) static void decode_q4_0_avx2(const uint8_t *
 static DecodeQ4_0 *decode_q4_0(void)
 {
 #ifdef __x86_64__
-    if (vec_level() == 2) return decode_q4_0_avx512;
+    if (vec_level() >= 2) return decode_q4_0_avx512;
     if (vec_level() == 1) return decode_q4_0_avx2;
 #endif
     return decode_q4_0_plain;
@@ -160,7 +139,7 @@ static DecodeQ4_0 *decode_q4_0(void)
 static void decode_blocked(const Tensor *w, int64_t from, int64_t K, float *out)
 {
     const uint8_t *blocks = w->data;
-    if (K % Q4_0_BLOCK) {
+    if (K % Q4_0_BLOCK || from % Q4_0_BLOCK) {
         for (int64_t k = 0; k < K; k++) out[k] = q4_0_decode(blocks, from + k);
         return;
     }
@@ -168,138 +147,19 @@ static void decode_blocked(const Tensor *w, int64_t from, int64_t K, float *out)
     for (int64_t k = 0; k < K; k += Q4_0_BLOCK) block(blocks + (from + k) / Q4_0_BLOCK * Q4_0_BYTES, out + k);
 }
 
-/* Row n of W. */
-static void decode_row(const Tensor *w, int64_t n, float *out)
+void quant_cpu_decode_part(const Tensor *w, int64_t n, int64_t k, int64_t count, float *out)
 {
-    (dtype_is_planar(w->dtype) ? decode_planar : decode_blocked)(w, n * w->dim[1], w->dim[1], out);
+    (dtype_is_planar(w->dtype) ? decode_planar : decode_blocked)(w, n * w->dim[1] + k, count, out);
 }
 
 void quant_cpu_decode(const Tensor *w, int64_t from, int64_t to, float *out)
 {
     int64_t K = w->dim[1];
 #pragma omp parallel for schedule(static) if ((to - from) * K > 1 << 14)
-    for (int64_t n = from; n < to; n++) decode_row(w, n, out + (n - from) * K);
+    for (int64_t n = from; n < to; n++) quant_cpu_decode_part(w, n, 0, K, out + (n - from) * K);
 }
 
 /* ---- products with few rows ---- */
-
-/* x's blocks as evens, then odds. */
-static void sort_blocks(const float *x, int64_t n, float *to)
-{
-    for (int64_t b = 0; b < n; b += NF4_BLOCK)
-        for (int i = 0; i < HALF; i++) {
-            to[b + i] = x[b + 2 * i];
-            to[b + HALF + i] = x[b + 2 * i + 1];
-        }
-}
-
-/* y[m] = one row of W times row m of sorted x. M is a constant wherever this is inlined. */
-typedef void ProductRow(const float *level, const uint8_t *codes, const float *scale, int64_t K, const float *x,
-                        int64_t M, float *y);
-
-static void product_row_plain(const float *level, const uint8_t *codes, const float *scale, int64_t K,
-                              const float *x, int64_t M, float *y)
-{
-    for (int64_t m = 0; m < M; m++) {
-        float sum[VEC] = {0}, all = 0;
-        for (int64_t b = 0; b < K / NF4_BLOCK; b++) {
-            const uint8_t *c = codes + b * HALF;
-            const float *even = x + m * K + b * NF4_BLOCK, *odd = even + HALF;
-            for (int i = 0; i < HALF; i++)
-                sum[i % VEC] += level[c[i] >> 4] * scale[b] * even[i] + level[c[i] & 15] * scale[b] * odd[i];
-        }
-        for (int i = 0; i < VEC; i++) all += sum[i];
-        y[m] = all;
-    }
-}
-
-#ifdef __x86_64__
-__attribute__((target("avx512f"), always_inline)) static inline void product_row_avx512_body(
-    const float *level, const uint8_t *codes, const float *scale, int64_t K, const float *x, const int M,
-    float *y)
-{
-    __m512 sum[QUANT_CPU_ROWS][4], base = _mm512_loadu_ps(level); /* four chains a row hide the adds' latency */
-#pragma GCC unroll 4
-    for (int m = 0; m < M; m++) sum[m][0] = sum[m][1] = sum[m][2] = sum[m][3] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < K / NF4_BLOCK; b++, codes += HALF) {
-        _mm_prefetch((const char *)codes + 1024, _MM_HINT_T0);
-        __m512 table = _mm512_mul_ps(base, _mm512_set1_ps(scale[b]));
-        __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)codes));
-        __m512i second = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(codes + VEC)));
-        __m512 w0 = _mm512_permutexvar_ps(_mm512_srli_epi32(first, 4), table);
-        __m512 w1 = _mm512_permutexvar_ps(_mm512_srli_epi32(second, 4), table);
-        __m512 w2 = _mm512_permutexvar_ps(first, table), w3 = _mm512_permutexvar_ps(second, table);
-#pragma GCC unroll 4
-        for (int m = 0; m < M; m++) {
-            const float *v = x + m * K + b * NF4_BLOCK;
-            sum[m][0] = _mm512_fmadd_ps(w0, _mm512_loadu_ps(v), sum[m][0]);
-            sum[m][1] = _mm512_fmadd_ps(w1, _mm512_loadu_ps(v + VEC), sum[m][1]);
-            sum[m][2] = _mm512_fmadd_ps(w2, _mm512_loadu_ps(v + HALF), sum[m][2]);
-            sum[m][3] = _mm512_fmadd_ps(w3, _mm512_loadu_ps(v + HALF + VEC), sum[m][3]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int m = 0; m < M; m++)
-        y[m] = _mm512_reduce_add_ps(
-            _mm512_add_ps(_mm512_add_ps(sum[m][0], sum[m][1]), _mm512_add_ps(sum[m][2], sum[m][3])));
-}
-
-__attribute__((target("avx2,fma"), always_inline)) static inline void product_row_avx2_body(
-    const float *level, const uint8_t *codes, const float *scale, int64_t K, const float *x, const int M,
-    float *y)
-{
-    __m256 sum[QUANT_CPU_ROWS];
-#pragma GCC unroll 4
-    for (int m = 0; m < M; m++) sum[m] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < K / NF4_BLOCK; b++, codes += HALF) {
-        __m256 s = _mm256_set1_ps(scale[b]);
-        __m256 low = _mm256_mul_ps(_mm256_loadu_ps(level), s),
-               high = _mm256_mul_ps(_mm256_loadu_ps(level + 8), s);
-        for (int i = 0; i < HALF; i += 8) {
-            __m256i odds = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(codes + i)));
-            __m256i evens = _mm256_srli_epi32(odds, 4);
-            __m256 even = LOOK_UP_AVX2(evens, low, high), odd = LOOK_UP_AVX2(odds, low, high);
-#pragma GCC unroll 4
-            for (int m = 0; m < M; m++) {
-                const float *v = x + m * K + b * NF4_BLOCK + i;
-                sum[m] = _mm256_fmadd_ps(even, _mm256_loadu_ps(v), sum[m]);
-                sum[m] = _mm256_fmadd_ps(odd, _mm256_loadu_ps(v + HALF), sum[m]);
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int m = 0; m < M; m++) {
-        float part[8], all = 0;
-        _mm256_storeu_ps(part, sum[m]);
-        for (int i = 0; i < 8; i++) all += part[i];
-        y[m] = all;
-    }
-}
-
-#define PRODUCT_ROW(isa, features)                                                                             \
-    __attribute__((target(features))) static void product_row_##isa(const float *level, const uint8_t *codes,  \
-                                                                    const float *scale, int64_t K,             \
-                                                                    const float *x, int64_t M, float *y)       \
-    {                                                                                                          \
-        switch (M) {                                                                                           \
-        case 1: product_row_##isa##_body(level, codes, scale, K, x, 1, y); break;                              \
-        case 2: product_row_##isa##_body(level, codes, scale, K, x, 2, y); break;                              \
-        case 3: product_row_##isa##_body(level, codes, scale, K, x, 3, y); break;                              \
-        default: product_row_##isa##_body(level, codes, scale, K, x, 4, y);                                    \
-        }                                                                                                      \
-    }
-PRODUCT_ROW(avx512, "avx512f")
-PRODUCT_ROW(avx2, "avx2,fma")
-#endif
-
-static ProductRow *product_row(void)
-{
-#ifdef __x86_64__
-    if (vec_level() == 2) return product_row_avx512;
-    if (vec_level() == 1) return product_row_avx2;
-#endif
-    return product_row_plain;
-}
 
 VEC_BODY(dot, (const float *a, const float *b, int64_t n, float *y), {
     Vec even = {0}, odd = {0};
@@ -319,32 +179,36 @@ VEC_FUNCTION(dot, (const float *a, const float *b, int64_t n, float *y), (a, b, 
 static void product_row_decoded(const Tensor *w, int64_t n, const float *x, int64_t M, float *room, float *y)
 {
     int64_t K = w->dim[1];
-    decode_row(w, n, room);
+    quant_cpu_decode_part(w, n, 0, K, room);
     for (int64_t m = 0; m < M; m++) dot(room, x + m * K, K, y + m);
 }
 
-/* Sorted x, then K floats a thread: its row's scales, or a decoded row. */
+static bool is_packed(const Tensor *w) { return dtype_is_planar(w->dtype) && w->dim[1] % NF4_BLOCK == 0; }
+
+/* Sorted x, or K floats a thread: a decoded row. */
 size_t quant_cpu_scratch(const Tensor *w, int64_t M)
 {
-    return (size_t)(w->dim[1] * (M + omp_get_max_threads())) * sizeof(float);
+    if (quant_bytes_fit(w)) return quant_bytes_scratch(w, M);
+    int64_t floats = is_packed(w) ? quant_planar_scratch(w, M) : w->dim[1] * omp_get_max_threads();
+    return (size_t)floats * sizeof(float);
 }
 
 void quant_cpu_product(const Tensor *w, const float *x, int64_t M, float *y, void *scratch)
 {
-    int64_t N = w->dim[0], K = w->dim[1], blocks = K / NF4_BLOCK;
-    bool packed = dtype_is_planar(w->dtype) && K % NF4_BLOCK == 0;
-    const float *level = packed ? quant_levels(w->dtype) : NULL;
-    float *sorted = scratch, *rooms = sorted + M * K;
-    ProductRow *row = product_row();
-    if (packed) sort_blocks(x, M * K, sorted);
+    if (is_packed(w)) {
+        quant_planar_product(w, x, M, y, scratch);
+        return;
+    }
+    if (quant_bytes_fit(w)) {
+        quant_bytes_product(w, x, M, y, scratch);
+        return;
+    }
+    int64_t N = w->dim[0], K = w->dim[1];
+    float *rooms = scratch;
 #pragma omp parallel for schedule(static) if (N * K > 1 << 14)
     for (int64_t n = 0; n < N; n++) {
-        float *room = rooms + omp_get_thread_num() * K, out[QUANT_CPU_ROWS];
-        if (packed)
-            row(level, (const uint8_t *)w->data + n * K / 2, scales(w->quant, n * blocks, blocks, room), K,
-                sorted, M, out);
-        else
-            product_row_decoded(w, n, x, M, room, out);
+        float out[QUANT_CPU_ROWS];
+        product_row_decoded(w, n, x, M, rooms + omp_get_thread_num() * K, out);
         for (int64_t m = 0; m < M; m++) y[m * N + n] = out[m];
     }
 }

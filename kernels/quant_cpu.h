@@ -6,6 +6,9 @@
 /* Rows from..to-1 of W (N,K) as f32 into out (to-from,K). */
 void quant_cpu_decode(const Tensor *w, int64_t from, int64_t to, float *out);
 
+/* The weights k..k+count-1 of row n as f32 into out. */
+void quant_cpu_decode_part(const Tensor *w, int64_t n, int64_t k, int64_t count, float *out);
+
 /* The most rows of x that quant_cpu_product takes. */
 enum { QUANT_CPU_ROWS = 4 };
 /* Bytes of scratch that quant_cpu_product needs for W (N,K) and M rows. */

@@ -38,7 +38,7 @@ typedef int32_t VecInt __attribute__((vector_size(64), aligned(4), may_alias));
     static inline void name##_plain params { name##_body args; }                                               \
     static inline void name params                                                                             \
     {                                                                                                          \
-        if (vec_level() == 2)                                                                                  \
+        if (vec_level() >= 2)                                                                                  \
             name##_avx512 args;                                                                                \
         else if (vec_level() == 1)                                                                             \
             name##_avx2 args;                                                                                  \
@@ -50,16 +50,19 @@ typedef int32_t VecInt __attribute__((vector_size(64), aligned(4), may_alias));
     static inline void name params { name##_body args; }
 #endif
 
-/* The highest level that may be used: 2, or what the environment variable VEC_LEVEL says. */
+/* The highest level that may be used: 3, or what the environment variable VEC_LEVEL says. */
 extern int vec_limit;
 
-/* 2: AVX-512, 1: AVX2, 0: neither. */
+/* 3: AVX-512 with dot products of bytes and permutations of bytes (VNNI, VBMI), 2: AVX-512, 1: AVX2, 0: none.
+ */
 static inline int vec_level(void)
 {
 #if defined(__x86_64__)
-    if (vec_limit == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+    if (vec_limit >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return 2;
+        return vec_limit >= 3 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi")
+                   ? 3
+                   : 2;
     if (vec_limit >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
     return 0;

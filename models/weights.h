@@ -71,6 +71,8 @@ typedef struct Weights {
                     bf16 where it has bf16 */
     bool nested; /* ... with double quantisation; nf4 and fp4 only */
     bool unfilled;      /* without a file: tensors as they will be, their values left to whoever asked */
+    bool fresh_buffers; /* WEIGHT_BUFFERs that the file lacks are initialised (files without BatchNorm's
+                           statistics) */
     uint64_t seed;      /* of the initialisation; each tensor has its own stream, named after it */
     const char *prefix; /* before every name that a model asks for ("text_model.model."), or NULL: for models
                            that are parts of others. Set by whoever opens them; names are kept with it. */
@@ -134,6 +136,9 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
  * NULL allowed. Later keys replace those that the models set. */
 bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
                   Error *e);
+/* The same as shards of at most `limit` bytes in a folder (st_writer_save_shards). */
+bool weights_save_shards(Weights *const *part, int n, bool frozen, const char *const *meta, const char *folder,
+                         uint64_t limit, Error *e);
 
 /* The same with random values in place of the tensors' own, of all of them, made while they are written: the
  * parts may lie on backend plan. Uniform, with the standard deviation that each initialisation has; ones are

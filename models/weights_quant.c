@@ -1,5 +1,6 @@
 #include "models/weights_quant.h"
-#include <jansson.h>
+#include "data/json.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static const TensorEntry *plane(const Weights *w, const char *name, const char *
 static const char *state_name(const Weights *w, const char *name, int i)
 {
     const TensorEntry *codes = weights_find(w, name);
-    if (!codes || codes->dtype != ST_U8) return NULL;
+    if (!codes) return NULL;
     size_t n = strlen(codes->name);
     for (int j = 0; j < w->file->n; j++) {
         const char *other = w->file->entry[j].name;
@@ -69,12 +70,13 @@ typedef struct Planes {
     double offset;
 } Planes;
 
-/* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. */
+/* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. Codes (suffix "") may be
+ * declared as any dtype: bitsandbytes stores them as elements of bnb_4bit_quant_storage. */
 static void *read_plane(Weights *w, const char *name, const char *suffix, StDType dtype, int64_t n)
 {
     const TensorEntry *entry = *suffix ? plane(w, name, suffix) : weights_find(w, name);
     if (w->error.code) return NULL;
-    if (!entry || entry->dtype != dtype || entry->size != (uint64_t)n * st_dtype_size(dtype)) {
+    if (!entry || (*suffix && entry->dtype != dtype) || entry->size != (uint64_t)n * st_dtype_size(dtype)) {
         weights_fail(w, "tensor %s%s%s: expected %lld elements of %s, found %s, %llu bytes", name,
                      *suffix ? "." : "", suffix, (long long)n, st_dtype_name(dtype),
                      entry ? st_dtype_name(entry->dtype) : "none",
@@ -122,10 +124,10 @@ static bool read_state(Weights *w, const char *name, QuantState *state)
     }
     char *text = read_plane(w, name, suffix, ST_U8, (int64_t)entry->size);
     if (!text) return false;
-    json_error_t why;
-    state->json = json_loadb(text, entry->size, JSON_REJECT_DUPLICATES, &why);
+    char what[1024];
+    snprintf(what, sizeof what, "%s: tensor %s.%s", w->file->path, name, suffix);
+    state->json = json_parse(text, entry->size, what, &w->error);
     free(text);
-    if (!state->json) weights_fail(w, "tensor %s.%s: not JSON: %s", name, suffix, why.text);
     return state->json;
 }
 
@@ -191,6 +193,10 @@ static bool read_nested(Weights *w, const char *name, const json_t *state, int64
         return false;
     }
     p->offset = json_number_value(json_object_get(state, "nested_offset"));
+    if (!(fabs(p->offset) <= (double)FLT_MAX)) {
+        weights_fail(w, "tensor %s: expected a nested_offset within f32, found %g", name, p->offset);
+        return false;
+    }
     if (!check_map(w, name, "nested_quant_map", quant_dynamic_map(), 256)) return false;
     p->nested = read_plane(w, name, "absmax", ST_U8, blocks);
     p->nested_absmax = read_plane(w, name, "nested_absmax", ST_F32, (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK);
@@ -234,6 +240,16 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
     free(p.nested);
     free(p.absmax);
     free(p.nested_absmax);
+    return x;
+}
+
+Tensor *weights_read_blocks(Weights *w, const char *name, int64_t out, int64_t in)
+{
+    if (w->weights->backend->kernels == kernels_plan)
+        return quant_tensor(w->weights, DTYPE_q4_0, out, in, NULL, false);
+    void *codes = read_plane(w, name, "", ST_Q4_0, out * in / st_dtype_block(ST_Q4_0));
+    Tensor *x = codes ? quant_tensor_from(w->weights, DTYPE_q4_0, out, in, codes, NULL) : NULL;
+    free(codes);
     return x;
 }
 

@@ -26,6 +26,8 @@ bool weights_quant_shape(Weights *w, const char *name, int64_t dim[2]);
 /* The (out,in) weight of that name in the weights arena; NULL and a sticky error when its planes or its
  * quant_state are not what they should be. */
 Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in);
+/* The same of a GGUF file's Q4_0 tensor, whose blocks are ours as they are. */
+Tensor *weights_read_blocks(Weights *w, const char *name, int64_t out, int64_t in);
 /* What the bytes of a name in a file are. */
 typedef enum { PLANE_VALUES, PLANE_CODES, PLANE_ABSMAX, PLANE_NESTED, PLANE_NESTED_ABSMAX } WeightsPlane;
 /* Declares one; data in the memory of the tensor's backend. False when out of host memory. */

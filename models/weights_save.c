@@ -219,6 +219,16 @@ bool weights_save(Weights *const *part, int n, bool frozen, const char *const *m
     return ok;
 }
 
+bool weights_save_shards(Weights *const *part, int n, bool frozen, const char *const *meta, const char *folder,
+                         uint64_t limit, Error *e)
+{
+    Save save;
+    bool ok = save_open(&save, part, n, frozen, meta, NULL, folder, e) &&
+              st_writer_save_shards(save.writer, folder, limit, e);
+    save_close(&save);
+    return ok;
+}
+
 bool weights_draw(Weights *const *part, int n, const WeightsDraw *draw, const char *path, Error *e)
 {
     Save save;

@@ -90,7 +90,8 @@ static bool make_values(Weights *w, const WeightSpec *s, const char *name, float
 
 /* ---- from a file ---- */
 
-/* Values of a row: what is read at once is a whole number of them. */
+/* Values of a row: what is read at once is a whole number of them. It is whole blocks of whatever type: a
+ * file's last dim is. */
 static int64_t row_len(const WeightSpec *s) { return spec_turned(s) ? spec_len(s) / s->dim[0] : 1; }
 static int64_t strip_rows(const WeightSpec *s)
 {
@@ -226,7 +227,9 @@ static Tensor *load_quant(Weights *w, const WeightSpec *s, const char *name)
 Tensor *weights_load_frozen(Weights *w, const WeightSpec *s, const char *name)
 {
     if (s->kind == WEIGHT_LINEAR) {
+        const TensorEntry *entry = weights_find(w, name);
         if (weights_is_quant(w, name)) return weights_read_quant(w, name, s->dim[0], s->dim[1]);
+        if (entry && entry->dtype == ST_Q4_0) return weights_read_blocks(w, name, s->dim[0], s->dim[1]);
         if (dtype_is_quant(w->quant)) return load_quant(w, s, name);
     }
     Tensor *x = tensor_new(w->weights, plain_type(w, s, name), spec_dims(s), s->dim);

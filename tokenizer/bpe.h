@@ -30,7 +30,8 @@ bool bpe_is_special(const Bpe *b, int32_t id);
 
 /* Encodes n bytes. With `specials` the names of added tokens inside the text become their ids; without, as for
  * every report, they are plain text. No begin or end token is added. *ids is malloc'ed and the caller's (never
- * NULL on success, even when *count is 0). Invalid UTF-8 is an error naming the byte offset. */
+ * NULL on success, even when *count is 0). Invalid UTF-8 is an error naming the byte offset; so is a
+ * byte that has no token, where the vocabulary of a GGUF file lacks some. */
 bool bpe_encode(const Bpe *b, const char *text, size_t n, bool specials, int32_t **ids, int *count, Error *e);
 
 /* An encoder keeps its buffers from text to text, and what pre-tokens became: for many texts. Of one thread at

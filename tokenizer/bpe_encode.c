@@ -232,6 +232,11 @@ static bool encode(BpeEncoder *x, const char *text, size_t n, bool specials, int
     if (valid < n)
         return error_set(e, ERROR_INPUT, "text to encode: byte %zu (0x%02X) is not UTF-8", valid,
                          (unsigned)(unsigned char)text[valid]);
+    for (size_t i = 0; b->gaps && i < n; i++)
+        if (b->byte_id[(unsigned char)text[i]] < 0)
+            return error_set(e, ERROR_INPUT,
+                             "text to encode: byte %zu (0x%02X) has no token in this vocabulary", i,
+                             (unsigned)(unsigned char)text[i]);
     if (n > INT_MAX / 4)
         return error_set(e, ERROR_INPUT, "text to encode: %zu bytes, at most %d", n, INT_MAX / 4);
     if (!encoder_reserve(x, n + 1, e)) return false;

@@ -80,7 +80,7 @@ static bool index_tokens(Bpe *b, const char *path, Error *e)
     for (int i = 0; i < 256; i++) {
         char byte = (char)i;
         b->byte_id[i] = bpe_find_bytes(b, &byte, 1);
-        if (b->byte_id[i] < 0)
+        if (b->byte_id[i] < 0 && !b->gaps)
             return error_set(e, ERROR_INPUT, "%s: no token for the single byte 0x%02X", path, i);
     }
     return true;

@@ -44,6 +44,7 @@ static bool read_pre(Bpe *b, const TensorFile *f, Error *e)
             "default, found %.60s",
             f->path, pre ? pre : "none");
     b->ignore_merges = pres[i].ignore_merges;
+    b->gaps = true; /* SmolLM2's has no token for some control characters */
     b->split = split_open(pres[i].pattern, f->path, e);
     return b->split;
 }

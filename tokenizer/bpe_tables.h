@@ -15,11 +15,12 @@ typedef struct Merge {
 
 struct Bpe {
     int n_ids;
-    char *bytes;      /* all tokens, one after the other */
-    size_t *offset;   /* (n_ids+1): token i is bytes[offset[i] .. offset[i+1]) */
-    uint8_t *special; /* (n_ids) */
-    int32_t byte_id[256];
-    int32_t *by_bytes; /* open addressing over the ordinary tokens' bytes; -1: empty */
+    char *bytes;          /* all tokens, one after the other */
+    size_t *offset;       /* (n_ids+1): token i is bytes[offset[i] .. offset[i+1]) */
+    uint8_t *special;     /* (n_ids) */
+    int32_t byte_id[256]; /* -1: none */
+    bool gaps;            /* bytes may be without a token; text that has one is refused. Set by a reader */
+    int32_t *by_bytes;    /* open addressing over the ordinary tokens' bytes; -1: empty */
     size_t by_bytes_mask;
     Merge *merges; /* open addressing over pairs */
     size_t merges_mask;
@@ -93,7 +94,8 @@ typedef struct BpeEntry {
 } BpeEntry;
 
 /* Entry i is id i. alphabet: ordinary ones are written in the byte-level alphabet; else, as special ones, as
- * they are. Refused: fewer than 256, holes, empty ones, two of the same bytes, a byte without a token. */
+ * they are. Refused: fewer than 256, holes, empty ones, two of the same bytes, a byte without a token unless
+ * b->gaps. */
 bool bpe_set_tokens(Bpe *b, const BpeEntry *entries, size_t n, bool alphabet, const char *path, Error *e);
 /* Room for n merges; after bpe_set_tokens. */
 bool bpe_begin_merges(Bpe *b, size_t n, const char *path, Error *e);

@@ -96,6 +96,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
         ok = error_set(e, ERROR_MEMORY, "%s: no memory for the features of %d studies (%.1f GB)", path, d->n,
                        (double)(slices * GRID_CELLS * C) * 2e-9);
     }
+    double begun = cli_seconds();
     CliProgress p = cli_progress_start(name, 0, d->n);
     for (int64_t k = 0; ok && k < d->n; k++) {
         Tensor *g, *f;
@@ -113,6 +114,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
     }
     cli_progress_end(&p);
     if (ok) {
+        cli_note("%s: features of %d studies in %.2f s", path, d->n, cli_seconds() - begun);
         StWriter *w = st_writer_new();
         st_writer_meta(w, "source", key);
         st_writer_add(w, "grid", ST_BF16, 4, (int64_t[]){slices, GRID, GRID, C}, grid);

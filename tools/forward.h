@@ -60,9 +60,8 @@ struct Forward {
     Weights part[FORWARD_PARTS];
     TensorFile *input;
     const ForwardTap *tap;
-    char prefix[32]; /* before the taps' names */
-    const int32_t
-        *lengths; /* of the B rows of (B,T,D): what lies past them is written as 0; NULL: nothing is */
+    char prefix[32];        /* before the taps' names */
+    const int32_t *lengths; /* [B]; what lies past them in (B,T,D) is written as 0; NULL: nothing is */
     int64_t B, T;
     ForwardOutput *out;
     int n_out, room;

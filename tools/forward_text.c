@@ -1,4 +1,5 @@
 /* pcrl-forward's models of texts: LLaMA, BERT, MedCLIP's text tower. */
+#include "models/llama_names.h"
 #include "models/medclip.h"
 #include "tools/adapter.h"
 #include "tools/forward.h"
@@ -75,7 +76,8 @@ static bool open_llama(Forward *f, Llama *m, Error *e)
     Weights *w = &f->part[0], *adapter = &f->part[1];
     w->quant = f->o->quant;
     w->nested = f->o->nested;
-    return forward_part(f, 0, f->o->weights, e) && llama_open(m, w, e) &&
+    return forward_part(f, 0, f->o->weights, e) && (!f->o->config || llama_adopt(w->file, f->o->config, e)) &&
+           llama_open(m, w, e) &&
            (!f->o->adapter || (adapter_open(f->o->adapter, adapter, &rank, &alpha, &dropout, e) &&
                                llama_add_lora(m, adapter, rank, (float)alpha, (float)dropout, e)));
 }

@@ -98,7 +98,7 @@ static bool read_masks(Forward *f, int64_t g, int64_t *n, SamPrompts *p, Error *
 static bool read_prompts(Forward *f, int64_t images, int64_t g, SamPrompts *p, Error *e)
 {
     int64_t n = -'p';
-    int32_t *image;
+    int32_t *image = NULL;
     if (!read_points(f, &n, p, e) || !read_boxes(f, &n, p, e) || !read_masks(f, g, &n, p, e)) return false;
     if (n < 0)
         return error_set(e, ERROR_INPUT, "%s: expected points, box or mask_input, found none", f->input->path);

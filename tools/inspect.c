@@ -108,6 +108,39 @@ static bool put_tensor(json_t *list, const TensorFile *s, const TensorEntry *t, 
     return ok;
 }
 
+static bool put_tokenizer(json_t *out, const char *path, Error *e)
+{
+    Bpe *b = bpe_open(path, e);
+    if (!b) return false;
+    int special = 0, n = bpe_vocab_size(b);
+    for (int32_t i = 0; i < n; i++) special += bpe_is_special(b, i);
+    bpe_close(b);
+    return (put(out, "tokens", json_integer(n)) && put(out, "special tokens", json_integer(special))) ||
+           error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+}
+
+/* What a GGUF file has besides tensors and single values: its lists by length and type, and what we make of its
+ * tokenizer. */
+static bool put_lists(json_t *out, const TensorFile *s, const char *path, Error *e)
+{
+    int n;
+    const GgufArray *a = gguf_arrays(s, &n);
+    json_t *lists = json_object(), *tokenizer = json_object();
+    bool ok = lists && tokenizer && (!n || json_object_set(out, "lists", lists) == 0);
+    for (int i = 0; ok && i < n; i++)
+        ok = put(lists, a[i].key,
+                 json_sprintf("%llu %s", (unsigned long long)a[i].n, gguf_type_name(a[i].type)));
+    if (ok && gguf_array(s, "tokenizer.ggml.tokens")) {
+        Error why = {0};
+        bool known = put_tokenizer(tokenizer, path, &why);
+        ok = known ? json_object_set(out, "tokenizer", tokenizer) == 0
+                   : why.code != ERROR_MEMORY && put(out, "tokenizer not read", json_string(why.msg));
+    }
+    json_decref(lists);
+    json_decref(tokenizer);
+    return ok || error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+}
+
 static bool put_tensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
 {
     TensorFile *s = tensor_file_open(path, e);
@@ -125,8 +158,10 @@ static bool put_tensors(json_t *out, const char *path, const InspectOptions *o, 
     ok = ok && put(out, "tensors in file", json_integer(s->n)) &&
          put(out, "elements", json_integer((json_int_t)elements)) &&
          put(out, "bytes of data", json_integer((json_int_t)bytes)) &&
-         json_object_set(out, "metadata", meta) == 0 && json_object_set(out, "tensors", list) == 0;
+         json_object_set(out, "metadata", meta) == 0;
     if (!ok) error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+    ok = ok && put_lists(out, s, path, e) &&
+         (json_object_set(out, "tensors", list) == 0 || error_set(e, ERROR_MEMORY, "%s: out of memory", path));
     for (int i = 0; ok && i < s->n; i++)
         if (!o->tensor || strstr(s->entry[i].name, o->tensor))
             ok = put_tensor(list, s, &s->entry[i], o->stats, e);
@@ -184,17 +219,6 @@ static bool put_annotations(json_t *out, Ctrg *c, const char *path, Error *e)
     if (ok && c->n) ok = put(out, "first findings", json_string(c->study[0].findings));
     ctrg_free(c);
     return ok || error_set(e, ERROR_MEMORY, "%s: out of memory", path);
-}
-
-static bool put_tokenizer(json_t *out, const char *path, Error *e)
-{
-    Bpe *b = bpe_open(path, e);
-    if (!b) return false;
-    int special = 0, n = bpe_vocab_size(b);
-    for (int32_t i = 0; i < n; i++) special += bpe_is_special(b, i);
-    bpe_close(b);
-    return (put(out, "tokens", json_integer(n)) && put(out, "special tokens", json_integer(special))) ||
-           error_set(e, ERROR_MEMORY, "%s: out of memory", path);
 }
 
 /* Scalars and short lists of them as they are, other lists and objects by their size. */

@@ -1,6 +1,7 @@
 /* pcrl-bench: how fast is each op, and how near to what this machine can do? Times the cases of the kernel
  * tests that are marked for it, and then the whole system. */
 #include "tests/kernels/kernel_case.h"
+#include "tools/bench_quant.h"
 #include "tools/bench_sam.h"
 #include "tools/bench_seeing.h"
 #include "tools/bench_system.h"
@@ -30,8 +31,8 @@ typedef struct Bench {
 
 static const struct argp_option options[] = {
     {"op", 'o', "NAME", 0,
-     "only this op; \"seeing\": only MedCLIP, \"sam\": only SAM's mask decoder; \"system\": only the whole "
-     "system, "
+     "only this op; \"decode\", \"prefill\": only a language model's 4-bit layer, of one row, of 512; "
+     "\"seeing\": only MedCLIP, \"sam\": only SAM's mask decoder; \"system\": only the whole system, "
      "\"start\": of it only what a start costs",
      0},
     {"model", KEY_MODEL, "DIR", 0, "model folder of the whole system (data/mini)", 0},
@@ -48,7 +49,8 @@ static const char doc[] =
     "GFLOP/s from the bytes that must move and the operations that must be done; and the larger of the two "
     "shares of "
     "the roofs. Backward, for all inputs that have a gradient, is timed alone; its work is not counted. "
-    "Then come MedCLIP's embeddings and SAM's mask decoder at their public sizes, the decoder naive and with "
+    "Then come a 4-bit layer of the 8B model, beside memory's speed and the peaks of dot products, "
+    "MedCLIP's embeddings and SAM's mask decoder at their public sizes, the decoder naive and with "
     "each of its savings on top of the last. Last come a report and a training step of the model "
     "in DIR, on synthetic studies drawn for it, and what a "
     "start costs on each device whose plug-in is there.\n"
@@ -176,8 +178,13 @@ static void print_roofs(const Bench *b, const char *when)
 static bool is_start(const char *op) { return !strcmp(op, "start"); }
 static bool is_seeing(const char *op) { return !strcmp(op, "seeing"); }
 static bool is_sam(const char *op) { return !strcmp(op, "sam"); }
+static bool is_decode(const char *op) { return !strcmp(op, "decode"); }
+static bool is_prefill(const char *op) { return !strcmp(op, "prefill"); }
 static bool is_system(const char *op) { return !strcmp(op, "system") || is_start(op); }
-static bool is_whole(const char *op) { return is_system(op) || is_seeing(op) || is_sam(op); }
+static bool is_whole(const char *op)
+{
+    return is_system(op) || is_seeing(op) || is_sam(op) || is_decode(op) || is_prefill(op);
+}
 
 static void print_head(const Bench *b)
 {
@@ -217,6 +224,8 @@ static bool run(Bench *b, Error *e)
     }
     const Roofs *roofs = b->backend == &backend_cpu ? &b->roofs : NULL;
     const BenchSystem whole = {o->model, &o->common, roofs, o->csv, o->op && is_start(o->op), o->seconds};
+    if (roofs && (!o->op || is_decode(o->op)) && !bench_decode(&whole, e)) return false;
+    if (roofs && (!o->op || is_prefill(o->op)) && !bench_prefill(&whole, e)) return false;
     if ((!o->op || is_seeing(o->op)) && !bench_seeing(&whole, e)) return false;
     if ((!o->op || is_sam(o->op)) && !bench_sam(&whole, b->backend, e)) return false;
     if ((!o->op || is_system(o->op)) && !bench_system(&whole, e)) return false;

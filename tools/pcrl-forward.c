@@ -4,40 +4,39 @@
 
 static const char doc[] =
     "Run one model on tensors of a safetensors file, to compare it with another implementation, number by "
-    "number. Weights are whatever pcrl-inspect can show, under their public names; all tensors lie as PyTorch "
-    "has "
-    "them (NCHW). What comes out is f32."
+    "number. Weights are in any form that pcrl-inspect shows, under their public names; all tensors lie as "
+    "PyTorch has them (NCHW). What comes out is f32."
     "\vMODEL, the tensors of its input (those with ? may be absent) and of its output:\n"
     "  resnet         image [n,3,H,W] -> layer1 to layer4, grid [n,196,C], pooled [n,C]\n"
     "  sam-encoder    image [n,3,S,S] -> embedding [n,C,g,g]\n"
-    "  sam-decoder    embedding [1,C,g,g], ?points [p,k,2] in pixels of S, ?labels [p,k] (1, 0, -1 none), ?box "
-    "[p,4], ?mask_input [p,1,4g,4g] -> masks [p,4,4g,4g] (logits), iou [p,4]; with ?image [p]: which of the "
-    "embeddings [m,C,g,g] a prompt is about\n"
+    "  sam-decoder    embedding [1,C,g,g], ?points [p,k,2] in pixels of S, ?labels [p,k] (1, 0; -1: no point), "
+    "?box [p,4], ?mask_input [p,1,4g,4g] -> masks [p,4,4g,4g] (logits), iou [p,4]; with ?image [p]: which of "
+    "the embeddings [m,C,g,g] a prompt is about\n"
     "  medclip-image  image [n,3,S,S] -> embedding [n,E] of length 1\n"
     "  medclip-text   ids [n,T] -> embedding [n,E] of length 1; all T positions are pooled\n"
     "  swin           image [n,3,S,S] -> pooled [n,C]\n"
     "  bert           ids [b,t], ?lengths [b] -> embeddings, layer.0 to layer.N [b,t,D], hidden (the last)\n"
     "  llama          ids [b,t], ?lengths [b] -> logits [b,t,V], hidden [b,t,D] after the final norm\n"
-    "  pcrl-step      features [b,24,C,h,w], pooled [b,24,C], findings [b,t], ?findings_lengths [b]; "
-    "prompt_before, prompt_after (ids round the visual tokens), eos [1], text_before, text_after (ids round a "
-    "text whose feature is wanted); ?clues [n,t] (ids of descriptions), ?clue_lengths [n], ?clue_study [n] (0 "
-    "to "
-    "b-1), ?clue_slice [n] (0 to 23), ?masks [n,h,w] in 0 to 1, ?masked [n] (0: this clue has no mask) -> "
-    "loss.report, loss.segment, loss.entity, loss.theme, loss (their sum), and grad.NAME of every trained "
-    "parameter. --weights is a model folder: llama.safetensors, pcrl_heads.safetensors, adapter_config.json "
-    "with "
-    "adapter_model.safetensors. Dropout is off\n"
+    "  pcrl-step      a batch (below) -> loss.report, loss.segment, loss.entity, loss.theme, loss (their sum), "
+    "grad.NAME of every trained parameter\n"
     "Floats may be F32, F16, BF16 or F64; ids and labels I32 or I64. Images come normalised. Rows of hidden "
     "states and logits past a length are 0.\n\n"
+    "The batch of pcrl-step:\n"
+    "  features [b,24,C,h,w], pooled [b,24,C]: of the ResNet\n"
+    "  findings [b,t], ?findings_lengths [b]: ids of the reports, without the end of text\n"
+    "  prompt_before, prompt_after: ids round the visual tokens; eos [1]\n"
+    "  text_before, text_after: ids round a text whose feature is wanted\n"
+    "  ?clues [n,u], ?clue_lengths [n]: ids of descriptions; ?clue_study [n] (0 to b-1), ?clue_slice [n] (0 to "
+    "23): the slice they are of; ?masks [n,h,w] from 0 to 1, ?masked [n] (0: this one has no mask)\n"
+    "Its --weights is a model folder: llama.safetensors, pcrl_heads.safetensors, adapter_config.json and "
+    "adapter_model.safetensors. Dropout is off, BatchNorm takes the batch's statistics.\n\n"
     "Tensors of the weights that the model does not read are named on standard error, but for those of the "
-    "public "
-    "files that it is known to leave out (another part of the same model, num_batches_tracked, a "
+    "public files that it is known to leave out (another part of the same model, num_batches_tracked, a "
     "classifier).\n\n"
     "Examples:\n"
-    "  pcrl-forward resnet --weights resnet101.pth --input image.safetensors --output features.safetensors "
-    "--taps\n"
+    "  pcrl-forward resnet --weights resnet101.pth --input x.safetensors --output y.safetensors --taps\n"
     "  pcrl-forward sam-encoder --weights sam_vit_b_01ec64.pth --input x.safetensors --output y.safetensors\n"
-    "  pcrl-forward llama --weights Meta-Llama-3-8B --quant nf4-dq --input ids.safetensors --output "
+    "  pcrl-forward llama --weights Meta-Llama-3-8B --quant nf4-dq --input x.safetensors --output "
     "y.safetensors\n"
     "  pcrl-forward pcrl-step --weights data/mini --input batch.safetensors --output gradients.safetensors";
 
@@ -60,7 +59,9 @@ static const struct argp_option options[] = {
     {"input", KEY_INPUT, "FILE", 0, "its input", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "what comes out, as safetensors", 0},
     {"config", KEY_CONFIG, "FILE", 0,
-     "llama: config.json or params.json, where it is not beside the weights; bert, swin: config.json", 0},
+     "llama, pcrl-step: config.json or params.json of the language model, where it is not beside it; bert, "
+     "swin: config.json",
+     0},
     {"taps", KEY_TAPS, 0, 0, "write every intermediate activation that has a name too", 0},
     {"strict", KEY_STRICT, 0, 0, "a tensor of the weights that is not known is an error", 0},
     {"quant", KEY_QUANT, "FORM", 0,
@@ -72,29 +73,30 @@ static const struct argp_option options[] = {
      0},
     {"base", KEY_BASE, "FILE", 0, "pcrl-step: the language model, instead of the folder's llama.safetensors",
      0},
-    {"preset", KEY_PRESET, "NAME", 0, "pcrl-step: paper (the printed equations) or release (the authors' code)",
+    {"preset", KEY_PRESET, "NAME", 0,
+     "pcrl-step: paper (the printed equations, 24 local visual tokens; the default) or release (the "
+     "authors' code, 48 tokens)",
      0},
     {0},
 };
 
-#define VISION_TEXT "*position_ids *relative_position_index *pooler.dense.*"
+#define TOWERS "*position_ids *relative_position_index *pooler.dense.*"
 static const ForwardModel models[] = {
     {"resnet", "image", "fc.weight fc.bias", "resnet-style", forward_resnet},
     {"sam-encoder", "image", "prompt_encoder.* mask_decoder.* pixel_mean pixel_std", "", forward_sam_encoder},
     {"sam-decoder", "embedding ?points ?labels ?box ?mask_input ?image", "image_encoder.* pixel_mean pixel_std",
      "", forward_sam_decoder},
-    {"medclip-image", "image", VISION_TEXT, "", forward_medclip_image},
-    {"medclip-text", "ids", VISION_TEXT, "", forward_medclip_text},
-    {"swin", "image", VISION_TEXT " classifier.* text_model.* vision_model.projection_head.weight logit_scale",
+    {"medclip-image", "image", TOWERS, "", forward_medclip_image},
+    {"medclip-text", "ids", TOWERS, "", forward_medclip_text},
+    {"swin", "image", TOWERS " classifier.* text_model.* vision_model.projection_head.weight logit_scale",
      "config", forward_swin},
-    {"bert", "ids ?lengths", VISION_TEXT " cls.* vision_model.* text_model.projection_head.weight logit_scale",
+    {"bert", "ids ?lengths", TOWERS " cls.* vision_model.* text_model.projection_head.weight logit_scale",
      "config", forward_bert},
-    {"llama", "ids ?lengths", "*rotary_emb.inv_freq rope.freqs rope_freqs.weight", "config quant adapter",
-     forward_llama},
+    {"llama", "ids ?lengths", "*rotary_emb.inv_freq rope.freqs", "config quant adapter", forward_llama},
     {"pcrl-step",
      "features pooled findings ?findings_lengths prompt_before prompt_after eos text_before text_after ?clues "
      "?clue_lengths ?clue_study ?clue_slice ?masks ?masked",
-     "*rotary_emb.inv_freq rope.freqs rope_freqs.weight", "config quant base preset", forward_pcrl_step},
+     "*rotary_emb.inv_freq rope.freqs", "config quant base preset", forward_pcrl_step},
 };
 enum { MODELS = sizeof models / sizeof *models };
 

@@ -16,6 +16,14 @@ typedef struct Roofs {
 bool roofs_measure(Roofs *r, Error *e);
 void roofs_close(Roofs *r);
 
+/* Seconds of one reading of `bytes` of that memory (at most r->bytes), for rows beside which it is measured. */
+double roofs_read_once(const Roofs *r, size_t bytes);
+
+/* Operations/s of one run (some milliseconds) of a loop in registers: multiply-adds of floats, of pairs of bf16
+ * onto floats, of fours of bytes onto integers. 0 where the processor has no such instruction. */
+typedef enum { PEAK_FMA, PEAK_BF16, PEAK_VNNI } Peak;
+double roofs_peak(Peak peak);
+
 /* Reads twice the caches' size of that memory, so that nothing else is left in them. */
 void roofs_flush(const Roofs *r);
 #endif

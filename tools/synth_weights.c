@@ -301,10 +301,22 @@ static bool copy_vocabulary(const Job *j, const Arguments *a, Error *e)
 static bool write_output(Work *w, Job *j, const Arguments *a, Error *e)
 {
     WeightsDraw draw = {.seed = a->common.seed, .tick = tick, .context = w};
-    return copy_vocabulary(j, a, e) &&
-           (j->output->open != open_adapter ||
+    return (j->output->open != open_adapter ||
             adapter_save_config(a->out, LORA_RANK, (double)lora_alpha, 0.05, e)) &&
            weights_draw((Weights *[]){&j->part}, 1, &draw, j->path, e);
+}
+
+/* What pcrl-train says of the head and its adapter. */
+static void print_head(const Work *w)
+{
+    int64_t all = 0, lora = 0;
+    for (int i = 0; i < w->n; i++) {
+        const Output *o = w->job[i].output;
+        int64_t n = weight_count(&w->job[i].part);
+        if (o->open == open_head || o->open == open_adapter) all += n;
+        if (o->open == open_adapter) lora = n;
+    }
+    if (all) printf("trainable %lld, of which LoRA %lld\n", (long long)all, (long long)lora);
 }
 
 static bool run(Work *w, const Arguments *a, Error *e)
@@ -317,12 +329,14 @@ static bool run(Work *w, const Arguments *a, Error *e)
         printf("%-10s %14lld weights %14llu bytes  %s\n", j->output->model, (long long)weight_count(&j->part),
                (unsigned long long)j->bytes, a->dry ? j->output->file : j->path);
     }
+    print_head(w);
     if (a->dry) return true;
-    if ((!is_file(a->out) && !file_make_folder(a->out, e)) || !file_check_room(a->out, w->bytes, e))
-        return false;
+    if (!is_file(a->out) && !file_make_folder(a->out, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < w->n; i++) ok = copy_vocabulary(&w->job[i], a, e);
+    if (!ok || !file_check_room(a->out, w->bytes, e)) return false;
     cli_catch_interrupt();
     w->progress = cli_progress_start("weights", 0, (int64_t)(w->bytes / 1000000));
-    bool ok = true;
     for (int i = 0; ok && i < w->n; i++) ok = write_output(w, &w->job[i], a, e);
     cli_progress_end(&w->progress);
     return ok;

@@ -250,6 +250,23 @@ START_TEST(file_size_limit)
 }
 END_TEST
 
+START_TEST(room)
+{
+    Error e = {0};
+    snprintf(path, sizeof path, "%s/not-yet", folder);
+    ck_assert(file_check_room(path, 0, &e) && file_check_room(folder, 1, &e) &&
+              file_check_room("not-yet", 1, &e));
+    ck_assert(!file_check_room(path, UINT64_MAX, &e) && e.code == ERROR_IO);
+    char start[4096];
+    snprintf(start, sizeof start,
+             "%s: needs 18446744073709551615 bytes (18446744073.7 GB), its file system has ", path);
+    ck_assert_msg(!strncmp(e.msg, start, strlen(start)) && strstr(e.msg, " free ("), "%s", e.msg);
+    ck_assert(!file_check_room("/no/such/folder/x", 1, &e) && e.code == ERROR_IO);
+    ck_assert_str_eq(e.msg,
+                     "/no/such/folder/x: cannot ask for the room of its folder: No such file or directory");
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return 1;
@@ -269,6 +286,7 @@ int main(void)
     tcase_add_test(t, folders);
     tcase_add_test(t, full_disk);
     tcase_add_test(t, file_size_limit);
+    tcase_add_test(t, room);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -350,6 +350,67 @@ START_TEST(allocations)
 }
 END_TEST
 
+/* Bytes 7 i + 1, and how they were asked for. */
+typedef struct Made {
+    uint64_t next, stop; /* fails at `stop` */
+    int begun;
+} Made;
+
+static bool make_bytes(void *context, uint64_t from, size_t n, void *to, Error *e)
+{
+    Made *m = context;
+    if (!from) m->next = 0, m->begun++;
+    ck_assert(from == m->next && n <= ST_CHUNK && n);
+    m->next += n;
+    if (m->next > m->stop) return error_set(e, ERROR_INTERRUPTED, "stopped");
+    for (size_t i = 0; i < n; i++) ((uint8_t *)to)[i] = (uint8_t)(7 * (from + i) + 1);
+    return true;
+}
+
+/* Bytes that are made while they are written are those that were there before. */
+START_TEST(sources)
+{
+    const int64_t n = 2 * ST_CHUNK + 12345;
+    Error e = {0};
+    Made m = {.stop = UINT64_MAX};
+    uint8_t *all = malloc((size_t)n), *bytes[2];
+    size_t length[2];
+    uint64_t told, hashed;
+    char hex[2][65];
+    for (int64_t i = 0; i < n; i++) all[i] = (uint8_t)(7 * i + 1);
+    for (int k = 0; k < 2; k++) {
+        StWriter *w = st_writer_new();
+        st_writer_add(w, "a", ST_U8, 1, (int64_t[]){3}, "abc");
+        if (k) {
+            st_writer_add_from(w, "b", ST_U8, 1, &n, make_bytes, &m);
+            st_writer_add_from(w, "none", ST_F32, 1, (int64_t[]){0}, make_bytes, &m);
+        } else {
+            st_writer_add(w, "b", ST_U8, 1, &n, all);
+            st_writer_add(w, "none", ST_F32, 1, (int64_t[]){0}, NULL);
+        }
+        ck_assert(st_writer_size(w, path, &told, &e) && st_writer_hash(w, path, &hashed, hex[k], &e));
+        ck_assert_msg(st_writer_save(w, path, &e), "%s", e.msg);
+        ck_assert(file_read(path, 1 << 24, &bytes[k], &length[k], &e));
+        ck_assert(told == length[k] && hashed == told);
+        if (k) { /* none of it is left where a source fails */
+            m.stop = ST_CHUNK;
+            unlink(path);
+            ck_assert(!st_writer_save(w, path, &e) && e.code == ERROR_INTERRUPTED && access(path, F_OK) != 0);
+            ck_assert_str_eq(e.msg, "stopped");
+            ck_assert_str_eq(hex[0], hex[1]);
+            ck_assert(!st_writer_hash(w, path, &hashed, hex[1], &e));
+        }
+        st_writer_free(w);
+    }
+    ck_assert_uint_eq(length[0], length[1]);
+    ck_assert_mem_eq(bytes[0], bytes[1], length[0]);
+    ck_assert_int_eq(m.begun, 4); /* hash, save, and twice until it failed */
+    free(bytes[0]);
+    free(bytes[1]);
+    free(all);
+}
+END_TEST
+
 START_TEST(writer_faults)
 {
     Error e = {0};
@@ -393,6 +454,7 @@ int main(void)
     tcase_add_test(t, prefixes);
     tcase_add_test(t, flips);
     tcase_add_test(t, allocations);
+    tcase_add_test(t, sources);
     tcase_add_test(t, writer_faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

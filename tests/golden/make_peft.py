@@ -1,5 +1,6 @@
 """peft.safetensors: peft's LoRA layer with and without dropout, with gradients in double; peft/: an adapter of 32 layers
-as peft saves it, and the logits that transformers gets with it (parity row 14).
+as peft saves it, and the logits that transformers gets with it; peft/bin/: one of 2 layers as older versions saved it (parity
+row 14).
 
 Needs peft and transformers; run in this folder."""
 import os
@@ -50,23 +51,30 @@ def make_layer(g):
         g.tap(name + ".dB", layer.lora_B["default"].weight.grad)
 
 
-def make_adapter(g):
-    config = LlamaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=32, num_attention_heads=2, num_key_value_heads=1,
+def adapter(layers):
+    config = LlamaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
                          intermediate_size=24, rms_norm_eps=1e-5, rope_theta=500000.0, max_position_embeddings=64,
                          tie_word_embeddings=False, attn_implementation="eager")
     net = LlamaForCausalLM(config)
     net.load_state_dict({k: torch.from_numpy(weight(k, v.shape)) for k, v in net.state_dict().items()})
     net = get_peft_model(net, LoraConfig(r=8, lora_alpha=32, lora_dropout=0.05, target_modules=["q_proj", "v_proj"], bias="none",
                                          task_type="CAUSAL_LM"))
-    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 32 * 8 * (16 + 16 + 16 + 8)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == layers * 8 * (16 + 16 + 16 + 8)
     for name, p in net.named_parameters():
         if "lora_" in name:
             name = name.replace(".default", "")
             p.data = torch.from_numpy(fill(tuple(p.shape), WEIGHTS, name, 0.1))
-    shutil.rmtree("peft", ignore_errors=True)
     net.peft_config["default"].base_model_name_or_path = "llama"
+    return net
+
+
+def make_adapter(g):
+    shutil.rmtree("peft", ignore_errors=True)
+    adapter(2).save_pretrained("peft/bin", safe_serialization=False)
+    net = adapter(32)
     net.save_pretrained("peft")
-    os.remove("peft/README.md")
+    for folder in ("peft", "peft/bin"):
+        os.remove(folder + "/README.md")
     id = torch.arange(24).reshape(2, 12) * 37 % 64
     g.put("ids", id.numpy().astype(np.int32))
     with torch.no_grad():

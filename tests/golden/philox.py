@@ -48,7 +48,8 @@ def dropout_scale(n, seed, call, p):
     return np.where(unit < np.float32(p), np.float32(0), np.float32(1) / (np.float32(1) - np.float32(p)))
 
 
-NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64", "uint8": "U8"}
+NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64", "uint8": "U8",
+         "uint16": "BF16"}  # the bits, numpy having no bf16
 
 
 class Golden:

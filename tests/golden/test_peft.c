@@ -38,16 +38,18 @@ typedef struct Model {
     double alpha, dropout;
 } Model;
 
-/* The small LLaMA with the adapter of that folder, or none. */
-static void model_open(Model *o, const char *folder)
+/* The small LLaMA, of so many layers, with the adapter of that folder, or none. */
+static void model_open(Model *o, int64_t layers, const char *folder)
 {
     Error e = {0};
+    LlamaConfig c = small;
+    c.layers = layers;
     rig_open(&o->rig, test_device());
     weights_init(&o->base, &o->rig.weights, &o->rig.state, NULL, 1);
     weights_init(&o->adapter, &o->rig.weights, &o->rig.state, &o->rig.params, 1);
     o->base.generator = golden_weight;
     o->adapter.trainable = true;
-    ck_assert_msg(llama_create(&o->m, &o->base, small, &e), "%s", e.msg);
+    ck_assert_msg(llama_create(&o->m, &o->base, c, &e), "%s", e.msg);
     if (!folder) return;
     ck_assert_msg(adapter_open(folder, &o->adapter, &o->rank, &o->alpha, &o->dropout, &e) &&
                       llama_add_lora(&o->m, &o->adapter, o->rank, (float)o->alpha, (float)o->dropout, &e),
@@ -106,12 +108,12 @@ START_TEST(adapter)
     char folder[] = "/tmp/test_peft_XXXXXX", path[128];
     Model o;
     Error e = {0};
-    model_open(&o, NULL);
+    model_open(&o, 32, NULL);
     check_logits(&o, "plain.logits");
     model_close(&o);
     ck_assert(mkdtemp(folder) != NULL);
     for (int ours = 0; ours < 2; ours++) {
-        model_open(&o, ours ? folder : peft);
+        model_open(&o, 32, ours ? folder : peft);
         ck_assert_int_eq(o.rank, 8);
         ck_assert(o.alpha == 32 && o.dropout == 0.05 && o.m.layer[31].v_lora.scale == 4);
         check_logits(&o, "logits");
@@ -139,9 +141,26 @@ START_TEST(adapter)
 }
 END_TEST
 
+/* As torch.save wrote it for peft before it had safetensors. */
+START_TEST(old_adapter)
+{
+    Model o;
+    model_open(&o, 2, "tests/golden/peft/bin");
+    ck_assert_int_eq(o.adapter.n, 8);
+    for (int i = 0; i < o.adapter.n; i++) {
+        const WeightsItem *item = &o.adapter.item[i];
+        float want[8 * 16], *got = host_copy(item->tensor);
+        rng_fill(want, tensor_len(item->tensor), GOLDEN_WEIGHTS, item->name, 0.1f);
+        ck_assert_mem_eq(got, want, tensor_bytes(item->tensor));
+        free(got);
+    }
+    model_close(&o);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {lora, adapter};
+    const TTest *const tests[] = {lora, adapter, old_adapter};
     Error e = {0};
     g = safetensors_open("tests/golden/peft.safetensors", &e);
     if (!g) {

@@ -265,7 +265,7 @@ START_TEST(greedy_equals_full_forward)
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
     LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
-    SamplerOptions options = {0, 1, 1, MOST, stop, 1};
+    SamplerOptions options = {0, 1, 1, MOST, stop, 1, NULL};
     size_t used = o.rig.step.used;
     sampler_generate(&o.rig.tape, &o.m, &c, x, lengths, &options, out, n);
     ck_assert_uint_eq(o.rig.step.used, used);
@@ -309,12 +309,12 @@ START_TEST(sampling)
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
     LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     for (int i = 0; i < 3; i++) {
-        SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0};
+        SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0, NULL};
         sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &options, out[i], n);
     }
     ck_assert_mem_eq(out[0], out[1], sizeof out[0]); /* same seed, same text */
     ck_assert_mem_ne(out[0], out[2], sizeof out[0]);
-    SamplerOptions cold = {1e-4f, 0.9f, 7, MOST, NULL, 0}, greedy = {0, 1, 7, MOST, NULL, 0};
+    SamplerOptions cold = {1e-4f, 0.9f, 7, MOST, NULL, 0, NULL}, greedy = {0, 1, 7, MOST, NULL, 0, NULL};
     sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &cold, out[0], n);
     sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &greedy, out[1], n);
     ck_assert_mem_eq(out[0], out[1], sizeof out[0]);

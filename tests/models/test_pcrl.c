@@ -80,7 +80,7 @@ START_TEST(generation_agrees_with_training_rows)
     open_llama(&r, &w, &m, false);
     Tensor *hv = visual_slots(&r);
     LlamaCache cache = llama_cache(&r.state, &m, B, pcrl_prefix_length(&prompt, SLOTS) + TOKENS, DTYPE_f32);
-    SamplerOptions o = {0, 1, 1, TOKENS, NULL, 0};
+    SamplerOptions o = {0, 1, 1, TOKENS, NULL, 0, NULL};
     pcrl_generate(&r.tape, &m, &cache, hv, &prompt, B, &o, out, n);
     ck_assert_uint_eq(r.step.used, 0);
     const int32_t *const ids[B] = {out, out + TOKENS, out + 2 * TOKENS};

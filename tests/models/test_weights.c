@@ -314,7 +314,7 @@ START_TEST(four_bit_faults)
     expect(NULL, linear);
     expect(FILE_ ": expected shape [64,2], found [2,64]", (WeightSpec){{64, 2}, WEIGHT_LINEAR, INIT_ZEROS, 0});
     write_four_bit(STATE, 2, ST_F32, NULL);
-    expect(FILE_ ".quant_state.bitsandbytes__nf4: not JSON: '}' expected near end of file", linear);
+    expect(FILE_ ".quant_state.bitsandbytes__nf4:1:67: not JSON: '}' expected near end of file", linear);
     write_four_bit("{\"quant_type\":\"fp4\"}", 2, ST_F32, NULL);
     expect(FILE_ ": expected quant_type nf4, found fp4", linear);
     write_four_bit("[1]", 2, ST_F32, NULL);

@@ -158,8 +158,6 @@ START_TEST(refused)
          "token 2: type 0, expected 1 (normal) to 5"},
         {EDIT(U32("\3") U32("\3") U32("\1"), U32("\3") U32("\3") U32("\6")),
          "token 2: type 6, expected 1 (normal) to 5"},
-        {EDIT(U32("\3") U32("\3") U32("\1"), U32("\3") U32("\3") U32("\3")),
-         "no token for the single byte 0x21"},
         {EDIT(U64("\1") "A", U64("\1") " "), "token 34 ' ' is not written in the byte-level alphabet"},
         {EDIT(U64("\1") "A", U64("\1") "B"), "tokens 34 and 35 are the same bytes"},
         {EDIT(U64("\1") "A", U64("\0")), "token 34 is empty"},
@@ -181,6 +179,23 @@ START_TEST(refused)
     must_fail(
         "key tokenizer.ggml.pre: expected llama-bpe (or llama3, llama-v3), gpt-2, smollm or default, found "
         "qwen2");
+}
+END_TEST
+
+/* '"' as a control token: text that has one is not encoded, other text is. */
+START_TEST(gaps)
+{
+    Error e = {0};
+    int32_t *ids;
+    int n;
+    write_edited(U32("\3") U32("\3") U32("\1") U32("\1"), 16, U32("\3") U32("\3") U32("\1") U32("\3"), 16);
+    Bpe *b = bpe_open(path, &e);
+    ck_assert_msg(b != NULL, "%s", e.msg);
+    ck_assert(!bpe_encode(b, "no\"", 3, false, &ids, &n, &e) && e.code == ERROR_INPUT);
+    ck_assert_str_eq(e.msg, "text to encode: byte 2 (0x22) has no token in this vocabulary");
+    ck_assert(bpe_encode(b, "no", 2, false, &ids, &n, &e));
+    free(ids);
+    bpe_close(b);
 }
 END_TEST
 
@@ -237,6 +252,7 @@ int main(void)
     tcase_add_test(t, golden);
     tcase_add_test(t, specials);
     tcase_add_test(t, refused);
+    tcase_add_test(t, gaps);
     tcase_add_test(t, prefixes);
     tcase_add_test(t, flips);
     tcase_add_test(t, allocations);

@@ -159,10 +159,12 @@ START_TEST(sam_decoder)
     write_sam();
     check_decoder(g, "one", false);
     ck_assert_ptr_null(strstr(r.err, "does not read"));
-    check_decoder(g, "three", false);
-    check_decoder(g, "box", false);
     check_decoder(g, "mask", true);
-    check_decoder(g, "bare", true);
+    if (strcmp(test_device()->name, "emu")) { /* the other kinds of prompts meet the same kernels */
+        check_decoder(g, "three", false);
+        check_decoder(g, "box", false);
+        check_decoder(g, "bare", true);
+    }
     tensor_file_close(g);
 }
 END_TEST

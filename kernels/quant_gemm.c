@@ -1,0 +1,194 @@
+/* x is packed once, in panels of 12 rows for each DEPTH of k. A task is 64 columns of y: for each DEPTH of k
+ * their rows of W are decoded into four panels (DEPTH,16), which stay in the second cache while all of x passes
+ * by. With AVX-512 a panel is decoded across its rows: eight codes of each of 16 rows are a register, from
+ * which a shift and a look-up give the 16 levels of one k in the order the panel wants them.
+ *
+ * Each element of y adds up its k in order within a DEPTH, and then the DEPTHs. */
+#include "kernels/quant_gemm.h"
+#include "kernels/gemm.h"
+#include "kernels/quant.h"
+#include "kernels/quant_cpu.h"
+#include "kernels/quant_nf4.h"
+#include "kernels/quant_planar.h"
+#include "kernels/quant_q4_0.h"
+#include "kernels/vec.h"
+#include <omp.h>
+#include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { MR = GEMM_TILE_ROWS, NR = GEMM_TILE_COLUMNS, DEPTH = 512, PANELS = 4, WORD = 8 /* codes */ };
+
+typedef struct {
+    const Tensor *w;
+    const float *x;
+    int64_t M, N, K;
+    bool add;
+    float *y, *packed;
+    int level;
+} Product;
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t panels_of(int64_t M) { return (M + MR - 1) / MR; }
+
+/* x's panel p of the DEPTH from k0 on. */
+static float *packed_panel(const Product *p, int64_t panel, int64_t k0)
+{
+    return p->packed + (k0 * panels_of(p->M) + panel * least(DEPTH, p->K - k0)) * MR;
+}
+
+static void pack(const Product *p, int64_t panel, int64_t k0)
+{
+    int64_t depth = least(DEPTH, p->K - k0), rows = least(MR, p->M - panel * MR);
+    float *to = packed_panel(p, panel, k0);
+    if (rows < MR) memset(to, 0, (size_t)(depth * MR) * sizeof *to);
+    for (int64_t i = 0; i < rows; i++) {
+        const float *from = p->x + (panel * MR + i) * p->K + k0;
+        for (int64_t k = 0; k < depth; k++) to[k * MR + i] = from[k];
+    }
+}
+
+/* ---- panels of W ---- */
+
+/* Any format and place: decoded row by row. */
+static void fill_rows(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
+{
+    float row[DEPTH];
+    for (int64_t j = 0; j < NR; j++) {
+        if (n0 + j < p->N)
+            quant_cpu_decode_part(p->w, n0 + j, k0, depth, row);
+        else
+            memset(row, 0, sizeof row);
+        for (int64_t k = 0; k < depth; k++) panel[k * NR + j] = row[k];
+    }
+}
+
+#ifdef __x86_64__
+/* Codes and scales of 16 rows, words of eight codes and blocks outermost. */
+typedef struct {
+    uint32_t code[DEPTH / WORD][NR];
+    float scale[DEPTH / Q4_0_BLOCK][NR];
+} Columns;
+
+static void gather_planar(const Product *p, int64_t n, int64_t k0, int64_t depth, Columns *c, int64_t j)
+{
+    float room[DEPTH / NF4_BLOCK];
+    const uint8_t *from = (const uint8_t *)p->w->data + (n * p->K + k0) / 2;
+    const float *scale = quant_planar_scales(p->w->quant, (n * p->K + k0) / NF4_BLOCK, depth / NF4_BLOCK, room);
+    for (int64_t i = 0; i < depth / WORD; i++) memcpy(&c->code[i][j], from + 4 * i, 4);
+    for (int64_t b = 0; b < depth / NF4_BLOCK; b++) c->scale[b][j] = scale[b];
+}
+
+static void gather_q4_0(const Product *p, int64_t n, int64_t k0, int64_t depth, Columns *c, int64_t j)
+{
+    const uint8_t *block = (const uint8_t *)p->w->data + (n * p->K + k0) / Q4_0_BLOCK * Q4_0_BYTES;
+    for (int64_t b = 0; b < depth / Q4_0_BLOCK; b++, block += Q4_0_BYTES) {
+        c->scale[b][j] = q4_0_scale(block);
+        for (int64_t i = 0; i < 4; i++) memcpy(&c->code[4 * b + i][j], block + 2 + 4 * i, 4);
+    }
+}
+
+/* Where the nibble s of word i of a block lies in it: planar, the high one of a byte is the even one; q4_0, the
+ * high ones are the second half. */
+#define PLANAR_K(i, s) (WORD * (i) + ((s) ^ 1))
+#define Q4_0_K(i, s)   (4 * (i) + (s) / 2 + (s) % 2 * (Q4_0_BLOCK / 2))
+
+#define SPREAD(name, block, at)                                                                                \
+    __attribute__((target("avx512f"))) static void name(const Columns *c, const float *level, int64_t depth,   \
+                                                        float *panel)                                          \
+    {                                                                                                          \
+        const __m512 table = _mm512_loadu_ps(level);                                                           \
+        for (int64_t b = 0; b < depth / (block); b++, panel += (block)*NR) {                                   \
+            const __m512 scale = _mm512_loadu_ps(c->scale[b]);                                                 \
+            for (int64_t i = 0; i < (block) / WORD; i++) {                                                     \
+                __m512i code = _mm512_loadu_si512(c->code[b * ((block) / WORD) + i]);                          \
+                _Pragma("GCC unroll 8") for (int s = 0; s < WORD; s++)                                         \
+                {                                                                                              \
+                    __m512 w = _mm512_permutexvar_ps(_mm512_srli_epi32(code, 4 * (unsigned)s), table);         \
+                    _mm512_storeu_ps(panel + at(i, s) * NR, _mm512_mul_ps(w, scale));                          \
+                }                                                                                              \
+            }                                                                                                  \
+        }                                                                                                      \
+    }
+SPREAD(spread_planar, NF4_BLOCK, PLANAR_K)
+SPREAD(spread_q4_0, Q4_0_BLOCK, Q4_0_K)
+
+static const float q4_0_level[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+
+static bool fill_columns(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
+{
+    bool planar = dtype_is_planar(p->w->dtype);
+    if (p->level < 2 || p->K % (planar ? NF4_BLOCK : Q4_0_BLOCK)) return false;
+    Columns c;
+    int64_t rows = least(NR, p->N - n0);
+    if (rows < NR) memset(&c, 0, sizeof c);
+    for (int64_t j = 0; j < rows; j++) (planar ? gather_planar : gather_q4_0)(p, n0 + j, k0, depth, &c, j);
+    if (planar)
+        spread_planar(&c, quant_levels(p->w->dtype), depth, panel);
+    else
+        spread_q4_0(&c, q4_0_level, depth, panel);
+    return true;
+}
+#else
+static bool fill_columns(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
+{
+    (void)p, (void)n0, (void)k0, (void)depth, (void)panel;
+    return false;
+}
+#endif
+
+/* ---- the product ---- */
+
+static void store(const Product *p, const float *c, int64_t m0, int64_t n0, bool fresh)
+{
+    int64_t rows = least(MR, p->M - m0), columns = least(NR, p->N - n0);
+    for (int64_t i = 0; i < rows; i++) {
+        float *y = p->y + (m0 + i) * p->N + n0;
+        const float *from = c + i * NR;
+        if (fresh)
+            memcpy(y, from, (size_t)columns * sizeof *y);
+        else
+            for (int64_t j = 0; j < columns; j++) y[j] += from[j];
+    }
+}
+
+/* The columns of y from n0 on. b: room for PANELS panels. */
+static void task(const Product *p, int64_t n0, float *b)
+{
+    for (int64_t k0 = 0; k0 < p->K; k0 += DEPTH) {
+        int64_t depth = least(DEPTH, p->K - k0), panels = least(PANELS, (p->N - n0 + NR - 1) / NR);
+        for (int64_t j = 0; j < panels; j++)
+            if (!fill_columns(p, n0 + j * NR, k0, depth, b + j * DEPTH * NR))
+                fill_rows(p, n0 + j * NR, k0, depth, b + j * DEPTH * NR);
+        for (int64_t i = 0; i < panels_of(p->M); i++)
+            for (int64_t j = 0; j < panels; j++) {
+                float c[MR * NR];
+                gemm_tile(p->level, depth, packed_panel(p, i, k0), b + j * DEPTH * NR, c,
+                          least(MR, p->M - i * MR));
+                store(p, c, i * MR, n0 + j * NR, k0 == 0 && !p->add);
+            }
+    }
+}
+
+enum { TASK_FLOATS = PANELS * DEPTH * NR };
+
+size_t quant_gemm_scratch(const Tensor *w, int64_t M)
+{
+    return (size_t)(panels_of(M) * MR * w->dim[1] + TASK_FLOATS * omp_get_max_threads()) * sizeof(float);
+}
+
+void quant_gemm(const Tensor *w, const float *x, int64_t M, bool add, float *y, void *scratch)
+{
+    int64_t N = w->dim[0], K = w->dim[1], depths = (K + DEPTH - 1) / DEPTH;
+    const Product p = {w, x, M, N, K, add, y, scratch, vec_level()};
+    float *rooms = p.packed + panels_of(M) * MR * K;
+#pragma omp parallel if (M * N * K > 1 << 16)
+    {
+        float *room = rooms + omp_get_thread_num() * TASK_FLOATS;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < panels_of(M) * depths; i++) pack(&p, i / depths, i % depths * DEPTH);
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < N; n += PANELS * NR) task(&p, n, room);
+    }
+}
