@@ -2,6 +2,7 @@
 #include "data/tensor_file.h"
 #include "models/llama.h"
 #include "tools/cli.h"
+#include "tools/llama_config.h"
 #include "tools/release.h"
 #include <stdio.h>
 
@@ -10,8 +11,9 @@ static const char doc[] =
     "Meta's folder, GGUF), to safetensors under Hugging Face's names: its Linears in 4 bits, embeddings, head "
     "and norms as they are. nf4 and fp4 are written under bitsandbytes' tensor names, with double "
     "quantisation; q4_0 has GGUF's blocks under names of our own. TO is a safetensors file, or with "
-    "--shard-size a folder.\n\nWith --release, FROM is the checkpoint of the authors' released code (.pth) and "
-    "TO a model folder, which gets its head and adapter.\v"
+    "--shard-size a folder, with the config.json by which transformers opens it.\n\nWith --release, FROM is "
+    "the "
+    "checkpoint of the authors' released code (.pth) and TO a model folder, which gets its head and adapter.\v"
     "Examples:\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
     "  pcrl-convert --q4_0 Meta-Llama-3-8B.Q4_0.gguf llama.safetensors\n"
@@ -141,10 +143,13 @@ static bool check_format(const Arguments *a, const Weights *w, Error *e)
     return true;
 }
 
-static bool save(const Arguments *a, Weights *w, Error *e)
+/* transformers opens only files that say that they hold PyTorch's tensors. */
+static bool save(const Arguments *a, Weights *w, const Llama *m, Error *e)
 {
-    if (a->shard_size) return weights_save_shards(&w, 1, true, NULL, a->to, a->shard_size, e);
-    return weights_save(&w, 1, true, NULL, a->to, e);
+    static const char *const meta[] = {"format", "pt", NULL};
+    if (!a->shard_size) return weights_save(&w, 1, true, meta, a->to, e);
+    return weights_save_shards(&w, 1, true, meta, a->to, a->shard_size, e) &&
+           llama_config_save(a->to, a->from, m, a->quant, w->nested, e);
 }
 
 /* Of all its files; 0 where it cannot be read. */
@@ -169,7 +174,8 @@ static bool convert(const Arguments *a, Error *e)
     weights_init(&w, &weights, &state, NULL, 0);
     w.quant = a->quant;
     w.nested = dtype_is_planar(a->quant) && !a->plain;
-    bool ok = weights_open(&w, a->from, e) && llama_open(&m, &w, e) && check_format(a, &w, e) && save(a, &w, e);
+    bool ok =
+        weights_open(&w, a->from, e) && llama_open(&m, &w, e) && check_format(a, &w, e) && save(a, &w, &m, e);
     if (ok)
         printf("%s: %llu bytes -> %s: %llu bytes\n", a->from, file_bytes(a->from), a->to, file_bytes(a->to));
     weights_close(&w);
