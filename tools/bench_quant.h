@@ -5,8 +5,8 @@
 
 /* Each prints under a heading of its own (csv: as rows of the op "decode", "prefill"). The work is the seven
  * Linears of one layer, random codes and scales, through op_matmul_q: together 123 MB and more, so that nothing
- * is left of them in a cache when their turn comes again. Five rounds; the share is the median over rounds, with
- * the least and the most.
+ * is left of them in a cache when their turn comes again. Five rounds; the share is the median over rounds,
+ * with the least and the most.
  *
  * decode: one row of x. Of the bytes of codes and scales; in a round, passes over the layer and readings of as
  * many bytes take turns, and both speeds are the round's.

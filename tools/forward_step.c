@@ -1,5 +1,6 @@
 /* pcrl-forward's training step: every term of the joint loss and every gradient, from features, ids and masks.
  * Dropout is off. */
+#include "models/llama_names.h"
 #include "tools/adapter.h"
 #include "tools/forward.h"
 #include "tools/pcrl_step.h"
@@ -55,11 +56,12 @@ static bool open_model(Step *s, Error *e)
     char path[4096];
     int rank;
     double alpha, dropout;
-    train_path(path, o->weights, "llama.safetensors");
+    train_weights(path, o->weights, "llama");
     base->quant = o->quant;
     base->nested = o->nested;
     adapter->trainable = true;
-    if (!forward_part(f, BASE, o->base ? o->base : path, e) || !llama_open(&s->llama, base, e) ||
+    if (!forward_part(f, BASE, o->base ? o->base : path, e) ||
+        (o->config && !llama_adopt(base->file, o->config, e)) || !llama_open(&s->llama, base, e) ||
         !adapter_open(o->weights, adapter, &rank, &alpha, &dropout, e) ||
         !llama_add_lora(&s->llama, adapter, rank, (float)alpha, 0, e) || !open_head(s, e))
         return false;

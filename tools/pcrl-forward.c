@@ -59,7 +59,9 @@ static const struct argp_option options[] = {
     {"input", KEY_INPUT, "FILE", 0, "its input", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "what comes out, as safetensors", 0},
     {"config", KEY_CONFIG, "FILE", 0,
-     "llama: config.json or params.json, where it is not beside the weights; bert, swin: config.json", 0},
+     "llama, pcrl-step: config.json or params.json of the language model, where it is not beside it; bert, "
+     "swin: config.json",
+     0},
     {"taps", KEY_TAPS, 0, 0, "write every intermediate activation that has a name too", 0},
     {"strict", KEY_STRICT, 0, 0, "a tensor of the weights that is not known is an error", 0},
     {"quant", KEY_QUANT, "FORM", 0,

@@ -3,10 +3,10 @@ files and names, one input each, every activation that has a name. By hand, not 
 
     python3 tests/golden/check_forward.py [--tool build/release/bin/pcrl-forward] [--folder /tmp/x] [MODEL...]
 
-Models: resnet, caffe (torchvision), sam, sam-l, sam-h (segment-anything), swin, bert, medclip, llama, llama-other
-(transformers); without one all but sam-l and sam-h, which want 5 and 10 GB. What is not installed is skipped, and says
-so. Printed is the largest difference in units of the reference's root mean square; what else comes out is listed. Ends
-with 1 if anything is over its tolerance."""
+Models: resnet, caffe (torchvision), sam, sam-l, sam-h (segment-anything), swin, bert, medclip, llama, llama-meta,
+llama-other (transformers); without one all but sam-l and sam-h, which want 5 and 10 GB. What is not installed is
+skipped, and says so. Printed is the largest difference in units of the reference's root mean square; what else comes
+out is listed. Ends with 1 if anything is over its tolerance."""
 import argparse
 import json
 import os
@@ -209,7 +209,7 @@ def medclip(check):
     check("medclip-text", path, {"ids": ids}, {"pooled": pooled, "embedding": norm(heads[1](pooled))})
 
 
-def llama(check, folder="llama", **other):
+def llama(check, folder="llama", meta=False, **other):
     """Of LLaMA-3's kind; `other` is what only config.json says."""
     from transformers import LlamaConfig, LlamaForCausalLM
     config = dict(vocab_size=32000, hidden_size=1024, intermediate_size=2816, num_hidden_layers=8,
@@ -224,7 +224,34 @@ def llama(check, folder="llama", **other):
     real = mask[..., None]
     want = {"layers.%d" % (i - 1): x * real for i, x in enumerate(y.hidden_states[:-1]) if i}
     want.update({"hidden": y.hidden_states[-1] * real, "logits": y.logits * real})
+    if meta:
+        shutil.rmtree(path)
+        save_as_meta(net, path)
     check("llama", path, {"ids": ids, "lengths": lengths}, want)
+
+
+def save_as_meta(net, folder):
+    """consolidated.00.pth and params.json: other names, and adjacent pairs in the rows of wq and wk."""
+    c, state = net.config, {}
+    names = {"model.embed_tokens": "tok_embeddings", "model.norm": "norm", "lm_head": "output",
+             "self_attn.q_proj": "attention.wq", "self_attn.k_proj": "attention.wk", "self_attn.v_proj": "attention.wv",
+             "self_attn.o_proj": "attention.wo", "mlp.gate_proj": "feed_forward.w1", "mlp.down_proj": "feed_forward.w2",
+             "mlp.up_proj": "feed_forward.w3", "input_layernorm": "attention_norm",
+             "post_attention_layernorm": "ffn_norm", "model.layers": "layers"}
+    for name, x in net.state_dict().items():
+        if "q_proj" in name or "k_proj" in name:
+            heads = c.num_attention_heads if "q_proj" in name else c.num_key_value_heads
+            x = x.reshape(heads, 2, -1, x.shape[1]).transpose(1, 2).reshape(x.shape)
+        for k, v in names.items():
+            name = name.replace(k, v)
+        state[name] = x
+    os.mkdir(folder)
+    torch.save(state, os.path.join(folder, "consolidated.00.pth"))
+    params = {"dim": c.hidden_size, "n_layers": c.num_hidden_layers, "n_heads": c.num_attention_heads,
+              "n_kv_heads": c.num_key_value_heads, "vocab_size": c.vocab_size, "multiple_of": 256,
+              "norm_eps": c.rms_norm_eps, "rope_theta": 500000.0}
+    with open(os.path.join(folder, "params.json"), "w", encoding="utf-8") as f:
+        json.dump(params, f)
 
 
 def llama_other(check):
@@ -234,7 +261,8 @@ def llama_other(check):
 
 MODELS = {"resnet": resnet, "caffe": lambda check: resnet(check, True), "sam": sam,
           "sam-l": lambda check: sam(check, "vit_l"), "sam-h": lambda check: sam(check, "vit_h"), "swin": swin,
-          "bert": bert, "medclip": medclip, "llama": llama, "llama-other": llama_other}
+          "bert": bert, "medclip": medclip, "llama": llama,
+          "llama-meta": lambda check: llama(check, meta=True), "llama-other": llama_other}
 
 
 def main():
