@@ -146,9 +146,11 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors pytorch gguf nifti json png rle gallery wordpiece
+FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png rle gallery wordpiece
 FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
             $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) models/llama_names.c models/llama_meta.c tensor/error.c
+# Weights without the ops.
+FUZZ_WEIGHTS := $(wildcard models/weights*.c) kernels/quant.c $(addprefix tensor/,arena.c backend_cpu.c dtype.c params.c rng.c tensor.c)
 FUZZ_OBJ := $(FUZZ_LIB:%.c=build/fuzz/%.o)
 FUZZ_CC := clang -std=c17 -D_GNU_SOURCE -I. -MMD -MP -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
@@ -158,6 +160,8 @@ build/fuzz/%.o: %.c
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
+
+build/fuzz/fuzz_weights: $(FUZZ_WEIGHTS:%.c=build/fuzz/%.o)
 
 build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm

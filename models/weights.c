@@ -185,7 +185,7 @@ bool weights_check_shape(Weights *w, const WeightSpec *s, const char *name)
     char want[128], got[128];
     int n = spec_file_dims(s, dim);
     const TensorEntry *entry = weights_find(w, name);
-    if (!entry && !w->file) return true;
+    if (!entry && (!w->file || (w->fresh_buffers && s->kind == WEIGHT_BUFFER))) return true;
     if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
     if (entry && !entry->ndim && n == 1 && dim[0] == 1) return true; /* PyTorch's scalar */
     weights_shape_text(n, dim, want, sizeof want);

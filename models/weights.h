@@ -71,6 +71,8 @@ typedef struct Weights {
                     bf16 where it has bf16 */
     bool nested; /* ... with double quantisation; nf4 and fp4 only */
     bool unfilled;      /* without a file: tensors as they will be, their values left to whoever asked */
+    bool fresh_buffers; /* WEIGHT_BUFFERs that the file lacks are initialised (files without BatchNorm's
+                           statistics) */
     uint64_t seed;      /* of the initialisation; each tensor has its own stream, named after it */
     const char *prefix; /* before every name that a model asks for ("text_model.model."), or NULL: for models
                            that are parts of others. Set by whoever opens them; names are kept with it. */

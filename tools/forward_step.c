@@ -56,7 +56,7 @@ static bool open_model(Step *s, Error *e)
     char path[4096];
     int rank;
     double alpha, dropout;
-    train_path(path, o->weights, "llama.safetensors");
+    train_weights(path, o->weights, "llama");
     base->quant = o->quant;
     base->nested = o->nested;
     adapter->trainable = true;

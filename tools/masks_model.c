@@ -1,6 +1,7 @@
 /* SAM for pcrl-masks: from a file, or of random weights. */
 #include "data/sha256.h"
 #include "tools/masks.h"
+#include "tools/train.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +66,7 @@ static bool open_random(MaskModel *m, const char *name, Error *e)
 static bool open_file(MaskModel *m, const char *folder, Error *e)
 {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/sam.safetensors", folder) >= (int)sizeof path)
-        return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
+    train_weights(path, folder, "sam");
     if (!weights_open(&m->part, path, e) || !sam_encoder_open(&m->encoder, &m->part, e) ||
         !sam_decoder_open(&m->decoder, &m->part, e))
         return false;

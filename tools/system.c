@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool open_part(Weights *w, System *s, const char *folder, const char *name, Error *e)
+static bool open_part(Weights *w, System *s, const char *folder, const char *stem, Error *e)
 {
     char path[4096];
-    train_path(path, folder, name);
+    train_weights(path, folder, stem);
     weights_init(w, &s->weights, &s->state, NULL, 0);
     return weights_open(w, path, e);
 }
@@ -18,19 +18,16 @@ static bool open_models(System *s, const char *folder, Error *e)
 {
     int rank;
     double alpha, dropout;
-    if (!open_part(&s->resnet_part, s, folder, "resnet.safetensors", e) ||
-        !resnet_open(&s->resnet, &s->resnet_part, e))
+    if (!open_part(&s->resnet_part, s, folder, "resnet", e) || !resnet_open(&s->resnet, &s->resnet_part, e))
         return false;
     s->side = (int)weights_meta_int(&s->resnet_part, "resnet.side", 0, 0, 16384);
-    if (!open_part(&s->llama_part, s, folder, "llama.safetensors", e) ||
-        !llama_open(&s->llama, &s->llama_part, e))
+    if (!open_part(&s->llama_part, s, folder, "llama", e) || !llama_open(&s->llama, &s->llama_part, e))
         return false;
     weights_init(&s->adapter_part, &s->weights, &s->state, NULL, 0);
     if (!adapter_open(folder, &s->adapter_part, &rank, &alpha, &dropout, e) ||
         !llama_add_lora(&s->llama, &s->adapter_part, rank, (float)alpha, (float)dropout, e))
         return false;
-    if (!open_part(&s->head_part, s, folder, "pcrl_heads.safetensors", e) ||
-        !visual_open(&s->visual, &s->head_part, e))
+    if (!open_part(&s->head_part, s, folder, "pcrl_heads", e) || !visual_open(&s->visual, &s->head_part, e))
         return false;
     if (s->visual.channels != s->resnet.channels || s->visual.dim != s->llama.config.dim)
         return error_set(

@@ -1,4 +1,6 @@
 #include "tools/train.h"
+#include <stdio.h>
+#include <unistd.h>
 
 TrainerOptions train_trainer(const TrainOptions *o, int64_t samples)
 {
@@ -21,6 +23,18 @@ TrainerOptions train_trainer(const TrainOptions *o, int64_t samples)
 void train_path(char *path, const char *folder, const char *name)
 {
     snprintf(path, 4096, "%s/%s", folder, name);
+}
+
+void train_weights(char *path, const char *folder, const char *stem)
+{
+    static const char *const ends[] = {".safetensors", ".pth", ".pt", ".bin", ".gguf"};
+    char inside[4096];
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        snprintf(path, 4096, "%s/%s%s", folder, stem, ends[i]);
+        if (access(path, F_OK) == 0) return;
+    }
+    train_path(inside, folder, stem);
+    if (!tensor_file_in_folder(inside, path, 4096)) snprintf(path, 4096, "%s/%s%s", folder, stem, ends[0]);
 }
 
 bool train_run(Trainer *t, TrainerLoss *loss, void *context, Error *e)

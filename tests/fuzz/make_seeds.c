@@ -1,6 +1,7 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,gguf,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own writers, so
- * that the fuzzer starts behind the first checks. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own
+ * writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from the
+ * root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -36,11 +37,69 @@ static bool safetensors(const char *folder, Error *e)
     return ok;
 }
 
+static bool pytorch(const char *folder, Error *e)
+{
+    static const char *const names[] = {"old-wrapped", "new-wrapped", "old-p4", "old-legacy-p3", "new-train"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[64], to[64];
+        uint8_t *bytes;
+        size_t n;
+        snprintf(from, sizeof from, "tests/golden/pytorch-%s.pth", names[i]);
+        snprintf(to, sizeof to, "pytorch/%s", names[i]);
+        if (!file_read(from, 8192, &bytes, &n, e)) return false;
+        bool ok = file_write(in(folder, to), bytes, n, e);
+        free(bytes);
+        if (!ok) return false;
+    }
+    return true;
+}
+
 static bool gguf(const char *folder, Error *e)
 {
     static GgufSeed s;
     return seed_types(&s, in(folder, "gguf/types"), e) && seed_tokenizer(&s, in(folder, "gguf/tokenizer"), e) &&
            seed_llama(&s, in(folder, "gguf/llama"), e);
+}
+
+/* One block of a LLaMA of 8 x 8 Linears: plain, nf4, nf4 with nested scales, fp4. */
+static bool weights(const char *folder, Error *e)
+{
+    static const char *const linear[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                         "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                         "mlp.down_proj"};
+    static const char state[] =
+        "{\"quant_type\":\"%s\",\"blocksize\":64,\"dtype\":\"float32\",\"shape\":[8,8]%s}";
+    static const float values[64] = {1, -2, 0.5f};
+    bool ok = true;
+    for (int form = 0; ok && form < 4; form++) {
+        bool nested = form == 2;
+        const char *type = form == 3 ? "fp4" : "nf4";
+        char name[128], text[256];
+        snprintf(text, sizeof text, state, type,
+                 nested ? ",\"nested_blocksize\":256,\"nested_offset\":0.5" : "");
+        StWriter *w = st_writer_new();
+        st_writer_add(w, "model.embed_tokens.weight", ST_F32, 2, (int64_t[]){8, 8}, values);
+        st_writer_add(w, "model.norm.weight", ST_F32, 1, (int64_t[]){8}, values);
+        st_writer_meta(w, "llama.heads", "2");
+        for (int i = 0; i < 7; i++) {
+            int n = snprintf(name, sizeof name, "model.layers.0.%s.weight", linear[i]);
+            if (form)
+                st_writer_add(w, name, ST_U8, 2, (int64_t[]){32, 1}, values);
+            else
+                st_writer_add(w, name, ST_F32, 2, (int64_t[]){8, 8}, values);
+            if (!form) continue;
+            snprintf(name + n, sizeof name - (size_t)n, ".absmax");
+            st_writer_add(w, name, nested ? ST_U8 : ST_F32, 1, (int64_t[]){1}, values);
+            snprintf(name + n, sizeof name - (size_t)n, ".nested_absmax");
+            if (nested) st_writer_add(w, name, ST_F32, 1, (int64_t[]){1}, values);
+            snprintf(name + n, sizeof name - (size_t)n, ".quant_state.bitsandbytes__%s", type);
+            st_writer_add(w, name, ST_U8, 1, (int64_t[]){(int64_t)strlen(text)}, text);
+        }
+        snprintf(name, sizeof name, "weights/%d", form);
+        ok = st_writer_save(w, in(folder, name), e);
+        st_writer_free(w);
+    }
+    return ok;
 }
 
 /* The fields of a version 1 header moved to where version 2 has them. */
@@ -149,11 +208,12 @@ int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "gguf", "nifti",   "json",
-                                        "png",         "rle",  "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 8; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && gguf(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) &&
-         png(argv[1], &e) && rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
+    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",    "nifti",
+                                        "json",        "png",     "rle",     "gallery", "wordpiece"};
+    for (int i = 0; ok && i < 10; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
+         nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && rle(argv[1], &e) &&
+         gallery(argv[1], &e) && wordpiece(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

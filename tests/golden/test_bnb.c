@@ -355,10 +355,8 @@ START_TEST(llama_files)
             rig_open(&r, test_device());
             weights_init(&w, &r.weights, &r.state, NULL, 0);
             snprintf(path, sizeof path, "tests/golden/bnb/%s", variants[v].name);
-            ck_assert_msg(
-                weights_open(&w, ours ? test_path() : path, &e) &&
-                    llama_create(&m, &w, (LlamaConfig){96, 64, 2, 4, 2, 16, 160, 1e-5f, 500000, false}, &e),
-                "%s", e.msg);
+            ck_assert_msg(weights_open(&w, ours ? test_path() : path, &e) && llama_open(&m, &w, &e), "%s",
+                          e.msg);
             check_llama_weights(variants[v].name, &m);
             check_logits(&r, variants[v].name, &m);
             if (!ours)

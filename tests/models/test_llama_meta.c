@@ -199,5 +199,5 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {plain, with_lora, quantised, adopted, bad_params, other_files};
-    return run_tests("llama_names", tests, sizeof tests / sizeof *tests);
+    return run_tests("llama_meta", tests, sizeof tests / sizeof *tests);
 }

@@ -1,5 +1,5 @@
-/* pcrl-convert on a GGUF file: its Q4_0 blocks are copied, the other Linears quantised; pcrl-forward gives the
- * same logits of both files, and transformers'. */
+/* pcrl-convert: folders that transformers opens; a GGUF file: its Q4_0 blocks are copied, the other Linears
+ * quantised; pcrl-forward gives the same logits of both files, and transformers'. */
 #include "data/json.h"
 #include "models/llama_names.h"
 #include "tests/tools/run.h"
@@ -115,6 +115,81 @@ START_TEST(refused)
 }
 END_TEST
 
+/* The tensors of `from` are those of `to`, bit for bit: codes and scales are copied. */
+static void same_tensors(const char *from, const char *to)
+{
+    Error e = {0};
+    TensorFile *a = tensor_file_open(from, &e), *b = tensor_file_open(to, &e);
+    ck_assert_msg(a && b, "%s", e.msg);
+    ck_assert_int_eq(a->n, b->n);
+    for (int i = 0; i < a->n; i++) {
+        const TensorEntry *x = &a->entry[i], *y = &b->entry[i];
+        ck_assert_str_eq(x->name, y->name);
+        /* JSON; maps, which become ours: PyTorch's dynamic map has other last bits, fp4's second zero another
+         * sign; F16 became F32 */
+        if (strstr(x->name, "quant_state") || strstr(x->name, "quant_map") || x->dtype != y->dtype) continue;
+        uint8_t *bytes = malloc(2 * x->size);
+        ck_assert(bytes && x->size == y->size);
+        ck_assert(tensor_file_read(a, x, bytes, &e) && tensor_file_read(b, y, bytes + x->size, &e));
+        ck_assert_msg(!memcmp(bytes, bytes + x->size, x->size), "%s differs", x->name);
+        free(bytes);
+    }
+    tensor_file_close(a);
+    tensor_file_close(b);
+}
+
+/* A folder as transformers opens it: config.json has the sizes, what the source's had besides, and how the
+ * Linears are stored. A file alone has none. */
+START_TEST(config)
+{
+    static const struct {
+        const char *from, *form, *plain, *want; /* want: without what every one has */
+    } cases[] = {
+        {"tests/golden/bnb/nf4_nested", "--nf4", NULL,
+         "{\"bos_token_id\":1,\"max_position_embeddings\":128,\"torch_dtype\":\"bfloat16\",\"vocab_size\":96,"
+         "\"hidden_size\":64,\"intermediate_size\":160,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+         "\"num_key_value_heads\":2,\"head_dim\":16,\"rms_norm_eps\":1e-5,\"quantization_config\":"
+         "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"load_in_8bit\":false,"
+         "\"bnb_4bit_quant_type\":\"nf4\",\"bnb_4bit_use_double_quant\":true,"
+         "\"bnb_4bit_compute_dtype\":\"bfloat16\",\"bnb_4bit_quant_storage\":\"uint8\"},"
+         "\"rope_parameters\":{\"rope_theta\":500000.0,\"rope_type\":\"default\"}}"},
+        {"tests/golden/bnb/fp4/model.safetensors", "--fp4", "--plain-absmax",
+         "{\"eos_token_id\":2,\"torch_dtype\":\"float32\",\"quantization_config\":"
+         "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"load_in_8bit\":false,"
+         "\"bnb_4bit_quant_type\":\"fp4\",\"bnb_4bit_use_double_quant\":false,"
+         "\"bnb_4bit_compute_dtype\":\"float32\",\"bnb_4bit_quant_storage\":\"uint8\"}}"},
+        {"tests/golden/llama_gguf.gguf", "--q4_0", NULL,
+         "{\"max_position_embeddings\":8192,\"model_type\":\"llama\",\"hidden_act\":\"silu\","
+         "\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":96}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Error e = {0};
+        char to[128];
+        snprintf(to, sizeof to, "%s", in_folder("shards"));
+        run_tool(&r, "pcrl-convert",
+                 (const char *const[]){cases[i].form, "--shard-size", "60K", cases[i].from, to, cases[i].plain,
+                                       NULL});
+        ck_assert_msg(r.code == 0, "%s", r.err);
+        json_t *want = json_parse(cases[i].want, strlen(cases[i].want), "want", &e), *value;
+        json_t *got = json_read(in_folder("shards/config.json"), &e);
+        ck_assert_msg(want && got, "%s", e.msg);
+        const char *key;
+        json_object_foreach(want, key, value)
+            ck_assert_msg(json_equal(value, json_object_get(got, key)), "%s: %s", cases[i].from, key);
+        ck_assert(!json_object_get(got, "dtype"));
+        ck_assert(!json_object_get(want, "quantization_config") ==
+                  !json_object_get(got, "quantization_config"));
+        json_decref(want);
+        json_decref(got);
+        if (i < 2) same_tensors(cases[i].from, to);
+        char command[160];
+        snprintf(command, sizeof command, "rm -r %s", to);
+        ck_assert_int_eq(system(command), 0);
+    }
+    ck_assert(access(in_folder("config.json"), F_OK) != 0);
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return 1;
@@ -123,6 +198,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, gguf);
     tcase_add_test(t, refused);
+    tcase_add_test(t, config);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);
