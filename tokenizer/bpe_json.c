@@ -55,6 +55,10 @@ static bool read_added(const json_t *added, BpeEntry *entries, size_t n, const c
         int64_t id;
         if (!json_get_int(token, "id", path, &id, e) || !json_get_string(token, "content", path, &content, e))
             return false;
+        if (!is_off(token, "single_word") || !is_off(token, "lstrip") || !is_off(token, "rstrip"))
+            return error_set(e, ERROR_INPUT,
+                             "%s: added token '%s': single_word, lstrip or rstrip is set; expected none", path,
+                             content);
         if (id < 0 || (uint64_t)id >= n)
             return error_set(e, ERROR_INPUT,
                              "%s: added token '%s': id %lld is not below %zu, the number of tokens", path,
@@ -155,8 +159,11 @@ static bool read_model(Bpe *b, const json_t *root, const char *path, Error *e)
         if (!is_off(model, refused[i]))
             return error_set(e, ERROR_INPUT, "%s: model.%s is set; expected a plain byte-level BPE", path,
                              refused[i]);
-    if (!is_off(root, "normalizer"))
-        return error_set(e, ERROR_INPUT, "%s: a normalizer is set; expected a plain byte-level BPE", path);
+    static const char *const changes[] = {"normalizer", "truncation", "padding"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (!is_off(root, changes[i]))
+            return error_set(e, ERROR_INPUT, "%s: %s is set; expected a plain byte-level BPE", path,
+                             changes[i]);
     if (!json_get_object(model, "vocab", path, &vocab, e) ||
         !json_get_array(model, "merges", path, &merges, e) ||
         !json_get_array(root, "added_tokens", path, &added, e))

@@ -1,7 +1,7 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece}/. Sound small files from our own
- * writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from the
- * root of the sources. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece,bpe,jieba}/. Sound small files from our
+ * own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from
+ * the root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -204,16 +204,58 @@ static bool wordpiece(const char *folder, Error *e)
            file_write(in(folder, "wordpiece/text"), plain, sizeof plain - 1, e);
 }
 
+/* Both forms with a text after them. */
+static bool bpe(const char *folder, Error *e)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+                      text[] = "abab 低密度影，don't\u3000 12345\r\n<|eot_id|>";
+    static char model[8192];
+    char *end = model;
+    uint8_t *json;
+    size_t n;
+    for (int i = 0; i < 256; i++) end += sprintf(end, "%c%c== %d\n", digit[i >> 2], digit[(i & 3) << 4], i);
+    end = stpcpy(end, "YWI= 256\nYWJhYg== 257\n");
+    memcpy(end + 1, text, sizeof text - 1);
+    if (!bpe_train((const char *const[]){"低密度影，低密度影"}, 1, 270, in(folder, "bpe/train"), e) ||
+        !file_read(in(folder, "bpe/train"), 1 << 20, &json, &n, e))
+        return false;
+    char *both = calloc(n + sizeof text, 1);
+    memcpy(both, json, n);
+    memcpy(both + n + 1, text, sizeof text - 1);
+    free(json);
+    bool ok = file_write(in(folder, "bpe/json"), both, n + sizeof text, e) &&
+              file_write(in(folder, "bpe/model"), model, (size_t)(end - model) + sizeof text, e);
+    free(both);
+    return ok;
+}
+
+static bool jieba(const char *folder, Error *e)
+{
+    static const char
+        dict[] = "\0甲 4 n\n乙 4\n甲乙 1 nz\n丙 7 x\n\0甲乙丙丁丂, a1 3.5%\r\n",
+        start[] = "\1P={'B': -0.25, 'E': -3.14e+100, 'M': -3.14e+100, 'S': -1.5}\n\0丁丂",
+        trans[] = "\2P={'B': {'E': -0.5, 'M': -1.0}, 'E': {'B': -0.5}, 'M': {'E': -0.25}, 'S': {'S': "
+                  "-0.75}}\0丁丂丁",
+        emit[] = "\3# x\nfrom __future__ import y\nP={'B': {'\\u4e01': -1.0}, \"E\": {'\\u4e02': -1.0},"
+                 "'M': {'\\x41': +8,}, 'S': {'丂': -2.0}}\0七丁丂",
+        user[] = "\4丁丂 3 n\n丁 x 5\n甲乙丙\n乙 0\n\0甲乙丙丁丂";
+    return file_write(in(folder, "jieba/dict"), dict, sizeof dict - 1, e) &&
+           file_write(in(folder, "jieba/start"), start, sizeof start - 1, e) &&
+           file_write(in(folder, "jieba/trans"), trans, sizeof trans - 1, e) &&
+           file_write(in(folder, "jieba/emit"), emit, sizeof emit - 1, e) &&
+           file_write(in(folder, "jieba/user"), user, sizeof user - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",    "nifti",
-                                        "json",        "png",     "rle",     "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 10; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",      "nifti", "json",
+                                        "png",         "rle",     "gallery", "wordpiece", "bpe",   "jieba"};
+    for (int i = 0; ok && i < 12; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
     ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
          nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && rle(argv[1], &e) &&
-         gallery(argv[1], &e) && wordpiece(argv[1], &e);
+         gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }
