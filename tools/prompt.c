@@ -2,15 +2,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char prompt_before[] = "[Img]";
 const char prompt_after[] = "[/Img][MRG]请观察这组脑CT图像，用中文写出影像所见。";
 
 bool prompt_open(Prompt *p, const char *folder, Error *e)
 {
-    char path[4096];
+    char path[4096], model[4096];
     memset(p, 0, sizeof *p);
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    snprintf(model, sizeof model, "%s/tokenizer.model", folder);
+    if (access(path, F_OK) && !access(model, F_OK)) memcpy(path, model, sizeof path);
     p->bpe = bpe_open(path, e);
     if (!p->bpe) return false;
     p->bos = bpe_special(p->bpe, "<|begin_of_text|>");

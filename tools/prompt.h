@@ -26,7 +26,7 @@ bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instructi
                       bool pool_padded, Error *e);
 void text_prompt_close(TextPrompt *p);
 
-/* Opens folder/tokenizer.json and encodes the prompt. */
+/* Opens folder/tokenizer.json, or tokenizer.model where there is none, and encodes the prompt. */
 bool prompt_open(Prompt *p, const char *folder, Error *e);
 void prompt_close(Prompt *p);
 #endif
