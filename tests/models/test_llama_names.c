@@ -211,6 +211,14 @@ START_TEST(refused_configs)
          "rope_parameters: positions are scaled (yarn), which is not computed here"},
         {"config", "rope_parameters", "{}",
          "rope_parameters: positions are scaled (?), which is not computed here"},
+        {"config", "quantization_config", "{\"quant_method\":\"gptq\",\"bits\":4}",
+         "quantization_config: expected bitsandbytes in 4 bits, found gptq"},
+        {"config", "quantization_config", "{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}",
+         "quantization_config: expected bitsandbytes in 4 bits, found bitsandbytes in 8"},
+        {"config", "quantization_config", "{\"load_in_4bit\":true}",
+         "key \"quant_method\" is missing (expected a string)"},
+        {"config", "quantization_config", "true",
+         "key \"quantization_config\": expected an object, found a boolean"},
         {"config", "rope_parameters", "[]", "key \"rope_parameters\": expected an object, found an array"},
     };
     char where[80];
