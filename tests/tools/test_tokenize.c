@@ -3,6 +3,7 @@
 #include "tests/tools/run.h"
 #include "tokenizer/bpe_train.h"
 #include "tools/prompt.h"
+#include <sys/stat.h>
 
 static char folder[] = "/tmp/test-tokenize-XXXXXX", bpe[64], vocab[64], ranks[64], jieba[64], user[64];
 static Run r;
