@@ -1,22 +1,78 @@
 #include "data/json.h"
 #include "data/file.h"
+#include <malloc.h>
+#include <setjmp.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
-/* Where memory fails jansson may blame the text, or go on with a string cut short, so its allocations pass here
- * and leave a mark. They are malloc's and free's as before. */
-static _Thread_local bool no_memory;
+/* Where memory fails inside a text jansson goes on with what it has, may run past the end of a string whose
+ * quote is lost, and blames the text. So its allocations pass here, and one that fails leaves the parse at
+ * once; what the parse had by then is in a list, and freed. Links stand at the end of each block, so that a
+ * block is malloc's own: texts that jansson makes are ours to free(). */
+typedef struct Links {
+    void *before, *after; /* blocks of the list; before NULL: the block is not in it */
+} Links;
+
+static _Thread_local void *list;       /* its first block */
+static _Thread_local jmp_buf *way_out; /* NULL: no text is being read */
+
+static Links get_links(void *block)
+{
+    Links l;
+    memcpy(&l, (char *)block + malloc_usable_size(block) - sizeof l, sizeof l);
+    return l;
+}
+
+static void set_links(void *block, Links l)
+{
+    memcpy((char *)block + malloc_usable_size(block) - sizeof l, &l, sizeof l);
+}
 
 static void *get_memory(size_t n)
 {
-    void *p = malloc(n);
-    if (!p) no_memory = true;
-    return p;
+    void *block = n > SIZE_MAX - sizeof(Links) ? NULL : malloc(n + sizeof(Links));
+    if (!block && way_out) longjmp(*way_out, 1);
+    if (!block) return NULL;
+    set_links(block, way_out ? (Links){&list, list} : (Links){0});
+    if (!way_out) return block;
+    if (list) set_links(list, (Links){block, get_links(list).after});
+    return list = block;
 }
 
-__attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, free); }
+static void give_memory(void *block)
+{
+    Links l = block ? get_links(block) : (Links){0};
+    if (l.before == &list)
+        list = l.after;
+    else if (l.before)
+        set_links(l.before, (Links){get_links(l.before).before, l.after});
+    if (l.before && l.after) set_links(l.after, (Links){l.before, get_links(l.after).after});
+    free(block);
+}
+
+__attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, give_memory); }
+
+/* json_loadb; *lost: memory failed. */
+static json_t *load(const char *text, size_t n, json_error_t *fault, bool *lost)
+{
+    jmp_buf here;
+    list = NULL;
+    way_out = &here;
+    *lost = setjmp(here) != 0;
+    json_t *value = *lost ? NULL : json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, fault);
+    way_out = NULL;
+    for (void *block = list, *after; block; block = after) {
+        after = get_links(block).after;
+        if (*lost)
+            free(block);
+        else
+            set_links(block, (Links){0}); /* the value's from here on */
+    }
+    return value;
+}
 
 /* jansson recurses once a level, so the depth is bounded before it sees the text. Brackets inside strings do
  * not count; text that is not JSON is left to jansson to name. */
@@ -48,15 +104,13 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
 {
     if (!depth_ok(text, n, what, e)) return NULL;
     json_error_t fault = {0};
-    no_memory = false;
-    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
-    if (value && !no_memory) return value;
-    json_decref(value); /* a text that has lost a character on the way */
-    if (no_memory)
+    bool lost;
+    json_t *value = load(text, n, &fault, &lost);
+    if (lost)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
-    else
+    else if (!value)
         error_set(e, ERROR_INPUT, "%s:%d:%d: not JSON: %s", what, fault.line, fault.column, fault.text);
-    return NULL;
+    return value;
 }
 
 json_t *json_read(const char *path, Error *e)

@@ -1,4 +1,5 @@
-/* Between pickle.c, the machine (stack, memo, opcodes), and pickle_torch.c, what torch.save's pickles name. */
+/* Between pickle.c, the machine (stack, memo, opcodes), pickle_values.c, and pickle_torch.c, what torch.save's
+ * pickles name. */
 #ifndef DATA_PICKLE_PARTS_H
 #define DATA_PICKLE_PARTS_H
 #include "data/pickle.h"
@@ -28,6 +29,7 @@ struct Pickle {
 
 /* "WHAT: byte N: ...". Returns false. */
 bool pickle_fail(Pickle *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool pickle_no_memory(Pickle *p);
 /* Zeroed memory that lives as long as p; NULL after an error. */
 void *pickle_alloc(Pickle *p, uint64_t bytes);
 PickleValue *pickle_new(Pickle *p, PickleType type);

@@ -22,9 +22,9 @@ bool pytorch_begins(const uint8_t *b, size_t n)
 {
     uint64_t header = UINT64_MAX;
     if (n >= 8) memcpy(&header, b, 8);
-    if (n > 8 && header <= 100000000) return false; /* a safetensors header may be so long */
-    return (n >= 4 && b[0] == 'P' && b[1] == 'K' && b[2] < 9) || (n >= 2 && b[0] == 0x80 && b[1] < 6) ||
-           is_tar(b, n);
+    bool long_header = header > 100000000; /* else safetensors may begin so */
+    if (n >= 4 && b[0] == 'P' && b[1] == 'K' && b[2] < 9) return long_header || n < 9 || b[8] != '{';
+    return (n >= 2 && b[0] == 0x80 && b[1] < 6 && long_header) || is_tar(b, n);
 }
 
 /* A pickle's bytes in a file. */

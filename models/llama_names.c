@@ -288,12 +288,28 @@ static bool config_rope(const json_t *o, const char *path, Said *s, Error *e)
     return true;
 }
 
+/* Weights that were quantised by others than bitsandbytes, or by it to 8 bits, have scales that nobody here
+ * knows. */
+static bool config_quant(const json_t *o, const char *path, Error *e)
+{
+    json_t *q;
+    const char *method;
+    if (null_or_missing(o, "quantization_config")) return true;
+    if (!json_get_object(o, "quantization_config", path, &q, e) ||
+        !json_get_string(q, "quant_method", path, &method, e))
+        return false;
+    bool eight = json_is_true(json_object_get(q, "load_in_8bit"));
+    return (!strcmp(method, "bitsandbytes") && !eight) ||
+           error_set(e, ERROR_INPUT, "%s: quantization_config: expected bitsandbytes in 4 bits, found %.40s%s",
+                     path, method, eight ? " in 8" : "");
+}
+
 static bool said_by_config(const json_t *o, const char *path, Said *s, Error *e)
 {
     static const char *const biases[] = {"attention_bias", "mlp_bias"};
     const char *type;
     if (!json_get_string(o, "model_type", path, &type, e) || !config_text(o, "model_type", path, "llama", e) ||
-        !config_text(o, "hidden_act", path, "silu", e))
+        !config_text(o, "hidden_act", path, "silu", e) || !config_quant(o, path, e))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (json_is_true(json_object_get(o, biases[i])))

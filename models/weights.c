@@ -186,11 +186,15 @@ bool weights_check_shape(Weights *w, const WeightSpec *s, const char *name)
     int n = spec_file_dims(s, dim);
     const TensorEntry *entry = weights_find(w, name);
     if (!entry && (!w->file || (w->fresh_buffers && s->kind == WEIGHT_BUFFER))) return true;
-    if (entry && entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) return true;
-    if (entry && !entry->ndim && n == 1 && dim[0] == 1) return true; /* PyTorch's scalar */
+    bool fits = entry && ((entry->ndim == n && !memcmp(entry->dim, dim, (size_t)n * sizeof *dim)) ||
+                          (!entry->ndim && n == 1 && dim[0] == 1)); /* PyTorch's scalar */
+    bool codes = entry && entry->dtype >= ST_I64 && entry->dtype <= ST_BOOL;
+    if (fits && !codes) return true;
     weights_shape_text(n, dim, want, sizeof want);
     if (!entry)
         weights_fail(w, "tensor %s is missing: expected shape %s", name, want);
+    else if (fits) /* of 8-bit weights, say, whose scales lie elsewhere */
+        weights_fail(w, "tensor %s: expected floats, found %s", name, st_dtype_name(entry->dtype));
     else
         weights_fail(w, "tensor %s: expected shape %s, found %s", name, want,
                      weights_shape_text(entry->ndim, entry->dim, got, sizeof got));

@@ -28,8 +28,10 @@ static const char doc[] =
     "  text_before, text_after: ids round a text whose feature is wanted\n"
     "  ?clues [n,u], ?clue_lengths [n]: ids of descriptions; ?clue_study [n] (0 to b-1), ?clue_slice [n] (0 to "
     "23): the slice they are of; ?masks [n,h,w] from 0 to 1, ?masked [n] (0: this one has no mask)\n"
-    "Its --weights is a model folder: llama.safetensors, pcrl_heads.safetensors, adapter_config.json and "
-    "adapter_model.safetensors. Dropout is off, BatchNorm takes the batch's statistics.\n\n"
+    "Its --weights is a model folder: llama.safetensors (or llama.gguf, a folder llama, ...), "
+    "pcrl_heads.safetensors, adapter_config.json and adapter_model.safetensors. Dropout is off, BatchNorm "
+    "takes "
+    "the batch's statistics.\n\n"
     "Tensors of the weights that the model does not read are named on standard error, but for those of the "
     "public files that it is known to leave out (another part of the same model, num_batches_tracked, a "
     "classifier).\n\n"
@@ -71,8 +73,7 @@ static const struct argp_option options[] = {
      "resnet: v1.5 (stride on the 3x3) or caffe (on the first 1x1); the default is what the file says, else "
      "v1.5",
      0},
-    {"base", KEY_BASE, "FILE", 0, "pcrl-step: the language model, instead of the folder's llama.safetensors",
-     0},
+    {"base", KEY_BASE, "FILE", 0, "pcrl-step: the language model, instead of the folder's own", 0},
     {"preset", KEY_PRESET, "NAME", 0,
      "pcrl-step: paper (the printed equations, 24 local visual tokens; the default) or release (the "
      "authors' code, 48 tokens)",

@@ -199,10 +199,31 @@ static bool write_late(Error *e)
     return file_commit(&w, e);
 }
 
+/* The source is asked no more once the disk is full. */
+static bool make_noise(void *context, uint64_t from, size_t n, void *to, Error *e)
+{
+    int *calls = context;
+    (void)from, (void)e;
+    memset(to, 'x', n);
+    return ++*calls < 9;
+}
+
+static bool write_made(Error *e)
+{
+    const int64_t n = 8 * ST_CHUNK;
+    int calls = 0;
+    StWriter *w = st_writer_new();
+    st_writer_add_from(w, "x", ST_U8, 1, &n, make_noise, &calls);
+    bool ok = st_writer_save(w, path, e);
+    st_writer_free(w);
+    ck_assert_int_eq(calls, ok ? 8 : 1);
+    return ok;
+}
+
 static void check_full(const char *in, const char *why)
 {
     static bool (*const writers[])(Error *) = {write_bytes,         write_tensors, write_picture, write_volume,
-                                               write_volume_packed, write_json,    write_late};
+                                               write_volume_packed, write_json,    write_late,    write_made};
     char expected[300];
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) {
         Error e = {0};

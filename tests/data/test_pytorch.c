@@ -1,6 +1,7 @@
 /* What torch.save of two versions wrote, and what nobody's torch.save would write. */
 #include "data/file.h"
 #include "data/pytorch.h"
+#include "data/safetensors.h"
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,46 @@ START_TEST(not_pytorch)
     must_fail("the zip archive cannot be read: Not a zip archive");
     put_file("PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);
     must_fail("0 members FOLDER/data.pkl, a file of torch.save has one");
+}
+END_TEST
+
+/* Numbers of entries and bytes in a zip64 end that nothing in the file bears out. */
+START_TEST(bad_zip64)
+{
+    static const struct {
+        uint64_t entries, bytes, offset;
+    } cases[] = {
+        {(uint64_t)1 << 36, 0, 0},
+        {(uint64_t)1 << 36, (uint64_t)46 << 36, 0},
+        {1 << 26, 200, 4},
+        {1 << 26, (uint64_t)1 << 62, 4},
+        {UINT64_MAX, UINT64_MAX, UINT64_MAX},
+        {1, 200, UINT64_MAX - 100},
+        {1, UINT64_MAX - 3, 4},
+        {0, 0, (uint64_t)1 << 63},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        made.n = 0;
+        put(&made, "PK\3\4", 4);
+        put(&made, (uint8_t[200]){0}, 200);
+        put(&made, "PK\6\6", 4);
+        put_number(&made, 44, 8);
+        put_number(&made, 45 | 45 << 16, 4);
+        put_number(&made, 0, 8);
+        put_number(&made, cases[i].entries, 8);
+        put_number(&made, cases[i].entries, 8);
+        put_number(&made, cases[i].bytes, 8);
+        put_number(&made, cases[i].offset, 8);
+        put(&made, "PK\6\7\0\0\0\0", 8);
+        put_number(&made, 204, 8);
+        put_number(&made, 1, 4);
+        put(&made, "PK\5\6\0\0\0\0\377\377\377\377\377\377\377\377\377\377\377\377\0\0", 22);
+        put_file(made.bytes, made.n);
+        Error e = {0};
+        ck_assert(!tensor_file_open(path, &e) && e.code == ERROR_INPUT);
+        ck_assert_msg(strstr(e.msg, ": the zip archive cannot be read: ") || strstr(e.msg, ": 0 members "),
+                      "%s", e.msg);
+    }
 }
 END_TEST
 
@@ -163,6 +204,36 @@ END_TEST
 START_TEST(damaged_views) { damage("tests/golden/pytorch-new-p4.pth"); }
 END_TEST
 
+/* Shards may be of any form. */
+START_TEST(in_an_index)
+{
+    static const char index[] = "{\"weight_map\":{\"a.weight\":\"t.pth\",\"b.0\":\"t.pth\",\"c\":\"u\"}}";
+    Error e = {0};
+    char name[80], other[80];
+    float x[2];
+    uint8_t *bytes;
+    size_t n;
+    ck_assert(file_read("tests/golden/pytorch-new-wrapped.pth", 100000, &bytes, &n, &e));
+    put_file(bytes, n);
+    free(bytes);
+    snprintf(name, sizeof name, "%s/pytorch_model.bin.index.json", folder);
+    snprintf(other, sizeof other, "%s/u", folder);
+    StWriter *w = st_writer_new();
+    st_writer_add(w, "c", ST_F32, 1, (int64_t[]){1}, &(float){7});
+    ck_assert(st_writer_save(w, other, &e) && file_write(name, index, sizeof index - 1, &e));
+    st_writer_free(w);
+    TensorFile *f = tensor_file_open(folder, &e);
+    ck_assert_msg(f && f->n == 3 && f->n_part == 2, "%s", e.msg);
+    ck_assert(tensor_file_load_f32(f, "a.weight", 1, (int64_t[]){2}, x, &e) && x[1] == 1);
+    ck_assert(tensor_file_load_f32(f, "c", 1, (int64_t[]){1}, x, &e) && x[0] == 7);
+    ck_assert_str_eq(tensor_file_form(f, tensor_file_find(f, "a.weight")), "PyTorch");
+    ck_assert_str_eq(tensor_file_form(f, tensor_file_find(f, "c")), "safetensors");
+    tensor_file_close(f);
+    unlink(name);
+    unlink(other);
+}
+END_TEST
+
 static const char *subject;
 static bool open_and_read(Error *e)
 {
@@ -211,12 +282,14 @@ int main(void)
     tcase_add_loop_test(t, bad_zip, 0, sizeof bad_zips / sizeof *bad_zips);
     tcase_add_loop_test(t, bad_run, 0, sizeof bad_runs / sizeof *bad_runs);
     tcase_add_test(t, not_pytorch);
+    tcase_add_test(t, bad_zip64);
     tcase_add_loop_test(t, golden, 0, sizeof fixtures / sizeof *fixtures);
     tcase_add_test(t, damaged_zip);
     tcase_add_test(t, damaged_run);
     tcase_add_test(t, damaged_views);
     tcase_add_test(t, allocations);
     tcase_add_test(t, shrunk);
+    tcase_add_test(t, in_an_index);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -169,7 +169,7 @@ def make_linears(g):
 
 def make_llama(g):
     """Row 11: folders as save_pretrained writes them. In blocks of 64 a row of down_proj is two and a half."""
-    config = LlamaConfig(vocab_size=96, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    config = LlamaConfig(vocab_size=96, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
                          intermediate_size=160, rms_norm_eps=1e-5, rope_theta=500000.0, max_position_embeddings=128,
                          tie_word_embeddings=False, attn_implementation="eager")
     net = LlamaForCausalLM(config)

@@ -4,6 +4,7 @@ A tap of a tensor stores its shape, its mean and L2 norm, and at most 256 elemen
 them when there are fewer), in the reference's layout. tests/golden/golden.h is the other side.
 """
 import importlib
+import importlib.metadata
 import json
 import struct
 
@@ -94,7 +95,10 @@ def versions(*packages):
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    named = {name: importlib.import_module(name).__version__ for name in packages or ("torchvision",)}
+    named = {}
+    for name in packages or ("torchvision",):
+        module = importlib.import_module(name)
+        named[name] = getattr(module, "__version__", None) or importlib.metadata.version(name)
     return {"torch": torch.__version__, **named, "numpy": np.__version__, "seed_weights": WEIGHTS, "seed_inputs": INPUTS}
 
 

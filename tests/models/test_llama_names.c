@@ -6,6 +6,7 @@
 #include "models/llama_names.h"
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
+#include "tests/data/fail_alloc.h"
 
 enum { ROWS = 2, IDS = 11 };
 static const char fixture[] = "tests/golden/llama_gguf.gguf";
@@ -210,6 +211,14 @@ START_TEST(refused_configs)
          "rope_parameters: positions are scaled (yarn), which is not computed here"},
         {"config", "rope_parameters", "{}",
          "rope_parameters: positions are scaled (?), which is not computed here"},
+        {"config", "quantization_config", "{\"quant_method\":\"gptq\",\"bits\":4}",
+         "quantization_config: expected bitsandbytes in 4 bits, found gptq"},
+        {"config", "quantization_config", "{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}",
+         "quantization_config: expected bitsandbytes in 4 bits, found bitsandbytes in 8"},
+        {"config", "quantization_config", "{\"load_in_4bit\":true}",
+         "key \"quant_method\" is missing (expected a string)"},
+        {"config", "quantization_config", "true",
+         "key \"quantization_config\": expected an object, found a boolean"},
         {"config", "rope_parameters", "[]", "key \"rope_parameters\": expected an object, found an array"},
     };
     char where[80];
@@ -353,10 +362,30 @@ START_TEST(refused_graphs)
 }
 END_TEST
 
+static bool adopt(const char *path, Error *e)
+{
+    TensorFile *f = tensor_file_open(path, e);
+    bool ok = f && llama_adopt(f, NULL, e);
+    tensor_file_close(f);
+    return ok;
+}
+static bool adopt_fixture(Error *e) { return adopt(fixture, e); }
+static bool adopt_folder(Error *e) { return adopt(folder, e); }
+
+START_TEST(allocations)
+{
+    ck_assert_int_gt(fail_each(adopt_fixture), 60);
+    write_weights("");
+    write_config("config", NULL, NULL);
+    ck_assert_int_gt(fail_each(adopt_folder), 60);
+    unlink(in_folder("config.json"));
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {gguf_file, hugging_face_folder, refused_configs, refused_gguf,
-                                  refused_graphs};
+    const TTest *const tests[] = {gguf_file,    hugging_face_folder, refused_configs,
+                                  refused_gguf, refused_graphs,      allocations};
     Error e = {0};
     golden = json_read("tests/golden/llama_gguf.json", &e);
     if (!golden || !mkdtemp(folder)) {

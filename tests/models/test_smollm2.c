@@ -196,7 +196,7 @@ START_TEST(greedy)
     int n[ROWS], whole = 0;
     Tensor *x = embed_rows(t, 0, length);
     LlamaCache cache = llama_cache(&rig.state, &model, ROWS, LONGEST + GENERATED, DTYPE_f32);
-    SamplerOptions o = {0, 1, 0, GENERATED, NULL, 0};
+    SamplerOptions o = {.top_p = 1, .max_tokens = GENERATED};
     sampler_generate(t, &model, &cache, x, length, &o, out, n);
     for (int b = 0; b < ROWS; b++) {
         int same = 0, sure = 0;

@@ -283,6 +283,12 @@ START_TEST(faults)
     expect("tensor w: expected shape [1000000000,1000000000], found [2,3,3,4]",
            (WeightSpec){{1000000000, 1000000000}, WEIGHT_PLAIN, INIT_ZEROS, 0});
     expect("tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv);
+    for (StDType d = ST_I64; d <= ST_BOOL; d++) {
+        char message[64];
+        snprintf(message, sizeof message, "tensor w: expected floats, found %s", st_dtype_name(d));
+        write_file("w", d, 1, (int64_t[]){9}, x);
+        expect(message, (WeightSpec){{9}, WEIGHT_PLAIN, INIT_ZEROS, 0});
+    }
     unlink(test_path());
 }
 END_TEST

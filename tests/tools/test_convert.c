@@ -147,7 +147,7 @@ START_TEST(config)
     } cases[] = {
         {"tests/golden/bnb/nf4_nested", "--nf4", NULL,
          "{\"bos_token_id\":1,\"max_position_embeddings\":128,\"torch_dtype\":\"bfloat16\",\"vocab_size\":96,"
-         "\"hidden_size\":64,\"intermediate_size\":160,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+         "\"hidden_size\":64,\"intermediate_size\":160,\"num_hidden_layers\":1,\"num_attention_heads\":4,"
          "\"num_key_value_heads\":2,\"head_dim\":16,\"rms_norm_eps\":1e-5,\"quantization_config\":"
          "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"load_in_8bit\":false,"
          "\"bnb_4bit_quant_type\":\"nf4\",\"bnb_4bit_use_double_quant\":true,"
@@ -167,7 +167,7 @@ START_TEST(config)
         char to[128];
         snprintf(to, sizeof to, "%s", in_folder("shards"));
         run_tool(&r, "pcrl-convert",
-                 (const char *const[]){cases[i].form, "--shard-size", "60K", cases[i].from, to, cases[i].plain,
+                 (const char *const[]){cases[i].form, "--shard-size", "40K", cases[i].from, to, cases[i].plain,
                                        NULL});
         ck_assert_msg(r.code == 0, "%s", r.err);
         json_t *want = json_parse(cases[i].want, strlen(cases[i].want), "want", &e), *value;

@@ -1,5 +1,6 @@
 /* pcrl-forward's training step against the goldens of both presets: every term of the loss, every gradient, and
  * what leads to them. */
+#include "data/file.h"
 #include "models/visual.h"
 #include "tests/models/main.h"
 #include "tests/tools/forward_fixture.h"
@@ -185,6 +186,40 @@ START_TEST(quant)
 }
 END_TEST
 
+/* A base that says nothing of its heads, beside the folder, and a config.json that does. */
+START_TEST(config)
+{
+    static const char text[] =
+        "{\"model_type\": \"llama\", \"hidden_act\": \"silu\", \"vocab_size\": 512, \"hidden_size\": 64, "
+        "\"intermediate_size\": 160, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+        "\"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-5, \"rope_theta\": 500000, \"tie_word_embeddings\": "
+        "false}";
+    char(*names)[PARAMS_NAME];
+    int n;
+    Error e = {0};
+    Maker base;
+    Llama net;
+    TensorFile *g = golden_open("tests/golden/pcrl.safetensors");
+    write_model(0, &names, &n);
+    free(names);
+    maker_open(&base);
+    ck_assert(llama_create(&net, &base.w, small, NULL));
+    base.w.n_meta = 0;
+    write_weights(in_folder("base"), &base.w, NULL);
+    maker_close(&base);
+    write_batch(false, NULL);
+    run_forward("pcrl-step", "--weights", folder, "--base", in_folder("base"), NULL);
+    ck_assert_msg(r.code == 2 && strstr(r.err, "q_proj of 64 rows"), "%s", r.err);
+    ck_assert_msg(file_write(in_folder("of-base.json"), text, strlen(text), &e), "%s", e.msg);
+    run_forward("pcrl-step", "--weights", folder, "--base", in_folder("base"), "--config",
+                in_folder("of-base.json"), NULL);
+    TensorFile *out = output();
+    compare(out, g, "paper.", "loss", test_tolerance(TOL_STEP));
+    tensor_file_close(out);
+    tensor_file_close(g);
+}
+END_TEST
+
 static void expect(const Input *odd, const char *message)
 {
     char full[512];
@@ -234,7 +269,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {paper, release, no_clues, quant, faults};
+    const TTest *const tests[] = {paper, release, no_clues, quant, config, faults};
     if (!mkdtemp(folder)) return 1;
     int failed = run_tests("forward_step", tests, sizeof tests / sizeof *tests);
     remove_folder();

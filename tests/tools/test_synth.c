@@ -6,7 +6,9 @@
 #include "models/resnet.h"
 #include "tests/tools/run.h"
 #include <check.h>
+#include <errno.h>
 #include <ftw.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/pcrl-synth-XXXXXX", out[64], other[64];
@@ -168,6 +170,7 @@ START_TEST(weights_counts)
     } cases[] = {
         {"llama3-8b", "nf4-dq", 8030261248, 6000000000},
         {"llama3-8b", "nf4", 8030261248, 6100000000},
+        {"llama3-8b", "fp4-dq", 8030261248, 6000000000},
         {"llama3-8b", "fp4", 8030261248, 6100000000},
         {"llama3-8b", "q4_0", 8030261248, 6100000000},
         {"llama3-8b", "none", 8030261248, 16100000000},
@@ -222,6 +225,27 @@ START_TEST(weights_file)
 }
 END_TEST
 
+/* Where there is no room, that is said before anything is written. */
+START_TEST(weights_room)
+{
+    Run r;
+    char path[128];
+    snprintf(path, sizeof path, "%s/small", folder);
+    ck_assert_int_eq(mkdir(path, 0777), 0);
+    if (mount("none", path, "tmpfs", 0, "size=64k") != 0) {
+        fprintf(stderr, "SKIPPED: weights_room needs a tmpfs, which cannot be mounted here: %s\n",
+                strerror(errno));
+        return;
+    }
+    SYNTH("weights", "--model", "resnet101", "--out", path);
+    ck_assert_msg(r.code == 3 &&
+                      strstr(r.err, "/small: needs 178665944 bytes (0.2 GB), its file system has 65536 "
+                                    "free (0.0 GB)"),
+                  "%s", r.err);
+    ck_assert(rmdir(path) != 0 && umount(path) == 0 && rmdir(path) == 0);
+}
+END_TEST
+
 START_TEST(weights_usage)
 {
     static const struct {
@@ -237,7 +261,7 @@ START_TEST(weights_usage)
         {{"weights", "--model", "pcrl-head", "--out", "x.safetensors"},
          "--out x.safetensors: these are 2 files"},
         {{"weights", "--model", "llama3-8b", "--quant", "q4_1", "--dry-run"},
-         "--quant: expected nf4-dq, nf4, fp4, q4_0 or none, found 'q4_1'"},
+         "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found 'q4_1'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Run r;
@@ -264,6 +288,7 @@ int main(void)
     tcase_add_test(c, reports_and_regimes);
     tcase_add_test(c, weights_counts);
     tcase_add_test(c, weights_file);
+    tcase_add_test(c, weights_room);
     tcase_add_test(c, weights_usage);
     tcase_add_loop_test(c, bad_calls, 0, sizeof bad / sizeof *bad);
     suite_add_tcase(s, c);
