@@ -12,14 +12,17 @@
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 #include <utf8proc.h>
 
 /* Classes are tabled for the planes that have letters and numbers; all else is OTHER. */
 enum { OTHER, LETTER, NUMBER, SPACE, TABLED = 0x40000 };
 
+static uint8_t classes[TABLED];
+static once_flag classes_filled = ONCE_FLAG_INIT;
+
 struct Split {
     pcre2_code *code; /* NULL: LLaMA-3's, by hand */
-    uint8_t *class;   /* (TABLED) */
 };
 struct SplitWalk {
     const Split *split;
@@ -52,30 +55,30 @@ static uint8_t class_of(int32_t c)
 }
 
 /* The class of the character at s (valid UTF-8) and its bytes. */
-static inline uint8_t class_at(const uint8_t *class, const unsigned char *s, size_t *length)
+static inline uint8_t class_at(const unsigned char *s, size_t *length)
 {
     if (s[0] < 0x80) {
         *length = 1;
-        return class[s[0]];
+        return classes[s[0]];
     }
     if (s[0] < 0xE0) {
         *length = 2;
-        return class[(s[0] & 0x1F) << 6 | (s[1] & 0x3F)];
+        return classes[(s[0] & 0x1F) << 6 | (s[1] & 0x3F)];
     }
     if (s[0] < 0xF0) {
         *length = 3;
-        return class[(s[0] & 0x0F) << 12 | (s[1] & 0x3F) << 6 | (s[2] & 0x3F)];
+        return classes[(s[0] & 0x0F) << 12 | (s[1] & 0x3F) << 6 | (s[2] & 0x3F)];
     }
     int c = (s[0] & 0x07) << 18 | (s[1] & 0x3F) << 12 | (s[2] & 0x3F) << 6 | (s[3] & 0x3F);
     *length = 4;
-    return c < TABLED ? class[c] : OTHER;
+    return c < TABLED ? classes[c] : OTHER;
 }
 
 /* Where the run of one class that begins at `at` or is empty there ends. */
-static inline size_t run(const Split *s, const unsigned char *text, size_t n, size_t at, uint8_t class)
+static inline size_t run(const unsigned char *text, size_t n, size_t at, uint8_t class)
 {
     size_t length;
-    while (at < n && class_at(s->class, text + at, &length) == class) at += length;
+    while (at < n && class_at(text + at, &length) == class) at += length;
     return at;
 }
 
@@ -94,10 +97,10 @@ static bool ends_line(unsigned char c) { return c == '\r' || c == '\n'; }
 
 /* White space from `at`: up to the run's last line end; else all but its last character where something
  * follows; else all. */
-static size_t blank_piece(const Split *s, const unsigned char *text, size_t n, size_t at)
+static size_t blank_piece(const unsigned char *text, size_t n, size_t at)
 {
     size_t end = at, last = at, line = 0, length;
-    while (end < n && class_at(s->class, text + end, &length) == SPACE) {
+    while (end < n && class_at(text + end, &length) == SPACE) {
         if (ends_line(text[end])) line = end + 1;
         last = end;
         end += length;
@@ -107,14 +110,14 @@ static size_t blank_piece(const Split *s, const unsigned char *text, size_t n, s
 }
 
 /* The end of the piece that begins at `at` < n: the alternatives of SPLIT_LLAMA3 in their order. */
-static size_t llama3_piece(const Split *s, const unsigned char *text, size_t n, size_t at)
+static size_t llama3_piece(const unsigned char *text, size_t n, size_t at)
 {
     size_t length, next_length = 0;
-    uint8_t class = class_at(s->class, text + at, &length);
-    if (class == LETTER) return run(s, text, n, at + length, LETTER);
+    uint8_t class = class_at(text + at, &length);
+    if (class == LETTER) return run(text, n, at + length, LETTER);
     if (class == NUMBER) {
         at += length;
-        for (int i = 1; i < 3 && at < n && class_at(s->class, text + at, &length) == NUMBER; i++) at += length;
+        for (int i = 1; i < 3 && at < n && class_at(text + at, &length) == NUMBER; i++) at += length;
         return at;
     }
     if (text[at] == '\'') {
@@ -122,20 +125,17 @@ static size_t llama3_piece(const Split *s, const unsigned char *text, size_t n, 
         if (k) return at + 1 + k;
     }
     size_t next = at + length;
-    uint8_t next_class = next < n ? class_at(s->class, text + next, &next_length) : SPACE;
-    if (next_class == LETTER && !ends_line(text[at])) return run(s, text, n, next + next_length, LETTER);
-    if (class == SPACE && (text[at] != ' ' || next_class != OTHER)) return blank_piece(s, text, n, at);
-    next = run(s, text, n, next, OTHER);
+    uint8_t next_class = next < n ? class_at(text + next, &next_length) : SPACE;
+    if (next_class == LETTER && !ends_line(text[at])) return run(text, n, next + next_length, LETTER);
+    if (class == SPACE && (text[at] != ' ' || next_class != OTHER)) return blank_piece(text, n, at);
+    next = run(text, n, next, OTHER);
     while (next < n && ends_line(text[next])) next++;
     return next;
 }
 
-static bool fill_classes(Split *s, const char *what, Error *e)
+static void fill_classes(void)
 {
-    s->class = malloc(TABLED);
-    if (!s->class) return error_set(e, ERROR_MEMORY, "%s: no memory for classes of characters", what);
-    for (int32_t c = 0; c < TABLED; c++) s->class[c] = class_of(c);
-    return true;
+    for (int32_t c = 0; c < TABLED; c++) classes[c] = class_of(c);
 }
 
 /* ---- by PCRE2 ---- */
@@ -198,16 +198,19 @@ Split *split_open(const char *pattern, const char *what, Error *e)
         error_set(e, ERROR_MEMORY, "%s: no memory for the split pattern", what);
         return NULL;
     }
-    if (strcmp(pattern, SPLIT_LLAMA3) ? compile(s, pattern, what, e) : fill_classes(s, what, e)) return s;
-    split_close(s);
-    return NULL;
+    if (!strcmp(pattern, SPLIT_LLAMA3)) {
+        call_once(&classes_filled, fill_classes);
+    } else if (!compile(s, pattern, what, e)) {
+        split_close(s);
+        return NULL;
+    }
+    return s;
 }
 
 void split_close(Split *s)
 {
     if (!s) return;
     if (s->code) pcre2_code_free(s->code);
-    free(s->class);
     free(s);
 }
 
@@ -257,9 +260,9 @@ static bool find(SplitWalk *w, Error *e)
 int split_next(SplitWalk *w, size_t *start, size_t *end, Error *e)
 {
     if (w->at == w->n) return 0;
-    if (w->split->class) {
+    if (!w->split->code) {
         *start = w->at;
-        *end = w->at = llama3_piece(w->split, (const unsigned char *)w->text, w->n, w->at);
+        *end = w->at = llama3_piece((const unsigned char *)w->text, w->n, w->at);
         return 1;
     }
     if (!w->found && !find(w, e)) return -1;

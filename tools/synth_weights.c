@@ -34,7 +34,8 @@ enum { MOST_MODELS = 8, KEY_MODEL = 256, KEY_OUT, KEY_QUANT, KEY_VOCABULARY, KEY
 static const struct argp_option options[] = {
     {"model", KEY_MODEL, "NAME", 0, "what to write; may be given several times", 0},
     {"out", KEY_OUT, "DIR", 0, "model folder, or FILE.safetensors", 0},
-    {"quant", KEY_QUANT, "FORM", 0, "of llama3-8b: nf4-dq (default), nf4, fp4, q4_0, or none: bf16, 16 GB", 0},
+    {"quant", KEY_QUANT, "FORM", 0,
+     "of llama3-8b: nf4-dq (default), nf4, fp4-dq, fp4, q4_0, or none: bf16, 16 GB", 0},
     {"vocabulary", KEY_VOCABULARY, "DIR", 0,
      "folder whose tokenizer.json (llama3-8b) and vocab.txt (medclip) go along (data/mini)", 0},
     {"dry-run", KEY_DRY, 0, 0, "print counts and bytes, write nothing", 0},
@@ -45,11 +46,8 @@ static const struct Form {
     const char *name;
     DType quant;
     bool nested;
-} forms[] = {{"nf4-dq", DTYPE_nf4, true},
-             {"nf4", DTYPE_nf4, false},
-             {"fp4", DTYPE_fp4, false},
-             {"q4_0", DTYPE_q4_0, false},
-             {"none", DTYPE_f32, false}};
+} forms[] = {{"nf4-dq", DTYPE_nf4, true}, {"nf4", DTYPE_nf4, false},   {"fp4-dq", DTYPE_fp4, true},
+             {"fp4", DTYPE_fp4, false},   {"q4_0", DTYPE_q4_0, false}, {"none", DTYPE_f32, false}};
 enum { FORMS = sizeof forms / sizeof *forms };
 
 typedef struct Arguments {
@@ -212,7 +210,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->form = NULL;
         for (int i = 0; i < FORMS; i++)
             if (!strcmp(forms[i].name, arg)) a->form = &forms[i];
-        if (!a->form) argp_error(state, "--quant: expected nf4-dq, nf4, fp4, q4_0 or none, found '%s'", arg);
+        if (!a->form)
+            argp_error(state, "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found '%s'", arg);
         return 0;
     case ARGP_KEY_END: check(state); return 0;
     default: return ARGP_ERR_UNKNOWN;

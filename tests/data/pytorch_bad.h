@@ -43,6 +43,9 @@ static const BadZip bad_zips[] = {
     {{{"a/data.pkl", P2 "}.", 4, 0, 0, 100, 0}}, 0, "the zip archive's directory and its members disagree"},
     {{{"a/data.pkl", P2 "}.", 4, 0, 0, 0, 50}}, 0, "the zip archive's directory and its members disagree"},
     {{{"a/data.pkl", P2 "}.", 4, 0, 0, 0, 1 << 30}}, 0, "the zip archive's directory and its members disagree"},
+    /* one name twice: readers differ in which they take */
+    {{PICKLE("}"), PICKLE("N")}, 0, "the zip archive's directory and its members disagree"},
+    {{PICKLE(ONE(SIX("0"))), DATA(24), DATA(24)}, 0, "the zip archive's directory and its members disagree"},
     {{MEMBER("a/data.pkl", "")}, 0, "data.pkl: byte 0: 1 bytes are needed, 0 are left"},
     /* byte order */
     {{PICKLE("}"), BYTEORDER("big")}, 0, "byteorder: expected little, found \"big\""},

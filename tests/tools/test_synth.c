@@ -170,6 +170,7 @@ START_TEST(weights_counts)
     } cases[] = {
         {"llama3-8b", "nf4-dq", 8030261248, 6000000000},
         {"llama3-8b", "nf4", 8030261248, 6100000000},
+        {"llama3-8b", "fp4-dq", 8030261248, 6000000000},
         {"llama3-8b", "fp4", 8030261248, 6100000000},
         {"llama3-8b", "q4_0", 8030261248, 6100000000},
         {"llama3-8b", "none", 8030261248, 16100000000},
@@ -260,7 +261,7 @@ START_TEST(weights_usage)
         {{"weights", "--model", "pcrl-head", "--out", "x.safetensors"},
          "--out x.safetensors: these are 2 files"},
         {{"weights", "--model", "llama3-8b", "--quant", "q4_1", "--dry-run"},
-         "--quant: expected nf4-dq, nf4, fp4, q4_0 or none, found 'q4_1'"},
+         "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found 'q4_1'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Run r;

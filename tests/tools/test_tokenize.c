@@ -2,6 +2,8 @@
 #include "tests/tokenizer/jieba_small.h"
 #include "tests/tools/run.h"
 #include "tokenizer/bpe_train.h"
+#include "tools/prompt.h"
+#include <sys/stat.h>
 
 static char folder[] = "/tmp/test-tokenize-XXXXXX", bpe[64], vocab[64], ranks[64], jieba[64], user[64];
 static Run r;
@@ -144,6 +146,36 @@ START_TEST(refused_calls)
 }
 END_TEST
 
+/* A model's folder may have Meta's file alone, or in the language model's folder. */
+START_TEST(model_folders)
+{
+    char away[80], beside[80], inside[120];
+    Prompt p;
+    Error e = {0};
+    ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
+    ck_assert(p.bos == 257 && p.eos == 258); /* tokenizer.json's, which has one merge */
+    prompt_close(&p);
+    snprintf(away, sizeof away, "%s.away", bpe);
+    ck_assert_int_eq(rename(bpe, away), 0);
+    ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
+    ck_assert(p.bos == 256 && p.eos == 257);
+    prompt_close(&p);
+    ck_assert_int_eq(rename(ranks, bpe), 0); /* told by content, not by name */
+    ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
+    ck_assert_int_eq(p.bos, 256);
+    prompt_close(&p);
+    snprintf(beside, sizeof beside, "%s/llama", folder); /* with the language model */
+    snprintf(inside, sizeof inside, "%s/tokenizer.model", beside);
+    ck_assert(!mkdir(beside, 0700) && !rename(bpe, inside));
+    ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
+    ck_assert_int_eq(p.bos, 256);
+    prompt_close(&p);
+    ck_assert(!rename(inside, ranks) && !rmdir(beside) && !prompt_open(&p, jieba, &e));
+    ck_assert_msg(strstr(e.msg, "jieba/tokenizer.json: cannot open"), "%s", e.msg);
+    ck_assert_int_eq(rename(away, bpe), 0);
+}
+END_TEST
+
 /* The 256 bytes as tokenizer.model has them. */
 static void write_ranks(void)
 {
@@ -184,7 +216,8 @@ static void remove_files(void)
 int main(void)
 {
     if (!mkdtemp(folder)) return EXIT_FAILURE;
-    const TTest *const tests[] = {byte_pairs, word_pieces, chinese_words, refused_lines, refused_calls};
+    const TTest *const tests[] = {byte_pairs,    word_pieces,   chinese_words,
+                                  refused_lines, refused_calls, model_folders};
     Suite *suite = suite_create("tokenize");
     TCase *t = tcase_create("tokenize");
     tcase_set_timeout(t, 0);
