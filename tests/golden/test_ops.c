@@ -186,7 +186,7 @@ START_TEST(resize)
     Tensor *mask = leaf(&r, "resize.mask", 1, 512, 512, 1, GOLDEN_INPUTS, 1);
     for (int i = 0; i < 3; i++) {
         char name[32];
-        int side = grid_side[i];
+        int side = sides[i];
         snprintf(name, sizeof name, "nearest%d", side);
         ck_assert_msg(tensor_file_load_f32(g, name, 2, (int64_t[]){side, side}, want, &e), "%s", e.msg);
         Tensor *y = op_resize(&r.tape, mask, side, side, RESIZE_NEAREST);
