@@ -300,7 +300,7 @@ static void add_state(PlaneWriter *p, const Tensor *x)
         json_object_set_new(state, "nested_dtype", json_string("float32"));
         json_object_set_new(state, "nested_offset", json_real((double)p->offset));
     }
-    char *text = state ? json_dumps(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = state ? json_text(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(state);
     if (text)
         add_host(p, suffix, ST_U8, (int64_t)strlen(text), text);
