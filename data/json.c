@@ -1,7 +1,7 @@
 #include "data/json.h"
 #include "data/file.h"
-#include <malloc.h>
 #include <setjmp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,47 +10,37 @@ static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
 /* Where memory fails inside a text jansson goes on with what it has, may run past the end of a string whose
  * quote is lost, and blames the text. So its allocations pass here, and one that fails leaves the parse at
- * once; what the parse had by then is in a list, and freed. Links stand at the end of each block, so that a
- * block is malloc's own: texts that jansson makes are ours to free(). */
-typedef struct Links {
-    void *before, *after; /* blocks of the list; before NULL: the block is not in it */
-} Links;
+ * once; what the parse had by then is in a list, and freed. */
+typedef struct Block {
+    struct Block *after, **link; /* what points to it; NULL: it is in no list */
+    _Alignas(max_align_t) char memory[];
+} Block;
 
-static _Thread_local void *list;       /* its first block */
+static _Thread_local Block *list;      /* of the text that is being read */
 static _Thread_local jmp_buf *way_out; /* NULL: no text is being read */
-
-static Links get_links(void *block)
-{
-    Links l;
-    memcpy(&l, (char *)block + malloc_usable_size(block) - sizeof l, sizeof l);
-    return l;
-}
-
-static void set_links(void *block, Links l)
-{
-    memcpy((char *)block + malloc_usable_size(block) - sizeof l, &l, sizeof l);
-}
 
 static void *get_memory(size_t n)
 {
-    void *block = n > SIZE_MAX - sizeof(Links) ? NULL : malloc(n + sizeof(Links));
-    if (!block && way_out) longjmp(*way_out, 1);
-    if (!block) return NULL;
-    set_links(block, way_out ? (Links){&list, list} : (Links){0});
-    if (!way_out) return block;
-    if (list) set_links(list, (Links){block, get_links(list).after});
-    return list = block;
+    Block *b = n > SIZE_MAX - sizeof *b ? NULL : malloc(sizeof *b + n);
+    if (!b && way_out) longjmp(*way_out, 1);
+    if (!b) return NULL;
+    b->link = way_out ? &list : NULL;
+    if (!way_out) return b->memory;
+    b->after = list;
+    if (list) list->link = &b->after;
+    list = b;
+    return b->memory;
 }
 
-static void give_memory(void *block)
+static void give_memory(void *memory)
 {
-    Links l = block ? get_links(block) : (Links){0};
-    if (l.before == &list)
-        list = l.after;
-    else if (l.before)
-        set_links(l.before, (Links){get_links(l.before).before, l.after});
-    if (l.before && l.after) set_links(l.after, (Links){l.before, get_links(l.after).after});
-    free(block);
+    if (!memory) return;
+    Block *b = (Block *)((char *)memory - offsetof(Block, memory));
+    if (b->link) {
+        *b->link = b->after;
+        if (b->after) b->after->link = b->link;
+    }
+    free(b);
 }
 
 __attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, give_memory); }
@@ -64,12 +54,10 @@ static json_t *load(const char *text, size_t n, json_error_t *fault, bool *lost)
     *lost = setjmp(here) != 0;
     json_t *value = *lost ? NULL : json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, fault);
     way_out = NULL;
-    for (void *block = list, *after; block; block = after) {
-        after = get_links(block).after;
-        if (*lost)
-            free(block);
-        else
-            set_links(block, (Links){0}); /* the value's from here on */
+    for (Block *b = list, *after; b; b = after) {
+        after = b->after;
+        b->link = NULL; /* the value's from here on */
+        if (*lost) free(b);
     }
     return value;
 }
@@ -133,6 +121,19 @@ bool json_write(const char *path, const json_t *value, Error *e)
     }
     fputc('\n', w.stream);
     return file_commit(&w, e);
+}
+
+char *json_text(const json_t *value, size_t flags)
+{
+    size_t n = json_dumpb(value, NULL, 0, flags);
+    char *text = n ? malloc(n + 1) : NULL;
+    if (!text) return NULL;
+    if (json_dumpb(value, text, n, flags) == n) {
+        text[n] = 0;
+        return text;
+    }
+    free(text);
+    return NULL;
 }
 
 static const char *type_name(const json_t *value)

@@ -36,7 +36,7 @@ typedef enum {
 /* Counts are of elements of `dtype`. Older files have views of storages: `size` elements from `from` on of one
  * that has `total`; of others from is 0 and size the total. */
 typedef struct PickleStorage {
-    const char *key;
+    const char *key; /* at most 255 bytes */
     StDType dtype;
     uint64_t total, from, size;
     uint64_t offset; /* of its first byte in the file: for whoever finds it */

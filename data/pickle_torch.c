@@ -11,6 +11,7 @@
 #include "tensor/checked.h"
 #include <string.h>
 
+enum { MOST_METADATA = 64 };
 typedef enum { TENSOR_V1, TENSOR_V2, TENSOR_V3, PARAMETER, ORDERED_DICT, STORAGE, UNTYPED, TYPE } Kind;
 
 static const struct {
@@ -124,6 +125,10 @@ PickleValue *pickle_storage(Pickle *p, const PickleValue *id)
         wrong(p, "a storage's key", "a text", key);
         return NULL;
     }
+    if (key->size > PICKLE_NAME) {
+        pickle_fail(p, "a storage's key of %u bytes, expected at most %d", key->size, PICKLE_NAME);
+        return NULL;
+    }
     if (!count_of(p, "a storage's numel", id->item[4], &s->total)) return NULL;
     s->key = key->text;
     s->dtype = globals[type->global].dtype;
@@ -199,6 +204,9 @@ static bool check_metadata(Pickle *p, const PickleValue *meta)
         wrong(p, "a tensor's metadata", "a dict", meta);
         return false;
     }
+    if (meta->type == PICKLE_DICT && meta->size > 2 * MOST_METADATA) /* it is searched for every tensor */
+        return pickle_fail(p, "a tensor's metadata: %u entries, expected at most %d", meta->size / 2,
+                           MOST_METADATA);
     if (pickle_get(meta, "neg") || pickle_get(meta, "conj"))
         return pickle_fail(p, "a tensor's metadata: lazy negation and conjugation are not read");
     return true;

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 64, MAX_NAME = 512, MAX_VISITS = 1 << 20 };
+/* One tensor may have many names, and a dict stand in many places: what that comes to is bounded here. */
+enum { MAX_DEPTH = 64, MAX_NAME = 512, MAX_VISITS = 1 << 22, MAX_TENSORS = 1 << 17 };
 
 /* How elements that do not lie in C order are found. */
 typedef struct View {
@@ -102,7 +103,7 @@ typedef struct Walk {
     Error *e;
     char name[MAX_NAME];
     size_t room;
-    int visits;
+    int visits; /* of all walks */
 } Walk;
 
 static bool no_memory(const Walk *w)
@@ -147,6 +148,9 @@ static bool add_view(Walk *w, const PickleTensor *x, int *own)
 static bool add_tensor(Walk *w, const PickleTensor *x)
 {
     TensorFile *f = w->f;
+    if (f->n == MAX_TENSORS)
+        return error_set(w->e, ERROR_INPUT, "%s: \"%.80s\": more than %d tensors", f->path, w->name,
+                         MAX_TENSORS);
     TensorEntry *list = more(w, f->entry, (size_t)f->n, &w->room, sizeof *list);
     if (!list) return false;
     f->entry = list;
@@ -214,7 +218,6 @@ static void forget(TensorFile *f)
 static const PickleValue *unwrap(Walk *w, const PickleValue *v)
 {
     const PickleValue *holder = NULL;
-    w->visits = 0;
     for (uint32_t i = 0; i < v->size; i += 2) {
         int before = w->f->n;
         const PickleValue *key = v->item[i], *value = v->item[i + 1];

@@ -78,7 +78,8 @@ struct TensorFile {
     TensorPart *part;
 };
 
-/* Any form, told by the content: a file; an index ("weight_map": {tensor: file}) whose shards lie beside it; or
+/* Any form, told by the content: a file; an index ("weight_map": {tensor: file}) whose shards lie beside it (of
+ * their metadata that of the first which has any counts); or
  * a folder with one of model.safetensors, model.safetensors.index.json, pytorch_model.bin,
  * pytorch_model.bin.index.json, consolidated.00.pth. NULL on error. */
 TensorFile *tensor_file_open(const char *path, Error *e);

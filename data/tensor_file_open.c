@@ -41,10 +41,12 @@ static bool take(TensorFile *f, TensorFile *from, Error *e)
     f->n += from->n;
     f->n_part += from->n_part;
     from->n = from->n_part = 0;
-    for (int i = 0; i < from->n_meta; i++)
-        if (!tensor_file_meta(f, from->meta_key[i]) &&
-            !tensor_file_set_meta(f, from->meta_key[i], from->meta_value[i], e))
-            return false;
+    if (f->n_meta || !from->n_meta) return true;
+    f->meta_key = from->meta_key;
+    f->meta_value = from->meta_value;
+    f->n_meta = from->n_meta;
+    from->meta_key = from->meta_value = NULL;
+    from->n_meta = 0;
     return true;
 }
 

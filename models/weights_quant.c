@@ -52,11 +52,9 @@ static const char *state_name(const Weights *w, const char *name, int i)
     const TensorEntry *codes = weights_find(w, name);
     if (!codes) return NULL;
     size_t n = strlen(codes->name);
-    for (int j = 0; j < w->file->n; j++) {
-        const char *other = w->file->entry[j].name;
-        if (!strncmp(other, codes->name, n) && !strncmp(other + n, "." STATE, strlen("." STATE)) && !i--)
-            return other + n + 1;
-    }
+    const TensorEntry *end = w->file->entry + w->file->n;
+    for (const TensorEntry *t = codes; t < end && !strncmp(t->name, codes->name, n); t++) /* by name */
+        if (!strncmp(t->name + n, "." STATE, strlen("." STATE)) && !i--) return t->name + n + 1;
     return NULL;
 }
 
@@ -300,7 +298,7 @@ static void add_state(PlaneWriter *p, const Tensor *x)
         json_object_set_new(state, "nested_dtype", json_string("float32"));
         json_object_set_new(state, "nested_offset", json_real((double)p->offset));
     }
-    char *text = state ? json_dumps(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = state ? json_text(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(state);
     if (text)
         add_host(p, suffix, ST_U8, (int64_t)strlen(text), text);

@@ -33,7 +33,9 @@ static bool lay_out(Bpe *b, const BpeEntry *entries, size_t n, bool alphabet, co
         if (length > b->longest) b->longest = length;
     }
     b->offset[b->n_ids] = at;
-    return true;
+    return b->n_specials <= BPE_MOST_SPECIALS ||
+           error_set(e, ERROR_INPUT, "%s: %d special tokens, expected at most %d", path, b->n_specials,
+                     BPE_MOST_SPECIALS);
 }
 
 /* A power of two at least twice n. */

@@ -42,13 +42,11 @@ static bool read_split(Bpe *b, const json_t *root, const char *path, Error *e)
     return b->split != NULL;
 }
 
-enum { MAX_ADDED = 4096 };
-
 static bool read_added(const json_t *added, BpeEntry *entries, size_t n, const char *path, Error *e)
 {
-    if (json_array_size(added) > MAX_ADDED)
+    if (json_array_size(added) > BPE_MOST_SPECIALS)
         return error_set(e, ERROR_INPUT, "%s: %zu added tokens, expected at most %d", path,
-                         json_array_size(added), MAX_ADDED);
+                         json_array_size(added), BPE_MOST_SPECIALS);
     for (size_t i = 0; i < json_array_size(added); i++) {
         const json_t *token = json_array_get(added, i);
         const char *content;

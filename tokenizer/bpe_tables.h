@@ -86,6 +86,8 @@ static inline Merge *bpe_find_merge(const Bpe *b, int32_t left, int32_t right)
 /* ---- what the readers of the forms share (bpe_file.c). Each fills a zeroed Bpe, split, tokens and merges.
  * ---- */
 
+enum { BPE_MOST_SPECIALS = 4096 }; /* they are looked for one by one */
+
 /* One token while a file is read. */
 typedef struct BpeEntry {
     const char *text; /* NULL: no token has this id */
@@ -94,7 +96,8 @@ typedef struct BpeEntry {
 } BpeEntry;
 
 /* Entry i is id i. alphabet: ordinary ones are written in the byte-level alphabet; else, as special ones, as
- * they are. Refused: fewer than 256, holes, empty ones, two of the same bytes, a byte without a token unless
+ * they are. Refused: fewer than 256, more than
+ * BPE_MOST_SPECIALS special ones, holes, empty ones, two of the same bytes, a byte without a token unless
  * b->gaps. */
 bool bpe_set_tokens(Bpe *b, const BpeEntry *entries, size_t n, bool alphabet, const char *path, Error *e);
 /* Room for n merges; after bpe_set_tokens. */

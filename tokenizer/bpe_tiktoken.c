@@ -10,7 +10,8 @@
 #include "tokenizer/bpe_tables.h"
 #include <stdio.h>
 
-enum { MAX_BYTES = 64 << 20, LLAMA3_RANKS = 128000, SPECIALS = 256, LONGEST_NAME = 40 };
+/* Of a token every cut is tried; LLaMA-3's longest is 128 blanks. */
+enum { MAX_BYTES = 8 << 20, LLAMA3_RANKS = 128000, SPECIALS = 256, LONGEST_NAME = 40, LONGEST_TOKEN = 256 };
 
 static const struct {
     size_t ranks;
@@ -76,6 +77,9 @@ static bool read_line(char *s, size_t n, size_t line, BpeEntry *entries, size_t 
     size_t length = decode(s, head);
     if (!length)
         return error_set(e, ERROR_INPUT, "%s: line %zu: its first word is not base64 of a token", path, line);
+    if (length > LONGEST_TOKEN)
+        return error_set(e, ERROR_INPUT, "%s: line %zu: a token of %zu bytes, expected at most %d", path, line,
+                         length, LONGEST_TOKEN);
     entries[rank] = (BpeEntry){s, length, false};
     return true;
 }

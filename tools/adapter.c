@@ -65,7 +65,7 @@ static bool check_variants(const json_t *config, const char *path, Error *e)
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         const json_t *x = json_object_get(config, variants[i]);
         if (is_off(x)) continue;
-        char *text = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+        char *text = json_text(x, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
         error_set(e, ERROR_INPUT, "%s: %s: expected plain LoRA, without it, found %.60s", path, variants[i],
                   text ? text : "another value");
         free(text);

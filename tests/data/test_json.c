@@ -170,6 +170,14 @@ END_TEST
 
 static json_t *sample;
 static bool write_file(Error *e) { return json_write(path, sample, e); }
+static bool write_text(Error *e)
+{
+    char *text = json_text(sample, JSON_COMPACT);
+    bool ok = text ? !strcmp(text, "{\"s\":\"x\",\"i\":-7,\"r\":2.5,\"a\":[1,[2,{\"k\":null}]],\"o\":{}}")
+                   : error_set(e, ERROR_MEMORY, "no text");
+    free(text);
+    return ok;
+}
 
 START_TEST(allocations)
 {
@@ -179,6 +187,7 @@ START_TEST(allocations)
     ck_assert(sample && write_file(&e));
     ck_assert_int_gt(fail_each(read_file), 10);
     ck_assert_int_gt(fail_each(write_file), 1);
+    ck_assert_int_gt(fail_each(write_text), 0);
     ck_assert(read_file(&e)); /* the failed writes left the old file */
     json_decref(sample);
 }

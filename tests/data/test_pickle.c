@@ -1,6 +1,7 @@
 /* The machine alone: what it makes of sound pickles, and what it says to others. */
 #include "data/pickle.h"
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tests/data/fail_alloc.h"
@@ -205,6 +206,34 @@ START_TEST(prefixes)
 }
 END_TEST
 
+/* What is compared again and again for what stands in the file once. */
+START_TEST(long_searches)
+{
+    static const char head[] = P2 V2 STORAGE("Float", "0", "\6") "K\0K\6\205K\1\205" HOOKS "}(";
+    static const char id[] = P2 "(U\7storagectorch\nFloatStorage\nX\0\1\0\0";
+    char bytes[1024], expected[200];
+    for (int entries = 64; entries < 66; entries++) {
+        Error e = {0};
+        size_t n = sizeof head - 1;
+        memcpy(bytes, head, n);
+        for (int i = 0; i < entries; i++, n += 3) memcpy(bytes + n, "K\1N", 3);
+        memcpy(bytes + n, "utR.", 4);
+        Pickle *p = parse(bytes, n + 4, NULL, &e);
+        ck_assert_msg((p != NULL) == (entries == 64), "%s", e.msg);
+        snprintf(expected, sizeof expected, "t: byte %zu: a tensor's metadata: 65 entries, expected at most 64",
+                 n + 2);
+        if (!p) ck_assert_str_eq(e.msg, expected);
+        pickle_free(p);
+    }
+    Error e = {0};
+    memcpy(bytes, id, sizeof id - 1);
+    memset(bytes + sizeof id - 1, 'k', 256);
+    memcpy(bytes + sizeof id + 255, "U\3cpuK\1tQ.", 10);
+    ck_assert(!parse(bytes, sizeof id + 265, NULL, &e));
+    ck_assert_msg(strstr(e.msg, ": a storage's key of 256 bytes, expected at most 255"), "%s", e.msg);
+}
+END_TEST
+
 static bool parse_sample(Error *e)
 {
     Pickle *p = parse(sample, sizeof sample - 1, NULL, e);
@@ -226,6 +255,7 @@ int main(void)
     tcase_add_test(t, tensors);
     tcase_add_test(t, limits);
     tcase_add_test(t, no_large_allocation);
+    tcase_add_test(t, long_searches);
     tcase_add_test(t, prefixes);
     tcase_add_test(t, allocations);
     suite_add_tcase(s, t);

@@ -67,6 +67,26 @@ START_TEST(not_pytorch)
 }
 END_TEST
 
+/* One tensor, 400 times in a list that is 400 times in another. */
+START_TEST(names_without_end)
+{
+    static Buffer pickle;
+    pickle.n = 0;
+#define PUT(text) put(&pickle, text, sizeof(text) - 1)
+    PUT(P2 "}(U\1T" V2 STORAGE("Float", "0", "\1") "K\0K\1\205K\1\205" HOOKS "tRq\1U\1A](");
+    for (int i = 0; i < 400; i++) PUT("h\1");
+    PUT("eq\2U\1B](");
+    for (int i = 0; i < 400; i++) PUT("h\2");
+    PUT("eu.");
+#undef PUT
+    const Member members[] = {{.name = "a/data.pkl", .bytes = (const char *)pickle.bytes, .n = pickle.n},
+                              {.name = "a/data/0", .bytes = "1234", .n = 4}};
+    make_zip(&made, members, 2, 0);
+    put_file(made.bytes, made.n);
+    must_fail("\"B.326.271\": more than 131072 tensors");
+}
+END_TEST
+
 /* Numbers of entries and bytes in a zip64 end that nothing in the file bears out. */
 START_TEST(bad_zip64)
 {
@@ -282,6 +302,7 @@ int main(void)
     tcase_add_loop_test(t, bad_zip, 0, sizeof bad_zips / sizeof *bad_zips);
     tcase_add_loop_test(t, bad_run, 0, sizeof bad_runs / sizeof *bad_runs);
     tcase_add_test(t, not_pytorch);
+    tcase_add_test(t, names_without_end);
     tcase_add_test(t, bad_zip64);
     tcase_add_loop_test(t, golden, 0, sizeof fixtures / sizeof *fixtures);
     tcase_add_test(t, damaged_zip);

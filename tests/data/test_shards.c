@@ -139,6 +139,28 @@ START_TEST(twice)
 }
 END_TEST
 
+/* The first file's alone: that of 200,000 keys is not compared with each other's. */
+START_TEST(metadata)
+{
+    static const char text[] = "{\"weight_map\":{\"x\":\"a\",\"y\":\"a\",\"z\":\"b\"}}";
+    Error e = {0};
+    float value = 2;
+    one_file("a", "x", "y", 1);
+    StWriter *w = st_writer_new();
+    st_writer_meta(w, "from", "b");
+    st_writer_meta(w, "other", "b");
+    st_writer_add(w, "z", ST_F32, 1, (int64_t[]){1}, &value);
+    ck_assert(st_writer_save(w, in_folder("b"), &e));
+    st_writer_free(w);
+    ck_assert(file_write(in_folder("x.index.json"), text, sizeof text - 1, &e));
+    TensorFile *f = tensor_file_open(in_folder("x.index.json"), &e);
+    ck_assert_msg(f != NULL, "%s", e.msg);
+    ck_assert_int_eq(f->n_meta, 1);
+    ck_assert_str_eq(tensor_file_meta(f, "from"), "a");
+    tensor_file_close(f);
+}
+END_TEST
+
 START_TEST(prefixes)
 {
     static const char text[] = "{'weight_map':{'x':'a','y':'a','z':'b'}}";
@@ -250,6 +272,7 @@ int main(void)
     TCase *t = tcase_create("shards");
     tcase_add_loop_test(t, bad_index, 0, sizeof bad / sizeof *bad);
     tcase_add_test(t, twice);
+    tcase_add_test(t, metadata);
     tcase_add_test(t, prefixes);
     tcase_add_test(t, written);
     tcase_add_test(t, allocations);

@@ -148,6 +148,15 @@ static const BadRanks bad_ranks[] = {
     RANKS(258, "YWJj 257\n\n", ": line 259: expected 'BASE64 RANK', found no space"),
     RANKS(258, "YWJj", ": line 258: expected 'BASE64 RANK', found no space"),
     RANKS(66, "QQ\n== 65\n", ": line 66: expected 'BASE64 RANK', found no space"),
+    /* tokens */
+    RANKS(258,
+          "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
+          "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
+          "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
+          "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
+          "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB"
+          "QUE= 257\n",
+          ": line 258: a token of 257 bytes, expected at most 256"),
     /* ranks */
     RANKS(1, "AA== \n", ": line 1: expected a rank in 0..257, found ''"),
     RANKS(1, "AA== x\n", ": line 1: expected a rank in 0..257, found 'x'"),

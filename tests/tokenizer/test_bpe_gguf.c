@@ -182,6 +182,36 @@ START_TEST(refused)
 }
 END_TEST
 
+/* A file of nothing but special tokens. */
+START_TEST(many_specials)
+{
+    enum { N = 4097 };
+    size_t n;
+    char *bytes;
+    FILE *f = open_memstream(&bytes, &n);
+    ck_assert(f != NULL);
+#define PUT(text)          fwrite(text, sizeof(text) - 1, 1, f)
+#define KEY(n, name, type) U64(n) "tokenizer.ggml." name U32(type)
+    PUT("GGUF" U32("\3") U64("\0") U64("\4") KEY("\24", "model", "\10") U64("\4") "gpt2");
+    PUT(KEY("\22", "pre", "\10") U64("\5") "gpt-2");
+    PUT(KEY("\25", "tokens", "\11") U32("\10"));
+    fwrite(&(uint64_t){N}, 8, 1, f);
+    for (int i = 0; i < N; i++) {
+        PUT(U64("\6"));
+        fprintf(f, "<%04x>", (unsigned)i);
+    }
+    PUT(KEY("\31", "token_type", "\11") U32("\5"));
+    fwrite(&(uint64_t){N}, 8, 1, f);
+    for (int i = 0; i < N; i++) fwrite(&(int32_t){3}, 4, 1, f);
+#undef PUT
+#undef KEY
+    ck_assert(fclose(f) == 0);
+    put_file(bytes, n);
+    free(bytes);
+    must_fail("4097 special tokens, expected at most 4096");
+}
+END_TEST
+
 /* '"' as a control token: text that has one is not encoded, other text is. */
 START_TEST(gaps)
 {
@@ -252,6 +282,7 @@ int main(void)
     tcase_add_test(t, golden);
     tcase_add_test(t, specials);
     tcase_add_test(t, refused);
+    tcase_add_test(t, many_specials);
     tcase_add_test(t, gaps);
     tcase_add_test(t, prefixes);
     tcase_add_test(t, flips);
