@@ -2,6 +2,7 @@
 #include "data/pytorch.h"
 #include "data/pickle.h"
 #include "data/pytorch_views.h"
+#include "data/safetensors.h"
 #include "data/stored_zip.h"
 #include "tensor/checked.h"
 #include <stdio.h>
@@ -22,7 +23,7 @@ bool pytorch_begins(const uint8_t *b, size_t n)
 {
     uint64_t header = UINT64_MAX;
     if (n >= 8) memcpy(&header, b, 8);
-    bool long_header = header > 100000000; /* else safetensors may begin so */
+    bool long_header = header > ST_HEADER_LIMIT; /* else safetensors may begin so */
     if (n >= 4 && b[0] == 'P' && b[1] == 'K' && b[2] < 9) return long_header || n < 9 || b[8] != '{';
     return (n >= 2 && b[0] == 0x80 && b[1] < 6 && long_header) || is_tar(b, n);
 }

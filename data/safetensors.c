@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint64_t HEADER_LIMIT = 100000000;
-
 static bool no_memory(const char *path, Error *e)
 {
     return error_set(e, ERROR_MEMORY, "%s: out of memory reading the header", path);
@@ -168,9 +166,9 @@ static bool read_header(TensorFile *s, Error *e)
         return error_set(e, ERROR_INPUT, "%s: %llu bytes, a safetensors file has at least 8", s->path,
                          (unsigned long long)bytes);
     if (!tensor_part_read(part, 0, &n, 8, e)) return false;
-    if (n > HEADER_LIMIT)
+    if (n > ST_HEADER_LIMIT)
         return error_set(e, ERROR_INPUT, "%s: a header of %llu bytes, expected at most %llu", s->path,
-                         (unsigned long long)n, (unsigned long long)HEADER_LIMIT);
+                         (unsigned long long)n, (unsigned long long)ST_HEADER_LIMIT);
     if (n > bytes - 8)
         return error_set(e, ERROR_INPUT, "%s: a header of %llu bytes, only %llu are there", s->path,
                          (unsigned long long)n, (unsigned long long)(bytes - 8));

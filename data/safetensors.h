@@ -6,6 +6,7 @@
 #define DATA_SAFETENSORS_H
 #include "data/tensor_file.h"
 
+enum { ST_HEADER_LIMIT = 100000000 }; /* bytes */
 /* One safetensors file. NULL on error; tensor_file_close. */
 TensorFile *safetensors_open(const char *path, Error *e);
 

@@ -85,6 +85,11 @@ struct TensorFile {
 TensorFile *tensor_file_open(const char *path, Error *e);
 /* The path of the file that it takes from a folder; false: there is none of them. */
 bool tensor_file_in_folder(const char *folder, char *path, size_t room);
+/* Whether a file that begins with these n bytes is one; an index is told by its name. */
+bool tensor_file_begins(const uint8_t *bytes, size_t n);
+bool tensor_file_is_index(const char *path);
+/* Whether `path` is one of the files that f reads: what is written there would take its place. */
+bool tensor_file_holds(const TensorFile *f, const char *path);
 void tensor_file_close(TensorFile *f);                                      /* NULL allowed */
 const TensorEntry *tensor_file_find(const TensorFile *f, const char *name); /* NULL if absent */
 /* The next entry from *at on, moved behind it, that tensor_file_find never gave out; NULL at the end. */

@@ -10,6 +10,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static uint64_t header_length(const uint8_t *b)
+{
+    uint64_t n;
+    memcpy(&n, b, sizeof n);
+    return n;
+}
+
+bool tensor_file_begins(const uint8_t *b, size_t n)
+{
+    if (pytorch_begins(b, n) || (n >= 4 && gguf_is(b))) return true;
+    return n >= 9 && header_length(b) <= ST_HEADER_LIMIT && b[8] == '{';
+}
+
 /* By the first bytes. A safetensors header is at most 100 MB long, so its file begins with five to eight bytes
  * of which the last are 0: nothing else here does. */
 static TensorFile *open_file(const char *path, Error *e)
@@ -20,7 +33,11 @@ static TensorFile *open_file(const char *path, Error *e)
     if (fd >= 0) close(fd);
     if (n > 0 && pytorch_begins(head, (size_t)n)) return pytorch_open(path, e);
     if (n >= 4 && gguf_is(head)) return gguf_open(path, e);
-    return safetensors_open(path, e);
+    if (n < 8 || header_length(head) <= ST_HEADER_LIMIT) return safetensors_open(path, e);
+    error_set(e, ERROR_INPUT,
+              "%s: begins with %02x %02x %02x %02x: expected safetensors, PyTorch's .pth or .bin, or GGUF",
+              path, head[0], head[1], head[2], head[3]);
+    return NULL;
 }
 
 /* ---- shards ---- */
@@ -120,7 +137,7 @@ static TensorFile *open_index(const char *path, Error *e)
 
 /* ---- any ---- */
 
-static bool is_index(const char *path)
+bool tensor_file_is_index(const char *path)
 {
     static const char end[] = ".index.json";
     size_t n = strlen(path);
@@ -142,7 +159,7 @@ static TensorFile *open_folder(const char *folder, Error *e)
 {
     char path[4096];
     if (tensor_file_in_folder(folder, path, sizeof path))
-        return is_index(path) ? open_index(path, e) : open_file(path, e);
+        return tensor_file_is_index(path) ? open_index(path, e) : open_file(path, e);
     error_set(e, ERROR_INPUT,
               "%s: expected one of model.safetensors, pytorch_model.bin (or their .index.json) and "
               "consolidated.00.pth in this folder, found none",
@@ -154,5 +171,14 @@ TensorFile *tensor_file_open(const char *path, Error *e)
 {
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return open_folder(path, e);
-    return is_index(path) ? open_index(path, e) : open_file(path, e);
+    return tensor_file_is_index(path) ? open_index(path, e) : open_file(path, e);
+}
+
+bool tensor_file_holds(const TensorFile *f, const char *path)
+{
+    struct stat st, own;
+    if (stat(path, &st) != 0) return false;
+    for (int i = 0; i < f->n_part; i++)
+        if (fstat(f->part[i].fd, &own) == 0 && own.st_dev == st.st_dev && own.st_ino == st.st_ino) return true;
+    return false;
 }

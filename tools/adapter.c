@@ -20,7 +20,7 @@ bool adapter_save_config(const char *folder, int rank, double alpha, double drop
         "task_type", "CAUSAL_LM", "base_model_name_or_path", "llama.safetensors", "r", rank, "lora_alpha",
         alpha, "lora_dropout", dropout, "target_modules", "q_proj", "v_proj", "bias", "none", "fan_in_fan_out",
         0, "init_lora_weights", 1, "inference_mode", 1, "modules_to_save", "use_rslora", 0, "use_dora", 0);
-    if (!config) die("adapter: cannot make its configuration");
+    if (!config) return error_set(e, ERROR_MEMORY, "%s: no memory for it", path);
     bool ok = json_write(path, config, e);
     json_decref(config);
     return ok;

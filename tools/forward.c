@@ -1,4 +1,5 @@
 #include "tools/forward.h"
+#include "data/file.h"
 #include "data/safetensors.h"
 #include "tensor/half.h"
 #include <fnmatch.h>
@@ -232,11 +233,17 @@ static bool check_unasked(const Forward *f, const TensorFile *file, Error *e)
     return true;
 }
 
+static bool check_output(const Forward *f, const TensorFile *file, Error *e)
+{
+    return !tensor_file_holds(file, f->o->output) ||
+           error_set(e, ERROR_USAGE, "%s: is what is read; expected another --output", f->o->output);
+}
+
 bool forward_opened(Forward *f, Error *e)
 {
-    bool ok = true;
+    bool ok = check_output(f, f->input, e);
     for (int i = 0; ok && i < FORWARD_PARTS; i++)
-        if (f->part[i].file) ok = check_unasked(f, f->part[i].file, e);
+        if (f->part[i].file) ok = check_output(f, f->part[i].file, e) && check_unasked(f, f->part[i].file, e);
     f->opened = cli_seconds();
     return ok;
 }
@@ -247,6 +254,15 @@ Weights *forward_part(Forward *f, int i, const char *path, Error *e)
 }
 
 /* ---- the run ---- */
+
+/* Whether the output can be written, before the model runs for it. */
+static bool try_output(const Forward *f, Error *e)
+{
+    FileWriter w;
+    if (!file_create(&w, f->o->output, e)) return false;
+    file_abandon(&w);
+    return true;
+}
 
 static bool open_all(Forward *f, Error *e)
 {
@@ -267,7 +283,7 @@ static bool open_all(Forward *f, Error *e)
     params_init(&f->params, &f->state);
     for (int i = 0; i < FORWARD_PARTS; i++) weights_init(&f->part[i], &f->weights, &f->state, &f->params, 0);
     f->input = tensor_file_open(f->o->input, e);
-    return f->input && check_input(f, e);
+    return f->input && check_input(f, e) && try_output(f, e);
 }
 
 static void close_all(Forward *f)

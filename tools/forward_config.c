@@ -18,6 +18,7 @@ static bool check(const json_t *config, const char *path, double norm_eps, Error
 {
     const json_t *act = json_object_get(config, "hidden_act"), *eps = json_object_get(config, "layer_norm_eps");
     const char *name = json_string_value(act);
+    if (!json_is_object(config)) return error_set(e, ERROR_INPUT, "%s: expected a JSON object", path);
     if (act && (!name || strcmp(name, "gelu")))
         return error_set(e, ERROR_INPUT, "%s: hidden_act: expected gelu, found %.40s", path,
                          name ? name : "no text");

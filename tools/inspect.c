@@ -7,7 +7,7 @@
 #include "data/image.h"
 #include "data/json.h"
 #include "data/nifti.h"
-#include "data/pytorch.h"
+#include "data/tensor_file.h"
 #include "kernels/ops.h"
 #include "tensor/checked.h"
 #include "tokenizer/bpe.h"
@@ -307,24 +307,16 @@ typedef enum Kind { UNKNOWN, TENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
 
 static const char *const kind_names[] = {"", "weights", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
 
-/* An index of shards is JSON like any other. */
-static bool is_index(const char *path)
-{
-    size_t n = strlen(path);
-    return n > 11 && !strcmp(path + n - 11, ".index.json");
-}
-
 static Kind folder_kind(const char *folder)
 {
     char path[4096];
     struct stat st;
-    bool annotations =
-        snprintf(path, sizeof path, "%s/annotations.json", folder) < (int)sizeof path && stat(path, &st) == 0;
-    return !annotations && tensor_file_in_folder(folder, path, sizeof path) ? TENSORS : DATA_SET;
+    if (snprintf(path, sizeof path, "%s/annotations.json", folder) < (int)sizeof path && stat(path, &st) == 0)
+        return DATA_SET;
+    return tensor_file_in_folder(folder, path, sizeof path) ? TENSORS : UNKNOWN;
 }
 
-/* The first bytes decide: a safetensors header is at most 100 MB long, and no text begins with such a
- * number. */
+/* The first bytes decide. An index of shards is JSON like any other. */
 static bool find_kind(const char *path, Kind *kind, Error *e)
 {
     struct stat st;
@@ -336,20 +328,22 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
     int number = errno;
     close(fd);
     if (n < 0) return error_set(e, ERROR_IO, "%s: cannot read: %s", path, strerror(number));
-    uint64_t header = 0;
-    for (int i = 0; i < 8; i++) header |= (uint64_t)b[i] << 8 * i;
-    uint32_t small = (uint32_t)header, big = __builtin_bswap32(small);
+    if (!n && !folder) return error_set(e, ERROR_INPUT, "%s: is empty", path);
+    uint32_t small, big;
+    memcpy(&small, b, sizeof small);
+    big = __builtin_bswap32(small);
     size_t length = strlen(path), blank = 0;
     while (blank < (size_t)n && strchr(" \t\r\n", b[blank])) blank++;
     *kind = folder                                                                  ? folder_kind(path)
             : !memcmp(b, "\x89PNG", 4)                                              ? PNG
             : (b[0] == 0x1f && b[1] == 0x8b)                                        ? NIFTI
-            : (n >= 9 && b[8] == '{' && header <= 100000000)                        ? TENSORS
-            : (pytorch_begins(b, (size_t)n) || gguf_is(b) || is_index(path))        ? TENSORS
+            : (tensor_file_begins(b, (size_t)n) || tensor_file_is_index(path))      ? TENSORS
             : (small == 348 || small == 540 || big == 348 || big == 540)            ? NIFTI
             : (length > 6 && !strcmp(path + length - 6, ".jsonl"))                  ? LINES
             : (blank < (size_t)n && strchr("{[\"-0123456789tfn", b[blank]) && b[0]) ? JSON
                                                                                     : UNKNOWN;
+    if (folder && *kind == UNKNOWN)
+        return error_set(e, ERROR_INPUT, "%s: neither annotations.json nor weights in this folder", path);
     return *kind != UNKNOWN ||
            error_set(e, ERROR_INPUT,
                      "%s: begins with %02x %02x %02x %02x: neither weights, NIfTI, PNG nor JSON", path, b[0],

@@ -5,6 +5,7 @@
 #include "tools/llama_config.h"
 #include "tools/release.h"
 #include <stdio.h>
+#include <string.h>
 
 static const char doc[] =
     "Convert a LLaMA, in any form that it is published in (safetensors or PyTorch file, folder of shards, "
@@ -143,6 +144,19 @@ static bool check_format(const Arguments *a, const Weights *w, Error *e)
     return true;
 }
 
+/* The source must not be written over: what is read into fewer bits is not had back. */
+static bool check_target(const Arguments *a, const TensorFile *from, Error *e)
+{
+    char path[4096];
+    bool same = tensor_file_holds(from, a->to);
+    for (int i = 0; a->shard_size && i < from->n_part; i++) {
+        const char *slash = strrchr(from->part[i].path, '/');
+        snprintf(path, sizeof path, "%s/%s", a->to, slash ? slash + 1 : from->part[i].path);
+        same = same || tensor_file_holds(from, path);
+    }
+    return !same || error_set(e, ERROR_USAGE, "%s: is what is read; expected another place to write to", a->to);
+}
+
 /* transformers opens only files that say that they hold PyTorch's tensors. */
 static bool save(const Arguments *a, Weights *w, const Llama *m, Error *e)
 {
@@ -174,8 +188,8 @@ static bool convert(const Arguments *a, Error *e)
     weights_init(&w, &weights, &state, NULL, 0);
     w.quant = a->quant;
     w.nested = dtype_is_planar(a->quant) && !a->plain;
-    bool ok =
-        weights_open(&w, a->from, e) && llama_open(&m, &w, e) && check_format(a, &w, e) && save(a, &w, &m, e);
+    bool ok = weights_open(&w, a->from, e) && check_target(a, w.file, e) && llama_open(&m, &w, e) &&
+              check_format(a, &w, e) && save(a, &w, &m, e);
     if (ok)
         printf("%s: %llu bytes -> %s: %llu bytes\n", a->from, file_bytes(a->from), a->to, file_bytes(a->to));
     weights_close(&w);

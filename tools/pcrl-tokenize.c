@@ -156,18 +156,20 @@ static bool encode_plain(Run *r, const char *text, size_t n, Error *e)
     return true;
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
 static bool read_ids(const char *s, size_t n, int32_t *ids, int *count, Error *e)
 {
     const char *end = s + n;
     for (*count = 0; s < end;) {
-        while (s < end && strchr(" \t\r", *s)) s++;
+        while (s < end && is_blank(*s)) s++;
         if (s == end) break;
         const char *from = s;
         int64_t value = 0;
         for (; s < end && *s >= '0' && *s <= '9' && value <= INT32_MAX; s++) value = 10 * value + (*s - '0');
-        if (s == from || value > INT32_MAX || (s < end && !strchr(" \t\r", *s))) {
+        if (s == from || value > INT32_MAX || (s < end && !is_blank(*s))) {
             size_t word = 0;
-            while (from + word < end && word < 40 && !strchr(" \t\r", from[word])) word++;
+            while (from + word < end && word < 40 && !is_blank(from[word])) word++;
             return error_set(e, ERROR_INPUT, "expected ids separated by spaces, found '%.*s'", (int)word, from);
         }
         ids[(*count)++] = (int32_t)value;
@@ -194,13 +196,18 @@ static bool decode_plain(Run *r, const char *line, size_t length, Error *e)
 
 /* ---- JSON lines ---- */
 
+static bool cannot_write(Error *e)
+{
+    return error_set(e, ERROR_IO, "standard output: cannot write: %s", strerror(errno));
+}
+
 /* Writes the object with `key` taken out and `value` (stolen) put in. */
 static bool put_object(json_t *object, const char *key, const char *put, json_t *value, Error *e)
 {
     json_object_del(object, key);
     bool ok = value && !json_object_set_new(object, put, value) && !json_dumpf(object, stdout, JSON_COMPACT);
     if (ok) putchar('\n');
-    return ok || error_set(e, ferror(stdout) ? ERROR_IO : ERROR_MEMORY, "cannot write a JSON object");
+    return ok || ferror(stdout) || error_set(e, ERROR_MEMORY, "no memory for a JSON object");
 }
 
 static bool encode_object(Run *r, json_t *object, Error *e)
@@ -307,7 +314,7 @@ static bool take_stream(Run *r, FILE *f, const char *name, Error *e)
     errno = 0;
     for (r->line = 1; ok && (n = getline(&line, &room, f)) >= 0; r->line++) {
         if (n && line[n - 1] == '\n') n--;
-        ok = take_line(r, line, (size_t)n, e);
+        ok = take_line(r, line, (size_t)n, e) && (!ferror(stdout) || cannot_write(e));
         errno = 0;
     }
     if (ok && errno == ENOMEM) ok = error_set(e, ERROR_MEMORY, "%s: line %zu: no memory for it", name, r->line);
@@ -342,7 +349,7 @@ int main(int argc, char **argv)
     check_options(&o, r.t.kind);
     bool ok = take_files(&r, argc, argv, &e);
     tokenize_close(&r.t);
-    if ((fflush(stdout) || ferror(stdout)) && ok) ok = error_set(&e, ERROR_IO, "standard output: cannot write");
+    if (ok && fflush(stdout)) ok = cannot_write(&e);
     if (!ok) cli_fail(&e);
     if (o.time)
         cli_note("%.2f MB of text in %.3f s: %.1f MB/s", (double)r.bytes * 1e-6, r.seconds,

@@ -1,5 +1,7 @@
 #include "tools/tokenize.h"
+#include "tensor/utf8.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,16 +27,44 @@ static bool open_jieba(Tokenize *t, const char *folder, const TokenizeOptions *o
     return t->cutter != NULL;
 }
 
+/* What may begin a vocabulary: UTF-8, but for a character that is cut. */
+static bool is_text(const char *head, size_t n)
+{
+    return utf8_valid_prefix(head, n) + 3 >= n && !memchr(head, 0, n);
+}
+
+static bool no_tokenizer(const char *path, const char *head, size_t n, Error *e)
+{
+    const uint8_t *b = (const uint8_t *)head;
+    if (!n) return error_set(e, ERROR_INPUT, "%s: is empty", path);
+    return error_set(e, ERROR_INPUT,
+                     "%s: begins with %02x %02x %02x %02x: expected tokenizer.json, tokenizer.model, GGUF or "
+                     "vocab.txt",
+                     path, b[0], b[1], b[2], b[3]);
+}
+
+static bool open_folder(Tokenize *t, const TokenizeOptions *o, Error *e)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/dict.txt", o->tokenizer);
+    if (!access(path, F_OK)) return open_jieba(t, o->tokenizer, o, e);
+    return error_set(
+        e, ERROR_INPUT,
+        "%s: no dict.txt of jieba's in this folder; of a model's folder, name the tokenizer's file",
+        o->tokenizer);
+}
+
 static bool open_any(Tokenize *t, const TokenizeOptions *o, Error *e)
 {
     char head[256] = "";
     struct stat s;
     if (!strcmp(o->tokenizer, "jieba")) return open_jieba(t, JIEBA_FOLDER, o, e);
-    if (!stat(o->tokenizer, &s) && S_ISDIR(s.st_mode)) return open_jieba(t, o->tokenizer, o, e);
+    if (!stat(o->tokenizer, &s) && S_ISDIR(s.st_mode)) return open_folder(t, o, e);
     int fd = open(o->tokenizer, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof head - 1, 0);
     if (fd >= 0) close(fd);
     if (n >= 0 && !is_bpe(head)) {
+        if (!n || !is_text(head, (size_t)n)) return no_tokenizer(o->tokenizer, head, (size_t)n, e);
         t->kind = TOKENIZE_WORDPIECE;
         return wordpiece_open(&t->wordpiece, o->tokenizer, e);
     }

@@ -90,7 +90,7 @@ static const struct {
     {"{'weight_map':{'x':'none'}}", "/none: cannot open: No such file or directory"},
     {"{'weight_map':{'x':'a','z':'none'}}", "/none: cannot open: No such file or directory"},
     {"{'weight_map':{'x':'x.index.json'}}",
-     "/x.index.json: a header of 8388068008349082235 bytes, expected at most 100000000"},
+     "/x.index.json: begins with 7b 22 77 65: expected safetensors, PyTorch's .pth or .bin, or GGUF"},
     /* tensors that are elsewhere, or nowhere, or not named */
     {"{'weight_map':{'x':'a','y':'a','z':'a'}}", "weight_map: tensor \"z\" is not in a"},
     {"{'weight_map':{'x':'b','y':'a','z':'b'}}", "weight_map: tensor \"x\" is not in b"},

@@ -65,6 +65,12 @@ START_TEST(shards)
     CONVERT("--nf4", "--shard-size", "10K", at("shards"), at("again")); /* and from there */
     ck_assert_msg(r.code == 0, "%s", r.err);
     same_tensors(at("shards"), at("again"));
+    /* never over what is read */
+    CONVERT("--nf4", at("one.safetensors"), at("one.safetensors"));
+    ck_assert(r.code == 1 && strstr(r.err, "one.safetensors: is what is read; expected another place"));
+    CONVERT("--nf4", "--shard-size", "10K", at("shards"), at("shards"));
+    ck_assert(r.code == 1 && strstr(r.err, "shards: is what is read; expected another place"));
+    same_tensors(at("one.safetensors"), at("shards"));
     CONVERT("--shard-size", "0", "a", "b");
     ck_assert(r.code == 1 && strstr(r.err, "--shard-size: expected a size such as 2G, found '0'"));
     CONVERT("tests/golden/public_sam.pth", at("x"));

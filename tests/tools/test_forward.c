@@ -404,6 +404,22 @@ static void check_llama(const char *prefix)
     tensor_file_close(g);
 }
 
+/* Outputs that would be written for nothing, or over what is read. */
+START_TEST(outputs)
+{
+    write_llama();
+    write_llama_input();
+    const char *const wrong[][2] = {{in_folder("w"), ": is what is read; expected another --output"},
+                                    {in_folder("in"), ": is what is read; expected another --output"},
+                                    {"/no/such/y", ": cannot create: No such file or directory"}};
+    for (int i = 0; i < 3; i++) {
+        run_forward("llama", "--output", wrong[i][0], NULL);
+        ck_assert_msg(r.code == (i < 2 ? 1 : 3) && strstr(r.err, wrong[i][1]), "%d: %s", r.code, r.err);
+    }
+    run_forward("llama", NULL); /* both are still there */
+}
+END_TEST
+
 START_TEST(llama)
 {
     write_llama();
@@ -456,7 +472,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {resnet, sam_encoder, sam_decoder, swin, medclip, bert, llama, quant};
+    const TTest *const tests[] = {resnet, sam_encoder, sam_decoder, swin, medclip, bert, llama, quant, outputs};
     if (!mkdtemp(folder)) return 1;
     int failed = run_tests("forward", tests, sizeof tests / sizeof *tests);
     remove_folder();

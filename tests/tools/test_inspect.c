@@ -164,6 +164,14 @@ START_TEST(faults)
              bad, what);
     ck_assert_str_eq(r.err, expected);
     ck_assert_ptr_nonnull(strstr(r.out, "tensors in file  3"));
+    ck_assert(file_write(what, "", 0, &e));
+    run(what, folder, NULL, NULL);
+    ck_assert_int_eq(r.code, 2);
+    snprintf(
+        expected, sizeof expected,
+        "pcrl-inspect: %s: is empty\npcrl-inspect: %s: neither annotations.json nor weights in this folder\n",
+        what, folder);
+    ck_assert_str_eq(r.err, expected);
     run("/no/such", NULL, NULL, NULL);
     ck_assert_int_eq(r.code, 3);
     run(NULL, NULL, NULL, NULL);

@@ -105,6 +105,10 @@ START_TEST(refused_lines)
     refuses(bpe, "99999999999\n", MORE("--decode"), 2, "found '99999999999'");
     refuses(bpe, "261\n", MORE("--decode"), 2,
             "input: line 1: ids to decode: number 0 is 261, expected 0..260");
+    const char *path = input("");
+    small_put(folder, "input", "97\0 98\n", 7);
+    run_tool(&r, "pcrl-tokenize", (const char *const[]){"--tokenizer", bpe, "--decode", path, NULL});
+    ck_assert_msg(r.code == 2 && strstr(r.err, "expected ids separated by spaces"), "%d: %s", r.code, r.err);
     refuses(bpe, "{}\n", MORE("--jsonl"), 2, "input: line 1: key \"text\" is missing (expected a string)");
     refuses(bpe, "{\"text\":1}\n", MORE("--jsonl"), 2,
             "input: line 1: key \"text\": expected a string, found an integer");
@@ -134,7 +138,9 @@ START_TEST(refused_calls)
         {{"--tokenizer", "/nowhere/x"}, 3, "/nowhere/x: cannot open: No such file"},
         {{"--tokenizer", bpe, "/nowhere/y"}, 3, "/nowhere/y: cannot open: No such file"},
         {{"--tokenizer", bpe, folder}, 3, "Is a directory"},
-        {{"--tokenizer", folder}, 3, "dict.txt: cannot open: No such file"},
+        {{"--tokenizer", folder}, 2, ": no dict.txt of jieba's in this folder"},
+        {{"--tokenizer", "/dev/null"}, 2, "/dev/null: is empty"},
+        {{"--tokenizer", "/bin/sh"}, 2, "/bin/sh: begins with 7f 45 4c 46: expected tokenizer.json, "},
         {{"--tokenizer", jieba, "--user-dict", "/nowhere/z"}, 3, "/nowhere/z: cannot open: No such file"},
         {{"--tokenizer", user}, 2, "no [PAD] among 1 tokens"},
     };
