@@ -141,11 +141,14 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 	$(Q)$(CXX) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) -ldl -lm
 
 # The programs that take DEVICE: the kernel suite, the goldens, the whole system.
-GOLDEN := golden/test_ops golden/test_vision losses/test_align losses/test_segment losses/test_joint models/test_weights \
-          models/test_resnet models/test_visual models/test_llama models/test_pcrl models/test_bert models/test_swin \
+GOLDEN := golden/test_ops golden/test_vision golden/test_bnb golden/test_peft golden/test_llama_hf losses/test_align \
+          losses/test_segment losses/test_joint models/test_weights models/test_loading models/test_resnet \
+          models/test_visual models/test_llama models/test_pcrl models/test_bert models/test_swin \
           models/test_medclip models/test_sam_encoder models/test_sam_decoder models/test_sam_predict models/test_sam_masks \
-          tools/test_pcrl_step
+          tools/test_pcrl_step onnx/test_onnx
 SYSTEM := device/test_pack device/test_decode device/test_system tools/test_plan
+# These start a program for every case; make gpu has its time for others.
+FORWARD := tools/test_forward tools/test_forward_step
 
 # ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
 # make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
@@ -185,7 +188,7 @@ endif
 # have run; on emu every kernel, with several blocks: under TSan too, where each case gets less (tests/kernels/harness.c) and
 # addresses must lie where it expects them. Threads go in an order that is drawn and printed; EMU_SEED=n is order n, 0 the natural
 # one.
-ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM)))
+ON_DEVICE := $(if $(SAN)$(filter ptx,$(DEVICE)),,$(patsubst %,$(BUILD)/tests/%,$(GOLDEN) $(SYSTEM) $(FORWARD)))
 VENDOR := $(if $(filter emu,$(if $(SAN),,$(DEVICE))),$(CUBLAS))
 COVERED := $(BUILD)/covered-$(DEVICE)
 EMU_ORDER = $(if $(filter emu,$(DEVICE)),$(or $(EMU_SEED),$(shell date +%s)),0)

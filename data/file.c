@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static bool io_error(Error *e, const char *path, const char *verb, int number)
@@ -103,16 +104,41 @@ bool file_create(FileWriter *w, const char *path, Error *e)
     return io_error(e, path, "create", number);
 }
 
-bool file_sync_folder(const char *path, Error *e)
+enum { FOLDER = 4096 };
+
+/* The folder that holds path; "" is the current one. */
+static bool folder_of(const char *path, char folder[FOLDER], Error *e)
 {
-    char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-    if (length >= sizeof folder)
-        return error_set(e, ERROR_IO, "%.60s...: name of %zu bytes, at most %zu", path, length,
-                         sizeof folder - 1);
+    if (length >= FOLDER)
+        return error_set(e, ERROR_IO, "%.60s...: name of %zu bytes, at most %d", path, length, FOLDER - 1);
     memcpy(folder, path, length);
     folder[length] = 0;
+    return true;
+}
+
+bool file_check_room(const char *path, uint64_t bytes, Error *e)
+{
+    char folder[FOLDER];
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0) {
+        if (!folder_of(path, folder, e)) return false;
+        if (statvfs(*folder ? folder : ".", &fs) != 0)
+            return io_error(e, path, "ask for the room of its folder", errno);
+    }
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return bytes <= free_bytes ||
+           error_set(e, ERROR_IO, "%s: needs %llu bytes (%.1f GB), its file system has %llu free (%.1f GB)",
+                     path, (unsigned long long)bytes, (double)bytes * 1e-9, (unsigned long long)free_bytes,
+                     (double)free_bytes * 1e-9);
+}
+
+bool file_sync_folder(const char *path, Error *e)
+{
+    char folder[FOLDER];
+    if (!folder_of(path, folder, e)) return false;
+    size_t length = strlen(folder);
     int fd = open(length ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return io_error(e, length ? folder : ".", "open the folder of the new file", errno);
     bool ok = fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;

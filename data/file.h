@@ -25,6 +25,10 @@ void file_abandon(FileWriter *w);
 /* file_create + fwrite + file_commit. */
 bool file_write(const char *path, const void *bytes, size_t n, Error *e);
 
+/* False and an Error with both numbers unless the file system of `path` (it, or the folder it will be in, is
+ * there) has `bytes` free: asked before a large file is begun. */
+bool file_check_room(const char *path, uint64_t bytes, Error *e);
+
 /* fsync of the folder that holds path: makes a rename in it survive a crash. */
 bool file_sync_folder(const char *path, Error *e);
 

@@ -27,7 +27,7 @@ static bool bad(const Place *p, Error *e, const char *key, const char *expected)
 /* The same, with what stands there instead. */
 static bool found(const Place *p, Error *e, const char *key, const char *expected, const json_t *value)
 {
-    char text[128], *json = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char text[128], *json = value ? json_text(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     snprintf(text, sizeof text, "%.60s, found %.40s", expected, json ? json : "nothing");
     free(json);
     return bad(p, e, key, text);
@@ -294,7 +294,7 @@ bool gallery_write(const Gallery *g, const char *path, Error *e)
             json_pack("{s:i, s:s, s:[i,i], s:o, s:o, s:O}", "version", GALLERY_VERSION, "id", id, "size",
                       g->height, g->width, "pixel_mm", g->pixel_mm > 0 ? json_real(g->pixel_mm) : json_null(),
                       "settings", g->settings ? json_incref(g->settings) : json_object(), "slices", slices);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *text = root ? json_text(root, JSON_COMPACT) : NULL;
     json_decref(slices);
     json_decref(root);
     if (!text) return no_memory(&p, e);

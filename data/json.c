@@ -1,22 +1,66 @@
 #include "data/json.h"
 #include "data/file.h"
+#include <setjmp.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
-/* Where memory fails jansson may blame the text, so its allocations pass here and leave a mark. They are
- * malloc's and free's as before. */
-static _Thread_local bool no_memory;
+/* Where memory fails inside a text jansson goes on with what it has, may run past the end of a string whose
+ * quote is lost, and blames the text. So its allocations pass here, and one that fails leaves the parse at
+ * once; what the parse had by then is in a list, and freed. */
+typedef struct Block {
+    struct Block *after, **link; /* what points to it; NULL: it is in no list */
+    _Alignas(max_align_t) char memory[];
+} Block;
+
+static _Thread_local Block *list;      /* of the text that is being read */
+static _Thread_local jmp_buf *way_out; /* NULL: no text is being read */
 
 static void *get_memory(size_t n)
 {
-    void *p = malloc(n);
-    if (!p) no_memory = true;
-    return p;
+    Block *b = n > SIZE_MAX - sizeof *b ? NULL : malloc(sizeof *b + n);
+    if (!b && way_out) longjmp(*way_out, 1);
+    if (!b) return NULL;
+    b->link = way_out ? &list : NULL;
+    if (!way_out) return b->memory;
+    b->after = list;
+    if (list) list->link = &b->after;
+    list = b;
+    return b->memory;
 }
 
-__attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, free); }
+static void give_memory(void *memory)
+{
+    if (!memory) return;
+    Block *b = (Block *)((char *)memory - offsetof(Block, memory));
+    if (b->link) {
+        *b->link = b->after;
+        if (b->after) b->after->link = b->link;
+    }
+    free(b);
+}
+
+__attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, give_memory); }
+
+/* json_loadb; *lost: memory failed. */
+static json_t *load(const char *text, size_t n, json_error_t *fault, bool *lost)
+{
+    jmp_buf here;
+    list = NULL;
+    way_out = &here;
+    *lost = setjmp(here) != 0;
+    json_t *value = *lost ? NULL : json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, fault);
+    way_out = NULL;
+    for (Block *b = list, *after; b; b = after) {
+        after = b->after;
+        b->link = NULL; /* the value's from here on */
+        if (*lost) free(b);
+    }
+    return value;
+}
 
 /* jansson recurses once a level, so the depth is bounded before it sees the text. Brackets inside strings do
  * not count; text that is not JSON is left to jansson to name. */
@@ -48,14 +92,13 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
 {
     if (!depth_ok(text, n, what, e)) return NULL;
     json_error_t fault = {0};
-    no_memory = false;
-    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
-    if (value) return value;
-    if (no_memory)
+    bool lost;
+    json_t *value = load(text, n, &fault, &lost);
+    if (lost)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
-    else
+    else if (!value)
         error_set(e, ERROR_INPUT, "%s:%d:%d: not JSON: %s", what, fault.line, fault.column, fault.text);
-    return NULL;
+    return value;
 }
 
 json_t *json_read(const char *path, Error *e)
@@ -78,6 +121,19 @@ bool json_write(const char *path, const json_t *value, Error *e)
     }
     fputc('\n', w.stream);
     return file_commit(&w, e);
+}
+
+char *json_text(const json_t *value, size_t flags)
+{
+    size_t n = json_dumpb(value, NULL, 0, flags);
+    char *text = n ? malloc(n + 1) : NULL;
+    if (!text) return NULL;
+    if (json_dumpb(value, text, n, flags) == n) {
+        text[n] = 0;
+        return text;
+    }
+    free(text);
+    return NULL;
 }
 
 static const char *type_name(const json_t *value)

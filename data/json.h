@@ -12,6 +12,9 @@ json_t *json_read(const char *path, Error *e);
 json_t *json_parse(const char *text, size_t n, const char *what, Error *e);
 /* Crash-safe, UTF-8 as it is (no \u escapes), two-space indent, key order kept, newline at the end. */
 bool json_write(const char *path, const json_t *value, Error *e);
+/* The value as text, with jansson's flags, the caller's to free(); NULL: out of memory. */
+char *json_text(const json_t *value, size_t flags);
+#pragma GCC poison json_dumps /* whose text is jansson's to free */
 
 /* Required members of an object; false names `what` (the file), the key, the type expected and found. */
 bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e);

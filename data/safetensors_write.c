@@ -9,6 +9,7 @@
 #include "tensor/utf8.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct Item {
     char *name;
@@ -17,6 +18,8 @@ typedef struct Item {
     int64_t dim[8];
     uint64_t size;
     const void *data;
+    StSource *source; /* NULL: data has the bytes */
+    void *context;
 } Item;
 
 /* Adding cannot fail for the caller: what memory could not hold is remembered and reported by save. */
@@ -71,21 +74,33 @@ void st_writer_meta(StWriter *w, const char *key, const char *value)
     w->n_meta += 2;
 }
 
-void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+static void add(StWriter *w, const char *name, Item item, const int64_t *dim)
 {
     void *list = w ? w->item : NULL;
     if (!w || !grow(w, &list, &w->room, w->n + 1, sizeof *w->item)) return;
     w->item = list;
     Item *t = &w->item[w->n];
-    *t = (Item){.dtype = dtype, .ndim = ndim, .data = data};
+    *t = item;
     uint64_t elements;
-    if (ndim < 0 || ndim > 8) die("st_writer_add: tensor \"%s\": %d dims, expected 0 to 8", name, ndim);
-    if (!u64_product(dim, ndim, &elements) || !u64_mul(elements, st_dtype_size(dtype), &t->size))
+    if (t->ndim < 0 || t->ndim > 8)
+        die("st_writer_add: tensor \"%s\": %d dims, expected 0 to 8", name, t->ndim);
+    if (!u64_product(dim, t->ndim, &elements) || !u64_mul(elements, st_dtype_size(t->dtype), &t->size))
         die("st_writer_add: tensor \"%s\": a shape that is negative or too large", name);
-    if (t->size && !data) die("st_writer_add: tensor \"%s\": no data", name);
-    if (ndim) memcpy(t->dim, dim, (size_t)ndim * sizeof *dim);
+    if (t->size && !t->data && !t->source) die("st_writer_add: tensor \"%s\": no data", name);
+    if (t->ndim) memcpy(t->dim, dim, (size_t)t->ndim * sizeof *dim);
     t->name = copy_text(w, name);
     if (t->name) w->n++;
+}
+
+void st_writer_add(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim, const void *data)
+{
+    add(w, name, (Item){.dtype = dtype, .ndim = ndim, .data = data}, dim);
+}
+
+void st_writer_add_from(StWriter *w, const char *name, StDType dtype, int ndim, const int64_t *dim,
+                        StSource *source, void *context)
+{
+    add(w, name, (Item){.dtype = dtype, .ndim = ndim, .source = source, .context = context}, dim);
 }
 
 static int by_size_and_name(const void *a, const void *b)
@@ -180,25 +195,48 @@ static bool header_text(StWriter *w, const char *path, char **text, size_t *n, E
     return no_memory(path, e);
 }
 
-/* Where a file's bytes go, in order. */
-typedef void Put(void *to, const void *bytes, size_t n);
-static void put_stream(void *to, const void *bytes, size_t n)
+/* Where a file's bytes go, in order; false where they cannot go on. */
+typedef bool Put(void *to, const void *bytes, size_t n);
+static bool put_stream(void *to, const void *bytes, size_t n)
 {
-    if (!ferror((FILE *)to)) fwrite(bytes, 1, n, to);
+    return !ferror((FILE *)to) && fwrite(bytes, 1, n, to) == n;
 }
-static void put_hash(void *to, const void *bytes, size_t n) { sha256_add(to, bytes, n); }
+static bool put_hash(void *to, const void *bytes, size_t n)
+{
+    sha256_add(to, bytes, n);
+    return true;
+}
 
-/* Returns how many they are. */
-static uint64_t put_all(const StWriter *w, const char *text, uint64_t length, Put *put, void *to)
+/* chunk: ST_CHUNK bytes. */
+static bool put_item(const Item *t, char *chunk, Put *put, void *to, Error *e)
+{
+    if (!t->source) return !t->size || put(to, t->data, t->size);
+    for (uint64_t from = 0; from < t->size; from += ST_CHUNK) {
+        size_t n = t->size - from < ST_CHUNK ? (size_t)(t->size - from) : ST_CHUNK;
+        if (!t->source(t->context, from, n, chunk, e) || !put(to, chunk, n)) return false;
+    }
+    return true;
+}
+
+static uint64_t all_bytes(const StWriter *w, uint64_t length)
 {
     uint64_t bytes = 8 + length;
-    put(to, &length, 8);
-    put(to, text, length);
-    for (size_t i = 0; i < w->n; i++) {
-        if (w->item[i].size) put(to, w->item[i].data, w->item[i].size);
-        bytes += w->item[i].size;
-    }
+    for (size_t i = 0; i < w->n; i++) bytes += w->item[i].size;
     return bytes;
+}
+
+/* False with *e set, or where `put` could not go on. */
+static bool put_all(const StWriter *w, const char *path, const char *text, uint64_t length, Put *put, void *to,
+                    Error *e)
+{
+    bool sources = false;
+    for (size_t i = 0; i < w->n; i++) sources |= w->item[i].source != NULL;
+    char *chunk = sources ? malloc(ST_CHUNK) : NULL;
+    if (sources && !chunk) return no_memory(path, e);
+    bool ok = put(to, &length, 8) && put(to, text, length);
+    for (size_t i = 0; ok && i < w->n; i++) ok = put_item(&w->item[i], chunk, put, to, e);
+    free(chunk);
+    return ok;
 }
 
 bool st_writer_save(StWriter *w, const char *path, Error *e)
@@ -209,11 +247,24 @@ bool st_writer_save(StWriter *w, const char *path, Error *e)
     if (!header_text(w, path, &text, &n, e)) return false;
     bool ok = file_create(&file, path, e);
     if (ok) {
-        put_all(w, text, n, put_stream, file.stream);
-        ok = file_commit(&file, e);
+        ok = put_all(w, path, text, n, put_stream, file.stream, e) || ferror(file.stream);
+        if (ok)
+            ok = file_commit(&file, e);
+        else
+            file_abandon(&file);
     }
     free(text);
     return ok;
+}
+
+bool st_writer_size(StWriter *w, const char *path, uint64_t *bytes, Error *e)
+{
+    char *text;
+    size_t n;
+    if (!header_text(w, path, &text, &n, e)) return false;
+    *bytes = all_bytes(w, n);
+    free(text);
+    return true;
 }
 
 bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65], Error *e)
@@ -223,8 +274,94 @@ bool st_writer_hash(StWriter *w, const char *path, uint64_t *bytes, char hex[65]
     Sha256 hash;
     if (!header_text(w, path, &text, &n, e)) return false;
     sha256_open(&hash);
-    *bytes = put_all(w, text, n, put_hash, &hash);
+    bool ok = put_all(w, path, text, n, put_hash, &hash, e);
+    *bytes = all_bytes(w, n);
     sha256_close(&hash, hex);
     free(text);
+    return ok;
+}
+
+/* ---- shards ---- */
+
+static int by_item_name(const void *a, const void *b)
+{
+    return strcmp(((const Item *)a)->name, ((const Item *)b)->name);
+}
+
+/* Items from `from` on, in order of names, that stay in one file: a weight and its planes ("P", "P.absmax"). */
+static size_t group_end(const StWriter *w, size_t from, uint64_t *bytes)
+{
+    size_t i = from, n = strlen(w->item[from].name);
+    *bytes = 0;
+    do *bytes += w->item[i++].size;
+    while (i < w->n && !strncmp(w->item[i].name, w->item[from].name, n) && w->item[i].name[n] == '.');
+    return i;
+}
+
+/* As many groups from `from` on as `limit` holds, at least one. */
+static size_t shard_end(const StWriter *w, size_t from, uint64_t limit)
+{
+    uint64_t used, more;
+    size_t i = group_end(w, from, &used), next;
+    for (; i < w->n; i = next) {
+        next = group_end(w, i, &more);
+        if (used > limit || more > limit - used) break;
+        used += more;
+    }
+    return i;
+}
+
+static bool index_write(const json_t *map, uint64_t bytes, const char *folder, Error *e)
+{
+    char path[4096];
+    json_t *index = json_pack("{s:{s:I},s:O}", "metadata", "total_size", (json_int_t)bytes, "weight_map", map);
+    if (snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder) >= (int)sizeof path) path[0] = 0;
+    bool ok = index ? json_write(path, index, e) : no_memory(path, e);
+    json_decref(index);
+    return ok;
+}
+
+/* Files k of n for all k; their tensors into the map. */
+static bool save_each(StWriter *w, const char *folder, uint64_t limit, int n, json_t *map, uint64_t *bytes,
+                      Error *e)
+{
+    size_t from = 0;
+    for (int k = 1; k <= n; k++) {
+        char path[4096];
+        size_t end = shard_end(w, from, limit);
+        if (snprintf(path, sizeof path, "%s/model-%05d-of-%05d.safetensors", folder, k, n) >= (int)sizeof path)
+            return error_set(e, ERROR_IO, "%.80s...: the path is too long", folder);
+        for (size_t i = from; i < end; i++) {
+            if (!check_text(path, "tensor name", w->item[i].name, e)) return false;
+            if (json_object_get(map, w->item[i].name))
+                die("st_writer_save_shards: %s: the tensor name \"%s\" is used twice", path, w->item[i].name);
+            if (json_object_set_new(map, w->item[i].name, json_string(path + strlen(folder) + 1)) != 0)
+                return no_memory(path, e);
+            if (!u64_add(*bytes, w->item[i].size, bytes) || *bytes > INT64_MAX)
+                return error_set(e, ERROR_INPUT, "%s: more than 2^63 bytes", folder);
+        }
+        StWriter shard = {.item = w->item + from, .n = end - from, .meta = w->meta, .n_meta = w->n_meta};
+        if (!st_writer_save(&shard, path, e)) return false;
+        from = end;
+    }
     return true;
+}
+
+bool st_writer_save_shards(StWriter *w, const char *folder, uint64_t limit, Error *e)
+{
+    char path[4096];
+    struct stat st;
+    if (!w || w->no_memory) return no_memory(folder, e);
+    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) < (int)sizeof path && stat(path, &st) == 0)
+        return error_set(e, ERROR_INPUT, "%s is there, and would be read instead of the shards", path);
+    if (!file_make_folder(folder, e)) return false;
+    if (w->n > 1) qsort(w->item, w->n, sizeof *w->item, by_item_name);
+    int n = 0;
+    for (size_t i = 0; i < w->n; n++) i = shard_end(w, i, limit);
+    json_t *map = json_object();
+    uint64_t bytes = 0;
+    bool ok = map ? save_each(w, folder, limit, n, map, &bytes, e) : no_memory(folder, e);
+    ok = ok && index_write(map, bytes, folder, e);
+    json_decref(map);
+    return ok;
 }

@@ -190,8 +190,7 @@ typedef struct Conv {
     int threads;
     dnnl_primitive_t run, reorder; /* reorder: of w before, of dw after; NULL where the layouts agree */
     dnnl_memory_t x, w, w_inside, bias, y;
-    size_t inside_bytes;
-    float *inside; /* a weight or its gradient in the library's layout; NULL without reorder */
+    size_t inside_bytes; /* of a weight or its gradient in the library's layout; 0 without reorder */
     Frozen *frozen;
     struct Conv *next;
 } Conv;
@@ -203,6 +202,8 @@ static struct {
     dnnl_stream_t stream;
     Conv *first;
     int count;
+    float *inside; /* where weights lie reordered while a primitive runs, one room for all */
+    size_t inside_bytes;
 } cache;
 
 static float *inside_new(size_t bytes)
@@ -210,6 +211,17 @@ static float *inside_new(size_t bytes)
     float *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!p) die_memory("convolution weight of %zu bytes", bytes);
     return p;
+}
+
+/* Room for c's weight, its contents lost. */
+static float *inside_room(const Conv *c)
+{
+    if (c->inside_bytes > cache.inside_bytes) {
+        free(cache.inside);
+        cache.inside = inside_new(c->inside_bytes);
+        cache.inside_bytes = c->inside_bytes;
+    }
+    return cache.inside;
 }
 
 static void conv_drop(Conv *c)
@@ -224,7 +236,6 @@ static void conv_drop(Conv *c)
     const dnnl_memory_t memory[] = {c->x, c->w, c->w_inside, c->bias, c->y};
     for (int i = 0; i < 5; i++)
         if (memory[i]) dnnl_memory_destroy(memory[i]);
-    free(c->inside);
     free(c);
 }
 
@@ -286,7 +297,6 @@ static Conv *conv_make(const ConvShape *s, Pass pass, int threads)
     if (!dnnl_memory_desc_equal(inside, DESC(d.w))) {
         c->reorder = pass == PASS_WEIGHTS ? reorder_make(inside, DESC(d.w)) : reorder_make(DESC(d.w), inside);
         c->inside_bytes = dnnl_memory_desc_get_size(inside);
-        c->inside = inside_new(c->inside_bytes);
     }
     dnnl_primitive_desc_destroy(pd);
     conv_desc_drop(&d);
@@ -352,6 +362,10 @@ static uint64_t checksum(const float *w, int64_t n)
     return sum ^ sum >> 32;
 }
 
+/* Larger frozen weights are reordered each time, which is little beside their convolution: copies of all would
+ * double what the largest models take. */
+enum { KEPT = 16 << 20 };
+
 /* The library's copy of a frozen weight. Its checksum is compared each time, because memory is used again: a
  * model that was opened where another had been has other weights at the same place. */
 static void bring_frozen(Conv *c, const float *w)
@@ -378,11 +392,11 @@ static void bring_weight(Conv *c, const float *w, bool frozen)
 {
     if (!c->reorder) {
         handle(c->w_inside, w);
-    } else if (frozen) {
+    } else if (frozen && c->inside_bytes <= KEPT) {
         bring_frozen(c, w);
     } else {
         handle(c->w, w);
-        handle(c->w_inside, c->inside);
+        handle(c->w_inside, inside_room(c));
         reorder(c, c->w, c->w_inside);
     }
 }
@@ -420,7 +434,7 @@ bool onednn_conv_weights(const ConvShape *s, const float *x, const float *dy, fl
     Conv *c = conv_find(s, PASS_WEIGHTS);
     handle(c->x, x);
     handle(c->y, dy);
-    handle(c->w_inside, c->reorder ? c->inside : dw);
+    handle(c->w_inside, c->reorder ? inside_room(c) : dw);
     execute(c->run, 3,
             (dnnl_exec_arg_t[]){
                 {DNNL_ARG_SRC, c->x}, {DNNL_ARG_DIFF_DST, c->y}, {DNNL_ARG_DIFF_WEIGHTS, c->w_inside}});

@@ -172,26 +172,73 @@ Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const 
     return x;
 }
 
-Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested)
+/* Codes and planes before they go to their arena. */
+typedef struct HostPlanes {
+    uint8_t *codes, *nested;
+    float *absmax, *nested_absmax;
+} HostPlanes;
+
+static HostPlanes host_open(DType dtype, int64_t out, int64_t in, bool nested)
 {
     check_dtype(dtype);
     if (nested && !dtype_is_planar(dtype)) die("quant: %s has no scales to nest", dtype_name(dtype));
     int64_t n = out * in, blocks = blocks_of(n, dtype_block(dtype));
-    uint8_t *codes = malloc(dtype_bytes(dtype, n)), *inner = malloc((size_t)blocks);
-    float *absmax = malloc((size_t)blocks * sizeof *absmax);
-    float *outer = malloc((size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *outer);
-    if (!codes || !inner || !absmax || !outer)
+    HostPlanes h = {malloc(dtype_bytes(dtype, n)), malloc((size_t)blocks),
+                    malloc((size_t)blocks * sizeof *h.absmax),
+                    malloc((size_t)blocks_of(blocks, NESTED_BLOCK) * sizeof *h.nested_absmax)};
+    if (!h.codes || !h.nested || !h.absmax || !h.nested_absmax)
         die_memory("a 4-bit weight of %lld x %lld", (long long)out, (long long)in);
-    if (w) quant_encode(dtype, w, n, codes, absmax);
-    Quant planes = {.absmax = absmax};
+    return h;
+}
+
+static void host_close(HostPlanes *h)
+{
+    free(h->codes);
+    free(h->nested);
+    free(h->absmax);
+    free(h->nested_absmax);
+}
+
+/* filled: codes and absmax have values. */
+static Tensor *host_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const HostPlanes *h, bool nested,
+                           bool filled)
+{
+    Quant planes = {.absmax = h->absmax};
     if (nested) {
-        planes = (Quant){.nested = inner, .nested_absmax = outer};
-        if (w) quant_nest(absmax, blocks, inner, outer, &planes.offset);
+        planes = (Quant){.nested = h->nested, .nested_absmax = h->nested_absmax};
+        if (filled)
+            quant_nest(h->absmax, blocks_of(out * in, dtype_block(dtype)), h->nested, h->nested_absmax,
+                       &planes.offset);
     }
-    Tensor *x = quant_tensor_from(a, dtype, out, in, codes, dtype_is_planar(dtype) ? &planes : NULL);
-    free(codes);
-    free(inner);
-    free(absmax);
-    free(outer);
+    return quant_tensor_from(a, dtype, out, in, h->codes, dtype_is_planar(dtype) ? &planes : NULL);
+}
+
+Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested)
+{
+    HostPlanes h = host_open(dtype, out, in, nested);
+    if (w) quant_encode(dtype, w, out * in, h.codes, h.absmax);
+    Tensor *x = host_tensor(a, dtype, out, in, &h, nested, w);
+    host_close(&h);
+    return x;
+}
+
+Tensor *quant_tensor_strips(Arena *a, DType dtype, int64_t out, int64_t in, bool nested, int64_t strip,
+                            QuantValues *values, void *context)
+{
+    if (strip < 1 || strip % 64) die("quant: strips of %lld values", (long long)strip);
+    HostPlanes h = host_open(dtype, out, in, nested);
+    int64_t n = out * in, block = dtype_block(dtype);
+    if (strip > n) strip = n;
+    float *w = malloc((size_t)strip * sizeof *w);
+    if (!w) die_memory("a strip of a 4-bit weight of %lld x %lld", (long long)out, (long long)in);
+    bool ok = true;
+    for (int64_t from = 0; ok && from < n; from += strip) {
+        int64_t count = n - from < strip ? n - from : strip;
+        ok = values(context, from, count, w);
+        if (ok) quant_encode(dtype, w, count, h.codes + dtype_bytes(dtype, from), h.absmax + from / block);
+    }
+    free(w);
+    Tensor *x = ok ? host_tensor(a, dtype, out, in, &h, nested, true) : NULL;
+    host_close(&h);
     return x;
 }

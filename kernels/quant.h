@@ -30,6 +30,11 @@ void quant_unnest(const uint8_t *nested, const float *nested_absmax, float offse
 /* A quantised tensor (2-D, [out,in]) in `a` from host f32 values; nested: with double quantisation (planar
  * only). */
 Tensor *quant_tensor(Arena *a, DType dtype, int64_t out, int64_t in, const float *w, bool nested);
+/* The same from values that come in strips: values(context, from, n, w) gives w[from .. from + n), at most
+ * `strip` (a multiple of 64) at a time. NULL when it fails. */
+typedef bool QuantValues(void *context, int64_t from, int64_t n, float *w);
+Tensor *quant_tensor_strips(Arena *a, DType dtype, int64_t out, int64_t in, bool nested, int64_t strip,
+                            QuantValues *values, void *context);
 /* The same from stored codes and planes (absmax NULL: nested; planes NULL: blocked). Host pointers, copied. */
 Tensor *quant_tensor_from(Arena *a, DType dtype, int64_t out, int64_t in, const uint8_t *codes,
                           const Quant *planes);

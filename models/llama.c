@@ -1,4 +1,5 @@
 #include "models/llama.h"
+#include "models/llama_names.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,7 @@ bool llama_open(Llama *m, Weights *w, Error *e)
 {
     LlamaConfig c = {0};
     int64_t table[2] = {0}, q[2] = {0}, k[2] = {0}, gate[2] = {0};
+    if (!weights_ok(w, e) || (w->file && !llama_adopt(w->file, NULL, e))) return false;
     weights_shape(w, 2, table, "model.embed_tokens.weight");
     weights_shape(w, 2, q, "model.layers.0.self_attn.q_proj.weight");
     weights_shape(w, 2, k, "model.layers.0.self_attn.k_proj.weight");
@@ -108,7 +110,8 @@ bool llama_open(Llama *m, Weights *w, Error *e)
     c.vocab = table[0];
     c.dim = table[1];
     c.ffn = gate[0];
-    c.tied = !weights_entry(w, "lm_head.weight");
+    const char *tied = weights_meta(w, "llama.tied");
+    c.tied = !weights_entry(w, "lm_head.weight") || (tied && !strcmp(tied, "true"));
     split_heads(w, &c, q[0], k[0]);
     c.norm_eps = (float)weights_meta_float(w, "llama.norm_eps", 1e-5, 0, 1);
     c.rope_theta = (float)weights_meta_float(w, "llama.rope_theta", 500000, 1, 1e12);
@@ -137,6 +140,12 @@ bool llama_add_lora(Llama *m, Weights *w, int rank, float alpha, float dropout, 
             lora->scale = alpha / (float)rank;
             lora->dropout = dropout;
         }
+    for (int i = 0; w->file && i < w->file->n; i++) {
+        const char *name = w->file->entry[i].name;
+        int layer;
+        if (sscanf(weights_bare(name), "base_model.model.model.layers.%4d", &layer) == 1 && layer >= c->layers)
+            weights_fail(w, "tensor %s: the model has %lld layers", name, (long long)c->layers);
+    }
     weights_set_meta(w, "lora.alpha", "%.9g", (double)alpha);
     weights_set_meta(w, "lora.dropout", "%.9g", (double)dropout);
     return weights_ok(w, e);

@@ -7,6 +7,9 @@
 static const BatchnormParams batchnorm = {.eps = 1e-5f, .momentum = 0.1f};
 enum { EXPANSION = 4, MAX_DEPTH = 1000 };
 
+const ResnetConfig resnet_101 = {
+    .in_channels = 3, .stem = 64, .width = {64, 128, 256, 512}, .depth = {3, 4, 23, 3}, .stride = {1, 2, 2, 2}};
+
 /* ---- opening ---- */
 
 /* w' = w g / sqrt(var + eps), b' = beta - mean g / sqrt(var + eps), in double. */

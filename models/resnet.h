@@ -21,6 +21,8 @@ typedef struct ResnetConfig {
                    stride on the 3x3, max-pool with padding 1 */
 } ResnetConfig;
 
+extern const ResnetConfig resnet_101; /* torchvision's, without its classifier */
+
 typedef struct ResnetConv {
     Tensor *weight;       /* (O,kh,kw,I) */
     Tensor *bias;         /* (O) of a folded conv, else NULL */

@@ -16,7 +16,12 @@
 #define MODELS_SAM_DECODER_H
 #include "models/sam_parts.h"
 
-enum { SAM_LAYERS = 2, SAM_MLP = 3, SAM_MASKS = 8 /* mask tokens at most */ };
+enum {
+    SAM_LAYERS = 2,
+    SAM_MLP = 3,
+    SAM_MASKS = 8 /* mask tokens at most */,
+    SAM_POINTS = 1 << 10 /* of a prompt, at most */
+};
 
 typedef struct SamDecoderConfig {
     int64_t image;       /* S, pixels a side of the encoder's input: what prompts are counted in */

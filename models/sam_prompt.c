@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* Rows of the table that sam_decoder_tokens looks embeddings up in. */
-enum { ROW_NONE, ROW_BACKGROUND, ROW_FOREGROUND, ROW_CORNER, MAX_POINTS = 1 << 10 };
+enum { ROW_NONE, ROW_BACKGROUND, ROW_FOREGROUND, ROW_CORNER };
 
 /* y (C): sines, then cosines, of 2 pi (2c - 1) G; G (2,C/2). */
 static void fourier(const float *G, int64_t C, float cx, float cy, float *y)
@@ -97,7 +97,7 @@ static Tensor *embed_prompts(Tape *t, const SamDecoder *net, const SamPrompts *p
 Tensor *sam_decoder_tokens(Tape *t, const SamDecoder *net, const SamPrompts *p)
 {
     const int64_t C = net->config.dim, M = 1 + net->config.masks;
-    if (p->n < 1 || p->points < 0 || p->points > MAX_POINTS)
+    if (p->n < 1 || p->points < 0 || p->points > SAM_POINTS)
         die("sam_decoder: %lld prompts of %d points", (long long)p->n, p->points);
     Tensor *index = tape_tensor(t, DTYPE_i32, 1, (int64_t[]){p->n});
     int32_t *zero = host_room(tensor_bytes(index));

@@ -1,6 +1,7 @@
 #include "models/sampler.h"
 #include "tensor/replay.h"
 #include <string.h>
+#include <time.h>
 
 /* What a step knows besides the device's memory, all of it fixed. */
 typedef struct Decode {
@@ -80,6 +81,16 @@ static void collect(Tape *t, const Decode *d, int steps, int32_t *out, int *n)
             out[b * d->o->max_tokens + n[b]] = id[n[b] * B + b];
 }
 
+/* Seconds since an earlier call's, with all that was asked of the device done; 0 where nobody wants to know. */
+static double lap(const Tape *t, const SamplerOptions *o, double since)
+{
+    struct timespec now;
+    if (!o->times) return 0;
+    t->step->backend->sync();
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - since;
+}
+
 void sampler_generate(Tape *t, const Llama *m, LlamaCache *cache, Tensor *prefix, const int32_t *lengths,
                       const SamplerOptions *o, int32_t *out, int *n)
 {
@@ -91,11 +102,14 @@ void sampler_generate(Tape *t, const Llama *m, LlamaCache *cache, Tensor *prefix
     memset(n, 0, (size_t)B * sizeof *n);
     if (o->max_tokens < 1) return;
     ArenaMark start = arena_mark(t->step);
+    double begun = lap(t, o, 0);
     int32_t *id = arena_push_host(t->step, (size_t)B * sizeof *id);
     Decode d = decode_open(t, m, cache, o);
     ArenaMark mark = arena_mark(t->step);
     choose(t, &d, prefill(t, m, cache, prefix, lengths));
     arena_pop(t->step, mark);
+    if (o->times) o->times->prefix += lap(t, o, begun);
+    begun = lap(t, o, 0);
     Replay replay = replay_open(t, step, &d);
     int look = replay_captures(&replay) ? SAMPLER_LOOK : 1, steps = 1;
     for (; steps < o->max_tokens; steps++) {
@@ -105,4 +119,7 @@ void sampler_generate(Tape *t, const Llama *m, LlamaCache *cache, Tensor *prefix
     collect(t, &d, steps, out, n);
     replay_close(&replay);
     arena_pop(t->step, start);
+    if (!o->times) return;
+    o->times->steps += lap(t, o, begun);
+    o->times->n += steps - 1;
 }

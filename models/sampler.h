@@ -12,6 +12,12 @@
  * 2 % and 0.5 % of steps of 0.3 ms. */
 enum { SAMPLER_LOOK = 4 };
 
+/* Seconds of the prefix and of the steps after it, and how many these were; added to. */
+typedef struct SamplerTimes {
+    double prefix, steps;
+    int64_t n;
+} SamplerTimes;
+
 typedef struct SamplerOptions {
     float temperature; /* 0: greedy */
     float top_p;
@@ -19,6 +25,7 @@ typedef struct SamplerOptions {
     int max_tokens;
     const int32_t *stop; /* ids that end a row; not part of its output */
     int n_stop;
+    SamplerTimes *times; /* NULL: not wanted; the device is waited for once more where it is */
 } SamplerOptions;
 
 /* prefix (B,T,D), right-padded, lengths[b] real positions of row b (NULL: all T). cache: B rows, room for T +

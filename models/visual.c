@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const char *const modes[] = {"local24", "concat48", "global24", "sum24"};
-static const BatchnormParams batchnorm = {.eps = 1e-5f, .momentum = 0.1f};
+static const float momentum = 0.1f;
 
 const char *hv_name(HvMode mode) { return modes[mode]; }
 
@@ -86,7 +86,7 @@ static void open_alignment(Visual *v, Weights *w)
 
 bool visual_create(Visual *v, Weights *w, int64_t channels, int64_t dim, int64_t embed, HvMode mode, Error *e)
 {
-    *v = (Visual){.channels = channels, .dim = dim, .embed = embed, .mode = mode};
+    *v = (Visual){.channels = channels, .dim = dim, .embed = embed, .mode = mode, .momentum = momentum};
     open_local(v, w);
     open_segment(v, w);
     open_global(v, w);
@@ -104,28 +104,30 @@ bool visual_open(Visual *v, Weights *w, Error *e)
         weights_fail(w, "metadata visual.hv: expected local24, concat48, global24 or sum24, found \"%.40s\"",
                      name);
     if (!weights_shape(w, 2, dim, "local_visual_projector.weight")) return weights_ok(w, e);
-    *v = (Visual){.channels = dim[1], .dim = dim[0], .mode = mode};
+    *v = (Visual){.channels = dim[1], .dim = dim[0], .mode = mode, .momentum = momentum};
     open_local(v, w);
     if (weights_entry(w, "local_seg.0.weight")) open_segment(v, w);
     if (mode != HV_LOCAL24) open_global(v, w);
     return weights_ok(w, e);
 }
 
-static Tensor *conv_norm(Tape *t, const VisualConv *c, Tensor *x, int stride, int pad, bool train)
+static Tensor *conv_norm(Tape *t, const Visual *v, const VisualConv *c, Tensor *x, int stride, int pad,
+                         bool train)
 {
-    BatchnormParams p = batchnorm;
-    p.train = train;
+    const BatchnormParams p = {.eps = 1e-5f, .momentum = v->momentum, .train = train};
     Tensor *y = op_conv2d(t, x, c->weight, NULL, stride, pad);
     return op_batchnorm(t, y, c->gamma, c->beta, c->mean, c->var, p);
 }
 
-/* BasicBlock: x -> relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)). */
-static Tensor *basic_block(Tape *t, const VisualConv conv[2], const VisualConv *shortcut, Tensor *x, bool train)
+/* BasicBlock b: x -> relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)); of the second the shortcut is x itself.
+ */
+static Tensor *basic_block(Tape *t, const Visual *v, int b, Tensor *x, bool train)
 {
-    int stride = shortcut ? 2 : 1;
-    Tensor *y = op_relu(t, conv_norm(t, &conv[0], x, stride, 1, train));
-    y = conv_norm(t, &conv[1], y, 1, 1, train);
-    if (shortcut) x = conv_norm(t, shortcut, x, stride, 0, train);
+    const VisualConv *conv = v->conv[b];
+    int stride = b ? 1 : 2;
+    Tensor *y = op_relu(t, conv_norm(t, v, &conv[0], x, stride, 1, train));
+    y = conv_norm(t, v, &conv[1], y, 1, 1, train);
+    if (!b) x = conv_norm(t, v, &v->shortcut, x, stride, 0, train);
     return op_relu(t, op_add(t, y, x));
 }
 
@@ -137,9 +139,9 @@ Tensor *visual_local(Tape *t, const Visual *v, Tensor *grid, bool train)
             tensor_text(grid));
     ArenaMark mark = arena_mark(t->step);
     Tensor *x = op_cast(t, grid, t->compute), *y;
-    y = tape_keep(t, mark, basic_block(t, v->conv[0], &v->shortcut, x, train));
+    y = tape_keep(t, mark, basic_block(t, v, 0, x, train));
     tape_tap(t, y, "local_res.0");
-    y = tape_keep(t, mark, basic_block(t, v->conv[1], NULL, y, train));
+    y = tape_keep(t, mark, basic_block(t, v, 1, y, train));
     tape_tap(t, y, "local_res.1");
     return y;
 }

@@ -43,6 +43,8 @@ typedef struct VisualLinear {
 typedef struct Visual {
     int64_t channels, dim, embed; /* C, D, E; embed 0: opened without the alignment layers */
     HvMode mode;
+    float
+        momentum; /* a training batch's share in the running statistics, 0.1; 1/k in batch k: the mean of all */
     VisualConv conv[2][2], shortcut; /* [block][conv] */
     VisualLinear local;              /* P_l */
     VisualLinear global[2];          /* P_g1, P_g2; NULL where neither mode nor alignment needs them */

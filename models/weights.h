@@ -2,9 +2,10 @@
  * adapter, head) from one safetensors file, or from an initialisation rule where there is no file, and writes
  * the part back under the same names.
  *
- * A frozen part is read straight into the `weights` arena. A trainable part is declared in Params while the
- * model opens, and filled by weights_fill after params_alloc. Buffers (BatchNorm's running statistics) live in
- * `state` beside the trainables.
+ * A frozen part is read straight into the `weights` arena, a strip at a time: loading takes at most what is
+ * loaded and one tensor. A trainable part is declared in Params while the model opens, and filled by
+ * weights_fill after params_alloc. Buffers (BatchNorm's running statistics) live in `state` beside the
+ * trainables.
  *
  * Files always hold the reference's names and layout: conv weights [o,i,kh,kw] are turned to [o,kh,kw,i] on the
  * way in and back on the way out, those of transposed convs likewise; 4-bit Linears are stored as
@@ -22,7 +23,7 @@ typedef enum {
     WEIGHT_PLAIN,
     WEIGHT_CONV,   /* [o,i,kh,kw] in the file, (o,kh,kw,i) in memory */
     WEIGHT_DECONV, /* [i,o,kh,kw] in the file, (i,kh,kw,o) in memory */
-    WEIGHT_LINEAR, /* (out,in); may be 4-bit when frozen */
+    WEIGHT_LINEAR, /* (out,in); may be 4-bit, or bf16 where the file has it so, when frozen */
     WEIGHT_TABLE,  /* (V,D), of embeddings or a language model's head; may be bf16 when frozen */
     WEIGHT_BUFFER, /* updated in place by ops, without gradient */
 } WeightKind;
@@ -65,18 +66,20 @@ typedef struct Weights {
     Arena *state;   /* buffers of a trainable part */
     Params *params; /* trainables; may be NULL for a frozen part */
     bool trainable; /* set before the model opens */
-    DType quant; /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they stay */
-    DType
-        table; /* of frozen WEIGHT_TABLEs that no file has: f32 or bf16. From a file: bf16 where it has bf16 */
-    bool nested;        /* ... with double quantisation; nf4 and fp4 only */
+    DType quant; /* frozen WEIGHT_LINEARs of plain dtype become this 4-bit type; f32, which is 0: they do not */
+    DType table; /* of frozen WEIGHT_TABLEs and plain WEIGHT_LINEARs that no file has: f32 or bf16. From a file:
+                    bf16 where it has bf16 */
+    bool nested; /* ... with double quantisation; nf4 and fp4 only */
     bool unfilled;      /* without a file: tensors as they will be, their values left to whoever asked */
+    bool fresh_buffers; /* WEIGHT_BUFFERs that the file lacks are initialised (files without BatchNorm's
+                           statistics) */
     uint64_t seed;      /* of the initialisation; each tensor has its own stream, named after it */
     const char *prefix; /* before every name that a model asks for ("text_model.model."), or NULL: for models
                            that are parts of others. Set by whoever opens them; names are kept with it. */
     WeightsGenerator *generator;
     void *user;
 
-    SafeTensors *file; /* NULL: everything is initialised */
+    TensorFile *file; /* NULL: everything is initialised */
     WeightsItem *item;
     int n, room;
     WeightsMeta *meta; /* written by weights_save; set by the model that opened this part */
@@ -88,6 +91,9 @@ typedef struct Weights {
 void weights_init(Weights *w, Arena *weights, Arena *state, Params *params, uint64_t seed);
 /* Attaches a file. Names are found as they are or behind "module.", "backbone." or "module.backbone.". */
 bool weights_open(Weights *w, const char *path, Error *e);
+/* What follows those in the name of an entry. Which of a file's entries nobody asked for: tensor_file_unasked.
+ */
+const char *weights_bare(const char *name);
 /* Closes the file and frees the lists; tensors belong to their arenas. */
 void weights_close(Weights *w);
 
@@ -103,7 +109,8 @@ void weights_read(Weights *w, WeightSpec spec, float *x, const char *format, ...
  */
 bool weights_expect(Weights *w, WeightSpec spec, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The file's entry of that name (any prefix), or NULL. */
-const StEntry *weights_entry(const Weights *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const TensorEntry *weights_entry(const Weights *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* The shape of `name` in the file, in the file's layout; of a 4-bit weight, the (out,in) that its quant_state
  * declares. False and a sticky error if it is missing, empty or has another number of dims. */
 bool weights_shape(Weights *w, int ndim, int64_t *dim, const char *format, ...)
@@ -129,4 +136,20 @@ void weights_set_meta(Weights *w, const char *key, const char *format, ...)
  * NULL allowed. Later keys replace those that the models set. */
 bool weights_save(Weights *const *part, int n, bool frozen, const char *const *meta, const char *path,
                   Error *e);
+/* The same as shards of at most `limit` bytes in a folder (st_writer_save_shards). */
+bool weights_save_shards(Weights *const *part, int n, bool frozen, const char *const *meta, const char *folder,
+                         uint64_t limit, Error *e);
+
+/* The same with random values in place of the tensors' own, of all of them, made while they are written: the
+ * parts may lie on backend plan. Uniform, with the standard deviation that each initialisation has; ones are
+ * within 0.8 and 1.2, zeros have 0.02. 4-bit weights have random codes and scales. */
+typedef struct WeightsDraw {
+    uint64_t seed; /* each tensor has its own stream, named after it */
+    bool (*tick)(void *context, uint64_t bytes,
+                 Error *e); /* so many more are made; false ends it. NULL: none */
+    void *context;
+} WeightsDraw;
+bool weights_draw(Weights *const *part, int n, const WeightsDraw *draw, const char *path, Error *e);
+/* Bytes of that file. */
+bool weights_draw_size(Weights *const *part, int n, const char *path, uint64_t *bytes, Error *e);
 #endif

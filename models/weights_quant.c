@@ -1,5 +1,6 @@
 #include "models/weights_quant.h"
-#include <jansson.h>
+#include "data/json.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ void weights_buffers_free(WeightsBuffers *b)
     *b = (WeightsBuffers){0};
 }
 
-static const StEntry *plane(const Weights *w, const char *name, const char *suffix)
+static const TensorEntry *plane(const Weights *w, const char *name, const char *suffix)
 {
     char full[PARAMS_NAME + 64];
     snprintf(full, sizeof full, "%s.%s", name, suffix);
@@ -48,14 +49,12 @@ static const StEntry *plane(const Weights *w, const char *name, const char *suff
 /* The name of quant_state i of the weight, from STATE on; NULL where there are no more. */
 static const char *state_name(const Weights *w, const char *name, int i)
 {
-    const StEntry *codes = weights_find(w, name);
-    if (!codes || codes->dtype != ST_U8) return NULL;
+    const TensorEntry *codes = weights_find(w, name);
+    if (!codes) return NULL;
     size_t n = strlen(codes->name);
-    for (int j = 0; j < w->file->n; j++) {
-        const char *other = w->file->entry[j].name;
-        if (!strncmp(other, codes->name, n) && !strncmp(other + n, "." STATE, strlen("." STATE)) && !i--)
-            return other + n + 1;
-    }
+    const TensorEntry *end = w->file->entry + w->file->n;
+    for (const TensorEntry *t = codes; t < end && !strncmp(t->name, codes->name, n); t++) /* by name */
+        if (!strncmp(t->name + n, "." STATE, strlen("." STATE)) && !i--) return t->name + n + 1;
     return NULL;
 }
 
@@ -69,12 +68,13 @@ typedef struct Planes {
     double offset;
 } Planes;
 
-/* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. */
+/* The entry's bytes if it is what the 4-bit layout says, else NULL and a sticky error. Codes (suffix "") may be
+ * declared as any dtype: bitsandbytes stores them as elements of bnb_4bit_quant_storage. */
 static void *read_plane(Weights *w, const char *name, const char *suffix, StDType dtype, int64_t n)
 {
-    const StEntry *entry = *suffix ? plane(w, name, suffix) : weights_find(w, name);
+    const TensorEntry *entry = *suffix ? plane(w, name, suffix) : weights_find(w, name);
     if (w->error.code) return NULL;
-    if (!entry || entry->dtype != dtype || entry->size != (uint64_t)n * st_dtype_size(dtype)) {
+    if (!entry || (*suffix && entry->dtype != dtype) || entry->size != (uint64_t)n * st_dtype_size(dtype)) {
         weights_fail(w, "tensor %s%s%s: expected %lld elements of %s, found %s, %llu bytes", name,
                      *suffix ? "." : "", suffix, (long long)n, st_dtype_name(dtype),
                      entry ? st_dtype_name(entry->dtype) : "none",
@@ -86,7 +86,7 @@ static void *read_plane(Weights *w, const char *name, const char *suffix, StDTyp
         error_set(&w->error, ERROR_MEMORY, "out of host memory for tensor %s", name);
         return NULL;
     }
-    if (safetensors_read(w->file, entry, p, &w->error)) return p;
+    if (tensor_file_read(w->file, entry, p, &w->error)) return p;
     free(p);
     return NULL;
 }
@@ -114,7 +114,7 @@ static bool read_state(Weights *w, const char *name, QuantState *state)
         return false;
     }
     state->dtype = forms[form].dtype;
-    const StEntry *entry = plane(w, name, suffix);
+    const TensorEntry *entry = plane(w, name, suffix);
     if (!entry || entry->dtype != ST_U8 || entry->size > STATE_LIMIT) {
         weights_fail(w, "tensor %s.%s: expected at most %d bytes of JSON, found another dtype or size", name,
                      suffix, STATE_LIMIT);
@@ -122,10 +122,10 @@ static bool read_state(Weights *w, const char *name, QuantState *state)
     }
     char *text = read_plane(w, name, suffix, ST_U8, (int64_t)entry->size);
     if (!text) return false;
-    json_error_t why;
-    state->json = json_loadb(text, entry->size, JSON_REJECT_DUPLICATES, &why);
+    char what[1024];
+    snprintf(what, sizeof what, "%s: tensor %s.%s", w->file->path, name, suffix);
+    state->json = json_parse(text, entry->size, what, &w->error);
     free(text);
-    if (!state->json) weights_fail(w, "tensor %s.%s: not JSON: %s", name, suffix, why.text);
     return state->json;
 }
 
@@ -191,10 +191,20 @@ static bool read_nested(Weights *w, const char *name, const json_t *state, int64
         return false;
     }
     p->offset = json_number_value(json_object_get(state, "nested_offset"));
+    if (!(fabs(p->offset) <= (double)FLT_MAX)) {
+        weights_fail(w, "tensor %s: expected a nested_offset within f32, found %g", name, p->offset);
+        return false;
+    }
     if (!check_map(w, name, "nested_quant_map", quant_dynamic_map(), 256)) return false;
     p->nested = read_plane(w, name, "absmax", ST_U8, blocks);
     p->nested_absmax = read_plane(w, name, "nested_absmax", ST_F32, (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK);
     return !w->error.code;
+}
+
+static bool is_nested(const Weights *w, const char *name)
+{
+    const TensorEntry *absmax = plane(w, name, "absmax");
+    return absmax && absmax->dtype == ST_U8;
 }
 
 static bool read_planes(Weights *w, const char *name, const QuantState *state, int64_t n, Planes *p)
@@ -204,8 +214,7 @@ static bool read_planes(Weights *w, const char *name, const QuantState *state, i
     if (!dtype_is_planar(dtype)) return p->codes;
     int64_t blocks = (n + dtype_block(dtype) - 1) / dtype_block(dtype);
     if (!check_map(w, name, "quant_map", quant_levels(dtype), 16)) return false;
-    const StEntry *absmax = plane(w, name, "absmax");
-    if (absmax && absmax->dtype == ST_U8) return read_nested(w, name, state->json, blocks, p);
+    if (is_nested(w, name)) return read_nested(w, name, state->json, blocks, p);
     p->absmax = read_plane(w, name, "absmax", ST_F32, blocks);
     return !w->error.code;
 }
@@ -215,8 +224,11 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
     QuantState state = {0};
     Planes p = {0};
     Tensor *x = NULL;
-    if (read_state(w, name, &state) && check_state(w, name, &state, out, in) &&
-        read_planes(w, name, &state, out * in, &p)) {
+    bool known = read_state(w, name, &state) && check_state(w, name, &state, out, in);
+    if (known && w->weights->backend->kernels == kernels_plan) {
+        x = quant_tensor(w->weights, state.dtype, out, in, NULL,
+                         dtype_is_planar(state.dtype) && is_nested(w, name));
+    } else if (known && read_planes(w, name, &state, out * in, &p)) {
         Quant planes = {p.absmax, p.nested, p.nested_absmax, (float)p.offset};
         x = quant_tensor_from(w->weights, state.dtype, out, in, p.codes,
                               dtype_is_planar(state.dtype) ? &planes : NULL);
@@ -229,43 +241,47 @@ Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in
     return x;
 }
 
+Tensor *weights_read_blocks(Weights *w, const char *name, int64_t out, int64_t in)
+{
+    if (w->weights->backend->kernels == kernels_plan)
+        return quant_tensor(w->weights, DTYPE_q4_0, out, in, NULL, false);
+    void *codes = read_plane(w, name, "", ST_Q4_0, out * in / st_dtype_block(ST_Q4_0));
+    Tensor *x = codes ? quant_tensor_from(w->weights, DTYPE_q4_0, out, in, codes, NULL) : NULL;
+    free(codes);
+    return x;
+}
+
 /* ---- writing ---- */
 
 typedef struct PlaneWriter {
     StWriter *writer;
     const char *name;
-    const Backend *backend;
+    float offset;
     WeightsBuffers *buffers;
+    WeightsAdd *add;
+    void *context;
     bool ok;
 } PlaneWriter;
 
-/* Room for name.suffix; NULL when out of memory, or already failed. */
-static void *new_plane(PlaneWriter *p, size_t bytes)
-{
-    void *copy = p->ok ? malloc(bytes) : NULL;
-    p->ok = copy && weights_buffers_keep(p->buffers, copy);
-    return p->ok ? copy : NULL;
-}
-
-static void put_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
-                      const void *copy)
+static void add_plane(PlaneWriter *p, const char *suffix, WeightsPlane plane, StDType dtype, int ndim,
+                      const int64_t *dim, const void *data)
 {
     char full[PARAMS_NAME + 64];
     snprintf(full, sizeof full, "%s%s%s", p->name, *suffix ? "." : "", suffix);
-    st_writer_add(p->writer, full, dtype, ndim, dim, copy);
+    p->ok = p->ok && p->add(p->context, full, plane, dtype, ndim, dim, data);
 }
 
-/* Copies `bytes` from src (backend memory, or host when `host`) and adds them as name.suffix. */
-static void add_plane(PlaneWriter *p, const char *suffix, StDType dtype, int ndim, const int64_t *dim,
-                      const void *src, size_t bytes, bool host)
+/* A copy of host memory as name.suffix. */
+static void add_host(PlaneWriter *p, const char *suffix, StDType dtype, int64_t n, const void *host)
 {
-    void *copy = new_plane(p, bytes);
-    if (!copy) return;
-    if (host)
-        memcpy(copy, src, bytes);
-    else
-        p->backend->download(copy, src, bytes);
-    put_plane(p, suffix, dtype, ndim, dim, copy);
+    char full[PARAMS_NAME + 64];
+    size_t bytes = (size_t)n * st_dtype_size(dtype);
+    void *copy = p->ok ? malloc(bytes) : NULL;
+    p->ok = copy && weights_buffers_keep(p->buffers, copy);
+    if (!p->ok) return;
+    memcpy(copy, host, bytes);
+    snprintf(full, sizeof full, "%s.%s", p->name, suffix);
+    st_writer_add(p->writer, full, dtype, 1, &n, copy);
 }
 
 static void add_state(PlaneWriter *p, const Tensor *x)
@@ -280,13 +296,12 @@ static void add_state(PlaneWriter *p, const Tensor *x)
     if (state && x->quant && !x->quant->absmax) {
         json_object_set_new(state, "nested_blocksize", json_integer(NESTED_BLOCK));
         json_object_set_new(state, "nested_dtype", json_string("float32"));
-        json_object_set_new(state, "nested_offset", json_real((double)x->quant->offset));
+        json_object_set_new(state, "nested_offset", json_real((double)p->offset));
     }
-    char *text = state ? json_dumps(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = state ? json_text(state, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(state);
-    int64_t n = text ? (int64_t)strlen(text) : 0;
     if (text)
-        add_plane(p, suffix, ST_U8, 1, &n, text, (size_t)n, true);
+        add_host(p, suffix, ST_U8, (int64_t)strlen(text), text);
     else
         p->ok = false;
     free(text);
@@ -295,28 +310,24 @@ static void add_state(PlaneWriter *p, const Tensor *x)
 static void add_planes(PlaneWriter *p, const Tensor *x)
 {
     const Quant *q = x->quant;
-    int64_t blocks = (tensor_len(x) + dtype_block(x->dtype) - 1) / dtype_block(x->dtype), levels = 16;
-    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK, map = 256;
-    add_plane(p, "quant_map", ST_F32, 1, &levels, quant_levels(x->dtype), 16 * sizeof(float), true);
+    int64_t blocks = (tensor_len(x) + dtype_block(x->dtype) - 1) / dtype_block(x->dtype);
+    int64_t outer = (blocks + NESTED_BLOCK - 1) / NESTED_BLOCK;
+    add_host(p, "quant_map", ST_F32, 16, quant_levels(x->dtype));
     if (q->absmax) {
-        add_plane(p, "absmax", ST_F32, 1, &blocks, q->absmax, (size_t)blocks * sizeof(float), false);
+        add_plane(p, "absmax", PLANE_ABSMAX, ST_F32, 1, &blocks, q->absmax);
     } else {
-        add_plane(p, "absmax", ST_U8, 1, &blocks, q->nested, (size_t)blocks, false);
-        add_plane(p, "nested_absmax", ST_F32, 1, &outer, q->nested_absmax, (size_t)outer * sizeof(float),
-                  false);
-        add_plane(p, "nested_quant_map", ST_F32, 1, &map, quant_dynamic_map(), 256 * sizeof(float), true);
+        add_plane(p, "absmax", PLANE_NESTED, ST_U8, 1, &blocks, q->nested);
+        add_plane(p, "nested_absmax", PLANE_NESTED_ABSMAX, ST_F32, 1, &outer, q->nested_absmax);
+        add_host(p, "nested_quant_map", ST_F32, 256, quant_dynamic_map());
     }
 }
 
-bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers)
+bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, float offset,
+                         WeightsBuffers *buffers, WeightsAdd *add, void *context)
 {
-    PlaneWriter p = {writer, name, x->backend, buffers, true};
+    PlaneWriter p = {writer, name, offset, buffers, add, context, true};
     bool planar = dtype_is_planar(x->dtype);
-    void *codes = new_plane(&p, tensor_bytes(x));
-    if (codes) {
-        tensor_download(x, codes);
-        put_plane(&p, "", ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, codes);
-    }
+    add_plane(&p, "", PLANE_CODES, ST_U8, planar ? 2 : 1, (int64_t[]){(int64_t)tensor_bytes(x), 1}, x->data);
     if (planar) add_planes(&p, x);
     add_state(&p, x);
     return p.ok;

@@ -26,10 +26,19 @@ bool weights_quant_shape(Weights *w, const char *name, int64_t dim[2]);
 /* The (out,in) weight of that name in the weights arena; NULL and a sticky error when its planes or its
  * quant_state are not what they should be. */
 Tensor *weights_read_quant(Weights *w, const char *name, int64_t out, int64_t in);
-/* Adds the codes, planes and quant_state of x to the writer. False when out of host memory. */
-bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, WeightsBuffers *buffers);
+/* The same of a GGUF file's Q4_0 tensor, whose blocks are ours as they are. */
+Tensor *weights_read_blocks(Weights *w, const char *name, int64_t out, int64_t in);
+/* What the bytes of a name in a file are. */
+typedef enum { PLANE_VALUES, PLANE_CODES, PLANE_ABSMAX, PLANE_NESTED, PLANE_NESTED_ABSMAX } WeightsPlane;
+/* Declares one; data in the memory of the tensor's backend. False when out of host memory. */
+typedef bool WeightsAdd(void *context, const char *name, WeightsPlane plane, StDType dtype, int ndim,
+                        const int64_t *dim, const void *data);
+/* Declares the codes and planes of x through `add`, and adds code tables and quant_state, with that offset of
+ * nested scales, to the writer. False when out of host memory. */
+bool weights_write_quant(StWriter *writer, const char *name, const Tensor *x, float offset,
+                         WeightsBuffers *buffers, WeightsAdd *add, void *context);
 
 /* From weights.c: the entry behind any of the known prefixes; "[2,3]" into buffer. */
-const StEntry *weights_find(const Weights *w, const char *name);
+const TensorEntry *weights_find(const Weights *w, const char *name);
 const char *weights_shape_text(int ndim, const int64_t *dim, char *buffer, size_t room);
 #endif

@@ -20,6 +20,8 @@ void split_close(Split *s);
 /* One walk over a text, which must be valid UTF-8 and stay in place. */
 typedef struct SplitWalk SplitWalk;
 SplitWalk *split_begin(const Split *s, const char *text, size_t n, Error *e);
+/* The same walk over another text. */
+void split_again(SplitWalk *w, const char *text, size_t n);
 /* The next piece [*start, *end), never empty. 1: there is one; 0: the text is at its end; -1: error in *e. */
 int split_next(SplitWalk *w, size_t *start, size_t *end, Error *e);
 void split_end(SplitWalk *w);

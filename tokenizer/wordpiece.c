@@ -195,3 +195,28 @@ bool wordpiece_encode(const Wordpiece *w, const char *text, size_t n, int most, 
     *count = at;
     return true;
 }
+
+bool wordpiece_decode(const Wordpiece *w, const int32_t *ids, int count, bool specials, char **text, Error *e)
+{
+    size_t room = 1;
+    for (int i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= w->n)
+            return error_set(e, ERROR_INPUT, "ids to decode: number %d is %d, expected 0..%d", i, ids[i],
+                             w->n - 1);
+        room += strlen(w->token[ids[i]]) + 1;
+    }
+    char *out = malloc(room), *end = out;
+    if (!out) return error_set(e, ERROR_MEMORY, "no memory to decode %d ids", count);
+    *end = 0;
+    for (int i = 0; i < count; i++) {
+        int32_t id = ids[i];
+        if (!specials && (id == w->pad || id == w->unknown || id == w->cls || id == w->sep || id == w->masked))
+            continue;
+        const char *token = w->token[id];
+        bool joins = !strncmp(token, "##", 2) && token[2];
+        if (end > out && !joins) *end++ = ' ';
+        end = stpcpy(end, end > out && joins ? token + 2 : token);
+    }
+    *text = out;
+    return true;
+}

@@ -38,4 +38,8 @@ bool wordpiece_words(const char *text, size_t n, char **words, int *count, Error
 /* [CLS] ids [SEP], cut to `most` (at least 2) with the [SEP] kept. *ids is malloc'ed and the caller's. */
 bool wordpiece_encode(const Wordpiece *w, const char *text, size_t n, int most, int32_t **ids, int *count,
                       Error *e);
+/* The tokens with a space between them, none before what begins with "##"; without the five special tokens
+ * unless `specials`. Case, accents and spaces of the text are lost. *text is malloc'ed, NUL-terminated and the
+ * caller's. An id out of range is an error. */
+bool wordpiece_decode(const Wordpiece *w, const int32_t *ids, int count, bool specials, char **text, Error *e);
 #endif

@@ -243,7 +243,7 @@ bool bench_system(const BenchSystem *b, Error *e)
     if (!w) return error_set(e, ERROR_MEMORY, "no memory for the system's rows");
     const char *temporary = getenv("TMPDIR");
     w->b = b;
-    bool ok = system_open(&w->s, b->model, b->common, e);
+    bool ok = system_open(&w->s, b->model, b->common, false, e);
     if (ok) {
         w->side = w->s.side ? w->s.side : SIDE;
         params_init(&w->params, &w->s.state);

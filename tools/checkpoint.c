@@ -240,7 +240,7 @@ bool checkpoint_find(const char *run, const char *which, char *path, bool *found
     return error_set(e, why.code, "%s", why.msg);
 }
 
-bool checkpoint_open(const char *path, SafeTensors **tensors, json_t **state, Error *e)
+bool checkpoint_open(const char *path, TensorFile **tensors, json_t **state, Error *e)
 {
     char file[CHECKPOINT_PATH];
     if (!checkpoint_verify(path, false, e) || !checkpoint_join(file, path, checkpoint_file[1], e)) return false;

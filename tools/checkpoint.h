@@ -32,7 +32,7 @@ bool checkpoint_clear(const char *run, Error *e);
 bool checkpoint_find(const char *run, const char *which, char *path, bool *found, Error *e);
 
 /* Opens a checkpoint's folder whose manifest verifies; both results are the caller's. */
-bool checkpoint_open(const char *path, SafeTensors **tensors, json_t **state, Error *e);
+bool checkpoint_open(const char *path, TensorFile **tensors, json_t **state, Error *e);
 
 /* One trainer a run folder: refuses while another process holds RUN/lock, naming its pid. The lock ends with
  * checkpoint_unlock or with the process, however that dies. */

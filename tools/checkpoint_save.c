@@ -113,7 +113,7 @@ static bool prepare(Save *s, const json_t *state, Error *e)
     uint64_t bytes;
     char tensors_hex[65], state_hex[65];
     Sha256 hash;
-    s->state = json_dumps(state, JSON_INDENT(2));
+    s->state = json_text(state, JSON_INDENT(2));
     if (!s->state)
         return error_set(e, ERROR_MEMORY, "%s: out of memory writing %s", s->run, checkpoint_file[1]);
     if (!st_writer_hash(s->tensors, s->temporary, &bytes, tensors_hex, e)) return false;

@@ -31,22 +31,25 @@ static bool source_key(char key[32], const char *resnet, const TrainData *d, Err
     return true;
 }
 
+void slices_normalise(const uint8_t *pixel, size_t n, int64_t channels, float *x)
+{
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, sd[3] = {0.229f, 0.224f, 0.225f};
+    for (size_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < channels; c++)
+            x[i * (size_t)channels + (size_t)c] =
+                channels == 3 ? ((float)pixel[i] / 255 - mean[c]) / sd[c] : slice_normal(pixel[i]);
+}
+
 void study_features(Tape *t, const Resnet *net, const uint8_t *pixel, int width, int height, Tensor **grid,
                     Tensor **pooled)
 {
     int64_t C = net->config.in_channels;
     Tensor *x = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){CTRG_SLICES, height, width, C});
-    size_t area = (size_t)width * (size_t)height;
-    float *slice = malloc(area * sizeof *slice), *all = malloc(area * (size_t)C * CTRG_SLICES * sizeof *all);
-    if (!slice || !all) die("out of host memory for a study");
-    for (int i = 0; i < CTRG_SLICES; i++) {
-        slice_normalise(pixel + (size_t)i * area, width, height, false, 0, slice);
-        for (size_t j = 0; j < area; j++)
-            for (int64_t c = 0; c < C; c++) all[((size_t)i * area + j) * (size_t)C + (size_t)c] = slice[j];
-    }
-    tensor_upload(x, all);
-    free(slice);
-    free(all);
+    float *host = malloc((size_t)tensor_len(x) * sizeof *host);
+    if (!host) die("out of host memory for a study");
+    slices_normalise(pixel, (size_t)width * (size_t)height * CTRG_SLICES, C, host);
+    tensor_upload(x, host);
+    free(host);
     resnet_forward(t, net, x, false, grid, pooled);
 }
 
@@ -96,6 +99,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
         ok = error_set(e, ERROR_MEMORY, "%s: no memory for the features of %d studies (%.1f GB)", path, d->n,
                        (double)(slices * GRID_CELLS * C) * 2e-9);
     }
+    double begun = cli_seconds();
     CliProgress p = cli_progress_start(name, 0, d->n);
     for (int64_t k = 0; ok && k < d->n; k++) {
         Tensor *g, *f;
@@ -113,6 +117,7 @@ static bool compute(const char *path, const char *name, const char *key, const c
     }
     cli_progress_end(&p);
     if (ok) {
+        cli_note("%s: features of %d studies in %.2f s", path, d->n, cli_seconds() - begun);
         StWriter *w = st_writer_new();
         st_writer_meta(w, "source", key);
         st_writer_add(w, "grid", ST_BF16, 4, (int64_t[]){slices, GRID, GRID, C}, grid);
@@ -136,18 +141,18 @@ bool features_open(Features *f, const char *folder, const char *name, const char
     if (!file_make_folder(folder, e) || !source_key(key, resnet, data, e)) return false;
     if (access(path, F_OK) == 0) {
         f->file = safetensors_open(path, NULL);
-        const char *found = f->file ? safetensors_meta(f->file, "source") : NULL;
+        const char *found = f->file ? tensor_file_meta(f->file, "source") : NULL;
         if (!found || strcmp(found, key)) {
             cli_note("%s: of another ResNet or data set; making it anew", path);
-            safetensors_close(f->file);
+            tensor_file_close(f->file);
             f->file = NULL;
         }
     }
     if (!f->file && !compute(path, name, key, resnet, data, backend, e)) return false;
     if (!f->file) f->file = safetensors_open(path, e);
     if (!f->file) return false;
-    f->grid = safetensors_find(f->file, "grid");
-    f->pooled = safetensors_find(f->file, "pooled");
+    f->grid = tensor_file_find(f->file, "grid");
+    f->pooled = tensor_file_find(f->file, "pooled");
     if (!f->grid || !f->pooled || f->grid->ndim != 4 || f->grid->dtype != ST_BF16 || f->grid->dim[1] != GRID ||
         f->grid->dim[2] != GRID || f->pooled->ndim != 2 || f->grid->dim[0] != (int64_t)data->n * CTRG_SLICES) {
         features_close(f);
@@ -161,7 +166,7 @@ bool features_open(Features *f, const char *folder, const char *name, const char
 
 void features_close(Features *f)
 {
-    safetensors_close(f->file);
+    tensor_file_close(f->file);
     memset(f, 0, sizeof *f);
 }
 
@@ -169,6 +174,6 @@ bool features_read(const Features *f, int64_t k, uint16_t *grid, float *pooled, 
 {
     uint64_t n = (uint64_t)(CTRG_SLICES * GRID_CELLS * f->channels) * sizeof *grid,
              m = (uint64_t)(CTRG_SLICES * f->channels) * sizeof *pooled;
-    return (!grid || safetensors_read_part(f->file, f->grid, (uint64_t)k * n, n, grid, e)) &&
-           (!pooled || safetensors_read_part(f->file, f->pooled, (uint64_t)k * m, m, pooled, e));
+    return (!grid || tensor_file_read_part(f->file, f->grid, (uint64_t)k * n, n, grid, e)) &&
+           (!pooled || tensor_file_read_part(f->file, f->pooled, (uint64_t)k * m, m, pooled, e));
 }

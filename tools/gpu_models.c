@@ -122,7 +122,6 @@ bool gpu_llama(GpuBench *b, Error *e)
 
 /* ---- ResNet ---- */
 
-static const ResnetConfig resnet_101 = {3, 64, {64, 128, 256, 512}, {3, 4, 23, 3}, {1, 2, 2, 2}, false};
 static const ResnetConfig mini_resnet = {3, 4, {4, 4, 4, 8}, {1, 1, 1, 1}, {1, 1, 1, 1}, false};
 /* Its floor's bytes: every activation written and read once in bf16, 32 ms at 1008 GB/s for 96 slices. */
 static const double FLOOR_IMAGE_BYTES = 32e-3 * 1008e9 / 96;

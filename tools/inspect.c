@@ -3,10 +3,11 @@
 #include "tools/inspect.h"
 #include "data/ctrg.h"
 #include "data/file.h"
+#include "data/gguf.h"
 #include "data/image.h"
 #include "data/json.h"
 #include "data/nifti.h"
-#include "data/safetensors.h"
+#include "data/tensor_file.h"
 #include "kernels/ops.h"
 #include "tensor/checked.h"
 #include "tokenizer/bpe.h"
@@ -64,17 +65,22 @@ static bool put_stats(json_t *object, const Stats *s)
            put(object, "inf", json_integer((json_int_t)s->infinite));
 }
 
-/* ---- safetensors ---- */
+/* ---- weights ---- */
 
-static bool tensor_stats(const SafeTensors *s, const StEntry *t, Stats *stats, Error *e)
+static uint64_t elements_of(const TensorEntry *t)
 {
-    uint64_t n = t->size / st_dtype_size(t->dtype), bytes;
+    return t->size / st_dtype_size(t->dtype) * (uint64_t)st_dtype_block(t->dtype);
+}
+
+static bool tensor_stats(const TensorFile *s, const TensorEntry *t, Stats *stats, Error *e)
+{
+    uint64_t n = elements_of(t), bytes;
     if (!u64_mul(n, sizeof(float), &bytes)) return error_set(e, ERROR_MEMORY, "%s: out of memory", s->path);
     float *x = malloc(bytes + 1);
     if (!x)
         return error_set(e, ERROR_MEMORY, "%s: tensor \"%.80s\": no memory for %llu values", s->path, t->name,
                          (unsigned long long)n);
-    bool ok = safetensors_read_f32(s, t, x, e);
+    bool ok = tensor_file_read_f32(s, t, x, e);
     if (ok) stats_add(stats, x, n);
     free(x);
     return ok;
@@ -82,7 +88,7 @@ static bool tensor_stats(const SafeTensors *s, const StEntry *t, Stats *stats, E
 
 static bool is_number(StDType d) { return d != ST_BOOL && d != ST_F8_E4M3 && d != ST_F8_E5M2; }
 
-static bool put_tensor(json_t *list, const SafeTensors *s, const StEntry *t, bool with_stats, Error *e)
+static bool put_tensor(json_t *list, const TensorFile *s, const TensorEntry *t, bool with_stats, Error *e)
 {
     json_t *row = json_object(), *shape = json_array();
     bool ok = row && shape;
@@ -102,9 +108,42 @@ static bool put_tensor(json_t *list, const SafeTensors *s, const StEntry *t, boo
     return ok;
 }
 
-static bool put_safetensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
+static bool put_tokenizer(json_t *out, const char *path, Error *e)
 {
-    SafeTensors *s = safetensors_open(path, e);
+    Bpe *b = bpe_open(path, e);
+    if (!b) return false;
+    int special = 0, n = bpe_vocab_size(b);
+    for (int32_t i = 0; i < n; i++) special += bpe_is_special(b, i);
+    bpe_close(b);
+    return (put(out, "tokens", json_integer(n)) && put(out, "special tokens", json_integer(special))) ||
+           error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+}
+
+/* What a GGUF file has besides tensors and single values: its lists by length and type, and what we make of its
+ * tokenizer. */
+static bool put_lists(json_t *out, const TensorFile *s, const char *path, Error *e)
+{
+    int n;
+    const GgufArray *a = gguf_arrays(s, &n);
+    json_t *lists = json_object(), *tokenizer = json_object();
+    bool ok = lists && tokenizer && (!n || json_object_set(out, "lists", lists) == 0);
+    for (int i = 0; ok && i < n; i++)
+        ok = put(lists, a[i].key,
+                 json_sprintf("%llu %s", (unsigned long long)a[i].n, gguf_type_name(a[i].type)));
+    if (ok && gguf_array(s, "tokenizer.ggml.tokens")) {
+        Error why = {0};
+        bool known = put_tokenizer(tokenizer, path, &why);
+        ok = known ? json_object_set(out, "tokenizer", tokenizer) == 0
+                   : why.code != ERROR_MEMORY && put(out, "tokenizer not read", json_string(why.msg));
+    }
+    json_decref(lists);
+    json_decref(tokenizer);
+    return ok || error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+}
+
+static bool put_tensors(json_t *out, const char *path, const InspectOptions *o, Error *e)
+{
+    TensorFile *s = tensor_file_open(path, e);
     if (!s) return false;
     json_t *meta = json_object(), *list = json_array();
     uint64_t bytes = 0, elements = 0;
@@ -112,19 +151,23 @@ static bool put_safetensors(json_t *out, const char *path, const InspectOptions 
     for (int i = 0; ok && i < s->n_meta; i++) ok = put(meta, s->meta_key[i], json_string(s->meta_value[i]));
     for (int i = 0; i < s->n; i++) {
         bytes += s->entry[i].size;
-        elements += s->entry[i].size / st_dtype_size(s->entry[i].dtype);
+        elements += elements_of(&s->entry[i]);
     }
+    if (s->n_part) ok = ok && put(out, "format", json_string(s->part[0].form->name));
+    if (s->n_part != 1) ok = ok && put(out, "files", json_integer(s->n_part));
     ok = ok && put(out, "tensors in file", json_integer(s->n)) &&
          put(out, "elements", json_integer((json_int_t)elements)) &&
          put(out, "bytes of data", json_integer((json_int_t)bytes)) &&
-         json_object_set(out, "metadata", meta) == 0 && json_object_set(out, "tensors", list) == 0;
+         json_object_set(out, "metadata", meta) == 0;
     if (!ok) error_set(e, ERROR_MEMORY, "%s: out of memory", path);
+    ok = ok && put_lists(out, s, path, e) &&
+         (json_object_set(out, "tensors", list) == 0 || error_set(e, ERROR_MEMORY, "%s: out of memory", path));
     for (int i = 0; ok && i < s->n; i++)
         if (!o->tensor || strstr(s->entry[i].name, o->tensor))
             ok = put_tensor(list, s, &s->entry[i], o->stats, e);
     json_decref(meta);
     json_decref(list);
-    safetensors_close(s);
+    tensor_file_close(s);
     return ok;
 }
 
@@ -176,17 +219,6 @@ static bool put_annotations(json_t *out, Ctrg *c, const char *path, Error *e)
     if (ok && c->n) ok = put(out, "first findings", json_string(c->study[0].findings));
     ctrg_free(c);
     return ok || error_set(e, ERROR_MEMORY, "%s: out of memory", path);
-}
-
-static bool put_tokenizer(json_t *out, const char *path, Error *e)
-{
-    Bpe *b = bpe_open(path, e);
-    if (!b) return false;
-    int special = 0, n = bpe_vocab_size(b);
-    for (int32_t i = 0; i < n; i++) special += bpe_is_special(b, i);
-    bpe_close(b);
-    return (put(out, "tokens", json_integer(n)) && put(out, "special tokens", json_integer(special))) ||
-           error_set(e, ERROR_MEMORY, "%s: out of memory", path);
 }
 
 /* Scalars and short lists of them as they are, other lists and objects by their size. */
@@ -271,40 +303,51 @@ static bool put_lines(json_t *out, const char *path, Error *e)
 
 /* ---- which ---- */
 
-typedef enum Kind { UNKNOWN, SAFETENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
+typedef enum Kind { UNKNOWN, TENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
 
-static const char *const kind_names[] = {"", "safetensors", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
+static const char *const kind_names[] = {"", "weights", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
 
-/* The first 10 bytes decide: a safetensors header is at most 100 MB long, and no text begins with such a
- * number. */
+static Kind folder_kind(const char *folder)
+{
+    char path[4096];
+    struct stat st;
+    if (snprintf(path, sizeof path, "%s/annotations.json", folder) < (int)sizeof path && stat(path, &st) == 0)
+        return DATA_SET;
+    return tensor_file_in_folder(folder, path, sizeof path) ? TENSORS : UNKNOWN;
+}
+
+/* The first bytes decide. An index of shards is JSON like any other. */
 static bool find_kind(const char *path, Kind *kind, Error *e)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_set(e, ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
     bool folder = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
-    uint8_t b[64] = {0};
+    uint8_t b[512] = {0};
     ssize_t n = folder ? 0 : read(fd, b, sizeof b);
     int number = errno;
     close(fd);
     if (n < 0) return error_set(e, ERROR_IO, "%s: cannot read: %s", path, strerror(number));
-    uint64_t header = 0;
-    for (int i = 0; i < 8; i++) header |= (uint64_t)b[i] << 8 * i;
-    uint32_t small = (uint32_t)header, big = __builtin_bswap32(small);
+    if (!n && !folder) return error_set(e, ERROR_INPUT, "%s: is empty", path);
+    uint32_t small, big;
+    memcpy(&small, b, sizeof small);
+    big = __builtin_bswap32(small);
     size_t length = strlen(path), blank = 0;
     while (blank < (size_t)n && strchr(" \t\r\n", b[blank])) blank++;
-    *kind = folder                                                                  ? DATA_SET
+    *kind = folder                                                                  ? folder_kind(path)
             : !memcmp(b, "\x89PNG", 4)                                              ? PNG
             : (b[0] == 0x1f && b[1] == 0x8b)                                        ? NIFTI
-            : (n >= 9 && b[8] == '{' && header <= 100000000)                        ? SAFETENSORS
+            : (tensor_file_begins(b, (size_t)n) || tensor_file_is_index(path))      ? TENSORS
             : (small == 348 || small == 540 || big == 348 || big == 540)            ? NIFTI
             : (length > 6 && !strcmp(path + length - 6, ".jsonl"))                  ? LINES
             : (blank < (size_t)n && strchr("{[\"-0123456789tfn", b[blank]) && b[0]) ? JSON
                                                                                     : UNKNOWN;
+    if (folder && *kind == UNKNOWN)
+        return error_set(e, ERROR_INPUT, "%s: neither annotations.json nor weights in this folder", path);
     return *kind != UNKNOWN ||
            error_set(e, ERROR_INPUT,
-                     "%s: begins with %02x %02x %02x %02x: neither safetensors, NIfTI, PNG nor JSON", path,
-                     b[0], b[1], b[2], b[3]);
+                     "%s: begins with %02x %02x %02x %02x: neither weights, NIfTI, PNG nor JSON", path, b[0],
+                     b[1], b[2], b[3]);
 }
 
 json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
@@ -315,8 +358,8 @@ json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
     bool ok = out && put(out, "file", json_string(path)) && put(out, "format", json_string(kind_names[kind]));
     if (!ok)
         error_set(e, ERROR_MEMORY, "%s: out of memory (or a name that is not UTF-8)", path);
-    else if (kind == SAFETENSORS)
-        ok = put_safetensors(out, path, o, e);
+    else if (kind == TENSORS)
+        ok = put_tensors(out, path, o, e);
     else if (kind == NIFTI)
         ok = put_nifti(out, path, o, e);
     else if (kind == PNG)

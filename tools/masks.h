@@ -38,6 +38,8 @@ typedef struct MaskModel {
 /* What --random takes, for messages. */
 extern const char mask_model_sizes[];
 bool mask_model_known(const char *random);
+/* The public configuration of that size; false where there is none. */
+bool mask_model_size(const char *name, SamEncoderConfig *encoder, SamDecoderConfig *decoder);
 /* On false nothing stays open. */
 bool mask_model_open(MaskModel *m, const MaskOptions *o, Error *e);
 void mask_model_close(MaskModel *m);

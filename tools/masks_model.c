@@ -1,6 +1,7 @@
 /* SAM for pcrl-masks: from a file, or of random weights. */
 #include "data/sha256.h"
 #include "tools/masks.h"
+#include "tools/train.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,25 +30,35 @@ static const Size *find_size(const char *name)
 
 bool mask_model_known(const char *random) { return find_size(random) != NULL; }
 
-static bool open_random(MaskModel *m, const Size *s, Error *e)
+bool mask_model_size(const char *name, SamEncoderConfig *encoder, SamDecoderConfig *decoder)
 {
-    const SamEncoderConfig encoder = {.image = 1024,
-                                      .patch = 16,
-                                      .width = s->width,
-                                      .heads = s->heads,
-                                      .mlp = 4 * s->width,
-                                      .window = 14,
-                                      .out = 256,
-                                      .global = s->global,
-                                      .depth = s->depth};
-    const SamDecoderConfig decoder = {.image = 1024,
-                                      .dim = 256,
-                                      .heads = 8,
-                                      .inner = 128,
-                                      .mlp = 2048,
-                                      .masks = 4,
-                                      .iou_hidden = 256,
-                                      .mask_hidden = 16};
+    const Size *s = find_size(name);
+    if (!s) return false;
+    *encoder = (SamEncoderConfig){.image = 1024,
+                                  .patch = 16,
+                                  .width = s->width,
+                                  .heads = s->heads,
+                                  .mlp = 4 * s->width,
+                                  .window = 14,
+                                  .out = 256,
+                                  .global = s->global,
+                                  .depth = s->depth};
+    *decoder = (SamDecoderConfig){.image = 1024,
+                                  .dim = 256,
+                                  .heads = 8,
+                                  .inner = 128,
+                                  .mlp = 2048,
+                                  .masks = 4,
+                                  .iou_hidden = 256,
+                                  .mask_hidden = 16};
+    return true;
+}
+
+static bool open_random(MaskModel *m, const char *name, Error *e)
+{
+    SamEncoderConfig encoder;
+    SamDecoderConfig decoder;
+    if (!mask_model_size(name, &encoder, &decoder)) die("masks: no SAM of size %s", name);
     return sam_encoder_create(&m->encoder, &m->part, encoder, e) &&
            sam_decoder_create(&m->decoder, &m->part, decoder, e);
 }
@@ -55,8 +66,7 @@ static bool open_random(MaskModel *m, const Size *s, Error *e)
 static bool open_file(MaskModel *m, const char *folder, Error *e)
 {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/sam.safetensors", folder) >= (int)sizeof path)
-        return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
+    train_weights(path, folder, "sam");
     if (!weights_open(&m->part, path, e) || !sam_encoder_open(&m->encoder, &m->part, e) ||
         !sam_decoder_open(&m->decoder, &m->part, e))
         return false;
@@ -95,7 +105,7 @@ bool mask_model_open(MaskModel *m, const MaskOptions *o, Error *e)
               arena_open(&m->state, "state", backend, room, e);
     if (ok) {
         weights_init(&m->part, &m->weights, &m->state, NULL, o->common.seed);
-        ok = o->random ? open_random(m, find_size(o->random), e) : open_file(m, o->model, e);
+        ok = o->random ? open_random(m, o->random, e) : open_file(m, o->model, e);
     }
     if (ok) sam_predictor_open(&m->predictor, &m->decoder, &m->weights);
     ok = ok && open_step(m, o->common.memory, e);

@@ -305,7 +305,7 @@ static bool write_page(const char *path, const json_t *data, Error *e)
 {
     static const char slot[] = "{{DATA}}";
     const char *at = strstr(page_template, slot);
-    char *text = json_dumps(data, JSON_COMPACT);
+    char *text = json_text(data, JSON_COMPACT);
     FileWriter w;
     if (!at) die("page: the template has no %s", slot);
     if (!text) return error_set(e, ERROR_MEMORY, "%s: no memory for the page", path);

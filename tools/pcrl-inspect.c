@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 static const char doc[] =
-    "Shows what is in safetensors, NIfTI, PNG and JSON files, JSON line logs, tokenizers and data sets "
+    "Shows what is in weights (safetensors, PyTorch, GGUF), NIfTI, PNG and JSON files, JSON line logs, "
+    "tokenizers "
+    "and data sets "
     "(folders)."
     "\vFiles are checked whole on the way: a damaged one is one line on standard error and exit code 2.\n\n"
     "Examples:\n"

@@ -39,7 +39,7 @@ enum {
     KEY_FIELD
 };
 static const struct argp_option own_options[] = {
-    {"model", KEY_MODEL, "DIR", 0, "model folder with sam.safetensors (data/mini)", 0},
+    {"model", KEY_MODEL, "DIR", 0, "model folder with SAM as sam.safetensors or sam.pth (data/mini)", 0},
     {"random", KEY_RANDOM, "SIZE", 0, "random weights in its place: vit-b, vit-l or vit-h", 0},
     {"out", 'o', "DIR", 0, "the gallery", 0},
     {"overlay", KEY_OVERLAY, "FILE", 0, "draw the masks of one study or PNG", 0},

@@ -220,7 +220,7 @@ static bool add_set(Gallery *g, const Ctrg *c, const char *reports, int limit, E
 static bool add_masks(Gallery *g, int first, const char *path, Error *e)
 {
     static const int64_t dim[] = {CTRG_SLICES, GRID, GRID};
-    SafeTensors *file = safetensors_open(path, e);
+    TensorFile *file = safetensors_open(path, e);
     bool ok = file != NULL;
     for (int i = first; ok && i < g->n; i++) {
         Shown *s = &g->shown[i];
@@ -228,10 +228,10 @@ static bool add_masks(Gallery *g, int first, const char *path, Error *e)
         snprintf(name, sizeof name, "%lld", (long long)s->study.truth->id);
         s->segment = malloc((size_t)(dim[0] * dim[1] * dim[2]) * sizeof *s->segment);
         ok = s->segment || error_set(e, ERROR_MEMORY, "%s: no memory for study %s", path, name);
-        ok = ok && safetensors_load_f32(file, name, 3, dim, s->segment, e);
+        ok = ok && tensor_file_load_f32(file, name, 3, dim, s->segment, e);
         s->study.segment = s->segment;
     }
-    safetensors_close(file);
+    tensor_file_close(file);
     return ok;
 }
 

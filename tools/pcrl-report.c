@@ -19,7 +19,8 @@ static const char doc[] =
     "  pcrl-report --model data/mini --control shuffle studies > shuffled.jsonl   # each "
     "study gets another one's images\n"
     "  pcrl-report --model data/mini --masks masks.safetensors --evidence pictures studies "
-    "> reports.jsonl";
+    "> reports.jsonl\n"
+    "  pcrl-report --model data/mini --dry-run --studies 1 studies   # memory that one report needs";
 
 enum {
     KEY_MODEL = 256,
@@ -31,7 +32,9 @@ enum {
     KEY_CONTROL,
     KEY_LIMIT,
     KEY_MASKS,
-    KEY_EVIDENCE
+    KEY_EVIDENCE,
+    KEY_STATS,
+    KEY_DRY
 };
 
 static const struct argp_option options[] = {
@@ -48,6 +51,9 @@ static const struct argp_option options[] = {
      0},
     {"evidence", KEY_EVIDENCE, "DIR", 0,
      "also draw it over the slices: DIR/ID/00.png to 23.png, and all of them as DIR/ID.png", 0},
+    {"stats", KEY_STATS, 0, 0, "end with the seconds of each stage and the peak of memory, on standard error",
+     0},
+    {"dry-run", KEY_DRY, 0, 0, "print the memory that a batch needs (of that many studies), write nothing", 0},
     {0},
 };
 
@@ -56,7 +62,15 @@ typedef struct Arguments {
     const char *model, *out, *control, *data, *masks, *evidence;
     double temperature, top_p;
     int max_tokens, batch, limit;
+    bool stats, dry_run;
 } Arguments;
+
+/* Seconds of the stages. */
+typedef struct Stages {
+    double opening, images;
+    SamplerTimes text;
+    int studies;
+} Stages;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -72,6 +86,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_LIMIT: a->limit = (int)cli_int_option(state, "--studies", arg, 1, 1 << 30); break;
     case KEY_MASKS: a->masks = arg; break;
     case KEY_EVIDENCE: a->evidence = arg; break;
+    case KEY_STATS: a->stats = true; break;
+    case KEY_DRY: a->dry_run = true; break;
     case KEY_CONTROL:
         if (strcmp(arg, "shuffle") && strcmp(arg, "blank"))
             argp_error(state, "--control %s: expected shuffle or blank", arg);
@@ -122,17 +138,18 @@ static bool write_line(FILE *f, int64_t id, const char *report)
 }
 
 static bool write_batch(System *s, const Arguments *a, const Ctrg *c, int from, int count, const float *hv,
-                        FILE *f, Error *e)
+                        SamplerTimes *times, FILE *f, Error *e)
 {
     SamplerOptions so = {.temperature = (float)a->temperature,
                          .top_p = (float)a->top_p,
                          .seed = a->common.seed + (uint64_t)from,
-                         .max_tokens = a->max_tokens};
+                         .max_tokens = a->max_tokens,
+                         .times = times};
     char **text = calloc((size_t)count, sizeof *text);
     if (!text) die("out of host memory");
     bool ok = system_reports(s, hv, count, &so, text, e);
     for (int i = 0; i < count; i++) {
-        if (ok && !write_line(f, c->study[from + i].id, text[i]))
+        if (ok && f && !write_line(f, c->study[from + i].id, text[i]))
             ok = error_set(e, ERROR_IO, "%s: cannot write report %lld", a->out ? a->out : "standard output",
                            (long long)c->study[from + i].id);
         free(text[i]);
@@ -146,8 +163,9 @@ static int study_count(const Arguments *a, const Ctrg *c)
     return a->limit && a->limit < c->n ? a->limit : c->n;
 }
 
-/* prob: [n][24][14][14] to fill, or NULL. */
-static bool reports(const Arguments *a, System *s, const Ctrg *c, float *prob, FILE *f, Error *e)
+/* prob: [n][24][14][14] to fill, or NULL. f: where to, or NULL. */
+static bool reports(const Arguments *a, System *s, const Ctrg *c, float *prob, Stages *stages, FILE *f,
+                    Error *e)
 {
     int n = study_count(a, c);
     if (a->control && !strcmp(a->control, "shuffle") && n < 8)
@@ -159,12 +177,15 @@ static bool reports(const Arguments *a, System *s, const Ctrg *c, float *prob, F
     bool ok = true;
     for (int k = 0; ok && k < n; k += a->batch) {
         int count = n - k < a->batch ? n - k : a->batch;
+        double begun = cli_seconds();
         for (int i = 0; ok && i < count; i++) {
             float *own = prob ? prob + (size_t)(k + i) * CELLS : NULL;
             ok = tokens(s, a, c, n, k + i, hv + i * per, own, e);
             cli_progress(&p, k + i, NULL);
         }
-        ok = ok && write_batch(s, a, c, k, count, hv, f, e);
+        stages->images += cli_seconds() - begun;
+        ok = ok && write_batch(s, a, c, k, count, hv, a->stats ? &stages->text : NULL, f, e);
+        stages->studies += count;
     }
     cli_progress_end(&p);
     free(hv);
@@ -185,7 +206,7 @@ static bool write_masks(const Arguments *a, const Ctrg *c, const float *prob, Er
 }
 
 /* Reports to `out` or standard output, masks once they are there. */
-static bool write_all(const Arguments *a, System *s, const Ctrg *c, Error *e)
+static bool write_all(const Arguments *a, System *s, const Ctrg *c, Stages *stages, Error *e)
 {
     FileWriter w;
     bool segment = a->masks || a->evidence;
@@ -195,7 +216,8 @@ static bool write_all(const Arguments *a, System *s, const Ctrg *c, Error *e)
         return error_set(e, ERROR_MEMORY, "no memory for the masks of %d studies", study_count(a, c));
     bool file = a->out, ok = !file || file_create(&w, a->out, e);
     if (ok) {
-        ok = reports(a, s, c, prob, file ? w.stream : stdout, e) && (!a->masks || write_masks(a, c, prob, e));
+        ok = reports(a, s, c, prob, stages, file ? w.stream : stdout, e) &&
+             (!a->masks || write_masks(a, c, prob, e));
         if (file && ok)
             ok = file_commit(&w, e);
         else if (file)
@@ -207,14 +229,43 @@ static bool write_all(const Arguments *a, System *s, const Ctrg *c, Error *e)
     return ok;
 }
 
+/* The first batch on backend plan, and what memory it took. */
+static bool plan(const Arguments *a, System *s, const Ctrg *c, Error *e)
+{
+    Arguments one = *a;
+    Stages stages = {0};
+    one.limit = study_count(a, c) < a->batch ? study_count(a, c) : a->batch;
+    one.evidence = NULL;
+    bool segment = a->masks || a->evidence;
+    if (segment && !system_check_segmentation(s, e)) return false;
+    float *prob = segment ? malloc((size_t)one.limit * CELLS * sizeof *prob) : NULL;
+    bool ok = reports(&one, s, c, prob, &stages, NULL, e);
+    free(prob);
+    if (ok) system_print_memory(s, stdout);
+    return ok;
+}
+
+static void print_stats(const System *s, const Stages *t)
+{
+    system_print_memory(s, stderr);
+    cli_note(
+        "seconds: opening %.2f, images %.2f, prompts %.2f, tokens %.2f (%lld steps, %.3f each); %d studies",
+        t->opening, t->images, t->text.prefix, t->text.steps, (long long)t->text.n,
+        t->text.n ? t->text.steps / (double)t->text.n : 0, t->studies);
+}
+
 static bool run(const Arguments *a, Error *e)
 {
     Ctrg *c = ctrg_open(a->data, NULL, NULL, e);
     if (!c) return false;
     System s;
-    bool ok = system_open(&s, a->model, &a->common, e);
+    Stages stages = {0};
+    double begun = cli_seconds();
+    bool ok = system_open(&s, a->model, &a->common, a->dry_run, e);
+    stages.opening = cli_seconds() - begun;
     if (ok) {
-        ok = write_all(a, &s, c, e);
+        ok = a->dry_run ? plan(a, &s, c, e) : write_all(a, &s, c, &stages, e);
+        if (ok && a->stats && !a->dry_run) print_stats(&s, &stages);
         system_close(&s);
     }
     ctrg_free(c);

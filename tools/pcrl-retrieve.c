@@ -204,7 +204,7 @@ static json_t *settings(const Arguments *a, Error *e)
 {
     const RetrieveOptions *o = &a->retrieve;
     char hex[65] = "", reports[65] = "", path[4096];
-    train_path(path, a->model, "medclip.safetensors");
+    train_weights(path, a->model, "medclip");
     if (!o->random && !hash_file(path, hex, e)) return NULL;
     if (a->reports && !hash_file(a->reports, reports, e)) return NULL;
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:b}", "filter", o->filter->name, "layers", a->layers, "query",

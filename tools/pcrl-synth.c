@@ -6,6 +6,7 @@
 #include "data/nifti.h"
 #include "data/phantom_study.h"
 #include "tools/cli.h"
+#include "tools/synth_weights.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,18 +55,20 @@ static const struct argp_option options[] = {
      "print id, report and nothing else; draws no images (with --out: none needed)", 0},
     {0}};
 
-static const char doc[] = "Draws synthetic head CT studies: 24 slices as PNG, a Chinese report, and every "
-                          "finding with its exact mask."
-                          "\vAn interrupted run goes on where it stopped when called again. Ids are seeds; a "
-                          "patient's counterfactual has "
-                          "id 1000000000 higher, twin k has k * 2000000000.\n\n"
-                          "Examples:\n"
-                          "  pcrl-synth --out data/train --n 4000\n"
-                          "  pcrl-synth --out data/test --n 300 --seed-base 1000000\n"
-                          "  pcrl-synth --out pairs --n 50 --counterfactual --twins 1\n"
-                          "  pcrl-synth --out thin --n 3 --nifti --slice-mm 1.5 --below-mm 40 --size 256\n"
-                          "  pcrl-synth --montage look.png --n 8 --size 224\n"
-                          "  pcrl-synth --reports --n 12000 > reports.tsv";
+static const char doc[] =
+    "Draws synthetic head CT studies: 24 slices as PNG, a Chinese report, and every "
+    "finding with its exact mask."
+    "\vAn interrupted run goes on where it stopped when called again. Ids are seeds; a "
+    "patient's counterfactual has "
+    "id 1000000000 higher, twin k has k * 2000000000. 'pcrl-synth weights' writes models of "
+    "random weights instead: pcrl-synth weights --help.\n\n"
+    "Examples:\n"
+    "  pcrl-synth --out data/train --n 4000\n"
+    "  pcrl-synth --out data/test --n 300 --seed-base 1000000\n"
+    "  pcrl-synth --out pairs --n 50 --counterfactual --twins 1\n"
+    "  pcrl-synth --out thin --n 3 --nifti --slice-mm 1.5 --below-mm 40 --size 256\n"
+    "  pcrl-synth --montage look.png --n 8 --size 224\n"
+    "  pcrl-synth --reports --n 12000 > reports.tsv";
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -293,6 +296,7 @@ int main(int argc, char **argv)
 {
     Options o = {.n = 10, .phantom = phantom_options(), .slice_mm = 5};
     Error e = {0};
+    if (argc > 1 && !strcmp(argv[1], "weights")) return synth_weights(argc - 1, argv + 1);
     cli_parse(&argp, argc, argv, &o);
     if (o.reports && !print_reports(&o, &e)) cli_fail(&e);
     if (o.montage && !write_montage(&o, &e)) cli_fail(&e);

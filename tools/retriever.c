@@ -36,7 +36,7 @@ static bool text(void *user, const char *query, float *out, Error *e)
 static bool open_model(Retriever *r, const char *folder, Error *e)
 {
     char path[4096];
-    train_path(path, folder, "medclip.safetensors");
+    train_weights(path, folder, "medclip");
     weights_init(&r->part, &r->weights, &r->state, NULL, 0);
     if (!weights_open(&r->part, path, e) || !medclip_open(&r->medclip, &r->part, e)) return false;
     const Medclip *m = &r->medclip;

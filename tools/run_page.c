@@ -196,7 +196,7 @@ static void put_settings(FILE *f, const json_t *settings)
     {
         char *text = json_is_string(value)
                          ? strdup(json_string_value(value))
-                         : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
+                         : json_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
         fputs("<tr><td>", f);
         markup_text(f, key, VALUE_MOST);
         fputs("</td><td><code>", f);

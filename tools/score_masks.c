@@ -88,11 +88,11 @@ bool mask_score(const MaskTruth *truth, const float *prob, int n, int repeats, u
 }
 
 /* One study's probabilities. */
-static bool read_study(const SafeTensors *s, int64_t id, float *prob, Error *e)
+static bool read_study(const TensorFile *s, int64_t id, float *prob, Error *e)
 {
     char name[32];
     snprintf(name, sizeof name, "%lld", (long long)id);
-    if (!safetensors_load_f32(s, name, 3, (int64_t[]){CTRG_SLICES, GRID, GRID}, prob, e)) return false;
+    if (!tensor_file_load_f32(s, name, 3, (int64_t[]){CTRG_SLICES, GRID, GRID}, prob, e)) return false;
     for (int i = 0; i < MASK_CELLS; i++)
         if (!(prob[i] >= 0 && prob[i] <= 1))
             return error_set(e, ERROR_INPUT, "%s: study %s: element %d is %g, expected a probability", s->path,
@@ -100,7 +100,7 @@ static bool read_study(const SafeTensors *s, int64_t id, float *prob, Error *e)
     return true;
 }
 
-static bool read_all(const Ctrg *c, const ScoreTruth *t, const SafeTensors *s, MaskTruth *truth, float *prob,
+static bool read_all(const Ctrg *c, const ScoreTruth *t, const TensorFile *s, MaskTruth *truth, float *prob,
                      Error *e)
 {
     const CtrgStudy *study = c->study; /* t is c's studies in their order, some left out */
@@ -116,7 +116,7 @@ static bool read_all(const Ctrg *c, const ScoreTruth *t, const SafeTensors *s, M
 }
 
 /* Every tensor is of a study of t. */
-static bool all_known(const SafeTensors *s, const ScoreTruth *t, Error *e)
+static bool all_known(const TensorFile *s, const ScoreTruth *t, Error *e)
 {
     for (int k = 0; k < s->n; k++) {
         char *rest;
@@ -133,7 +133,7 @@ static bool all_known(const SafeTensors *s, const ScoreTruth *t, Error *e)
 bool score_masks(const Ctrg *c, const ScoreTruth *t, const char *path, bool unknown, int repeats, uint64_t seed,
                  ScoreMasks *out, Error *e)
 {
-    SafeTensors *s = safetensors_open(path, e);
+    TensorFile *s = safetensors_open(path, e);
     if (!s) return false;
     MaskTruth *truth = calloc((size_t)t->n + 1, sizeof *truth);
     float *prob = calloc((size_t)t->n + 1, MASK_CELLS * sizeof *prob);
@@ -143,7 +143,7 @@ bool score_masks(const Ctrg *c, const ScoreTruth *t, const char *path, bool unkn
          mask_score(truth, prob, t->n, repeats, seed, &out->score, e);
     free(truth);
     free(prob);
-    safetensors_close(s);
+    tensor_file_close(s);
     return ok;
 }
 

@@ -156,7 +156,7 @@ static void number_text(double x, char *out, size_t room)
 static void quoted(const char *text, size_t n, char *out, size_t room)
 {
     json_t *s = json_stringn(text, n);
-    char *dump = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
+    char *dump = s ? json_text(s, JSON_ENCODE_ANY) : NULL;
     if (!dump) die("settings: out of host memory");
     snprintf(out, room, "%s", dump);
     free(dump);
@@ -269,7 +269,7 @@ static bool file_key(Settings *s, const char *path, const char *key, const json_
     if (row < 0) return error_set(e, ERROR_INPUT, "%s: key \"%.80s\" is no setting (see --help)", path, key);
     if (take(s, row, NULL, value, FROM_FILE)) return true;
     char want[160];
-    char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
+    char *found = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
     expected(&settings_table[row], want, sizeof want);
     error_set(e, ERROR_INPUT, "%s: key \"%s\": expected %s, found %.100s", path, key,
               settings_table[row].type == SETTING_FLAG ? "true or false" : want, found ? found : "?");

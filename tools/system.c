@@ -1,14 +1,15 @@
 #include "tools/system.h"
 #include "tools/adapter.h"
 #include "tools/features.h"
+#include "tools/memory.h"
 #include "tools/train.h"
 #include <stdlib.h>
 #include <string.h>
 
-static bool open_part(Weights *w, System *s, const char *folder, const char *name, Error *e)
+static bool open_part(Weights *w, System *s, const char *folder, const char *stem, Error *e)
 {
     char path[4096];
-    train_path(path, folder, name);
+    train_weights(path, folder, stem);
     weights_init(w, &s->weights, &s->state, NULL, 0);
     return weights_open(w, path, e);
 }
@@ -17,19 +18,16 @@ static bool open_models(System *s, const char *folder, Error *e)
 {
     int rank;
     double alpha, dropout;
-    if (!open_part(&s->resnet_part, s, folder, "resnet.safetensors", e) ||
-        !resnet_open(&s->resnet, &s->resnet_part, e))
+    if (!open_part(&s->resnet_part, s, folder, "resnet", e) || !resnet_open(&s->resnet, &s->resnet_part, e))
         return false;
     s->side = (int)weights_meta_int(&s->resnet_part, "resnet.side", 0, 0, 16384);
-    if (!open_part(&s->llama_part, s, folder, "llama.safetensors", e) ||
-        !llama_open(&s->llama, &s->llama_part, e))
+    if (!open_part(&s->llama_part, s, folder, "llama", e) || !llama_open(&s->llama, &s->llama_part, e))
         return false;
     weights_init(&s->adapter_part, &s->weights, &s->state, NULL, 0);
     if (!adapter_open(folder, &s->adapter_part, &rank, &alpha, &dropout, e) ||
         !llama_add_lora(&s->llama, &s->adapter_part, rank, (float)alpha, (float)dropout, e))
         return false;
-    if (!open_part(&s->head_part, s, folder, "pcrl_heads.safetensors", e) ||
-        !visual_open(&s->visual, &s->head_part, e))
+    if (!open_part(&s->head_part, s, folder, "pcrl_heads", e) || !visual_open(&s->visual, &s->head_part, e))
         return false;
     if (s->visual.channels != s->resnet.channels || s->visual.dim != s->llama.config.dim)
         return error_set(
@@ -44,13 +42,13 @@ static bool open_models(System *s, const char *folder, Error *e)
     return true;
 }
 
-bool system_open(System *s, const char *folder, const CliCommon *common, Error *e)
+bool system_open(System *s, const char *folder, const CliCommon *common, bool plan, Error *e)
 {
     memset(s, 0, sizeof *s);
-    const Backend *backend = backend_open(common->device, e);
+    const Backend *backend = backend_open(plan ? "plan" : common->device, e);
     const size_t capacity = common->memory ? common->memory : (size_t)16 << 30;
     DType compute;
-    bool ok = backend && cli_compute(common, backend, false, &compute, e) &&
+    bool ok = backend && cli_compute(common, backend, plan, &compute, e) &&
               arena_open(&s->weights, "weights", backend, capacity, e) &&
               arena_open(&s->state, "state", backend, capacity, e) &&
               arena_open(&s->step, "step", backend, capacity, e) &&
@@ -83,6 +81,11 @@ bool system_check_size(const System *s, int width, int height, Error *e)
                          width, height, s->side ? "" : "square ones, for example ", s->side ? s->side : 512,
                          s->side ? s->side : 512);
     return resnet_check_side(&s->resnet, width, e);
+}
+
+void system_print_memory(const System *s, FILE *out)
+{
+    memory_print((const Arena *const[]){&s->weights, &s->state, &s->step, &s->scratch}, "keys and values", out);
 }
 
 int64_t system_token_count(const System *s) { return hv_slots(s->visual.mode) * s->visual.dim; }

@@ -7,6 +7,7 @@
 #include "models/visual.h"
 #include "tools/cli.h"
 #include "tools/prompt.h"
+#include <stdio.h>
 
 typedef struct System {
     Arena weights, state, step, scratch;
@@ -19,8 +20,9 @@ typedef struct System {
     int side; /* of the square slices the ResNet was trained on; 0: its file does not say */
 } System;
 
-/* Opens every part, frozen. On false nothing stays open; the error names the file and what is wrong with it. */
-bool system_open(System *s, const char *folder, const CliCommon *common, Error *e);
+/* Opens every part, frozen. plan: on backend plan in place of the device, so that arenas have sizes and no
+ * values. On false nothing stays open; the error names the file and what is wrong with it. */
+bool system_open(System *s, const char *folder, const CliCommon *common, bool plan, Error *e);
 void system_close(System *s);
 
 /* False and an Error naming both sizes unless the model takes slices of that size. */
@@ -33,6 +35,8 @@ bool system_check_segmentation(const System *s, Error *e);
  * the segmentation head's probabilities [24][14][14]; there must be one. */
 void system_visual_tokens(System *s, const uint8_t *pixel, int width, int height, float *hv, float *prob);
 int64_t system_token_count(const System *s); /* slots * D */
+/* Peak bytes of the arenas (tools/memory.h). */
+void system_print_memory(const System *s, FILE *out);
 
 /* Reports for B studies' visual tokens [B][slots*D]; text[b] malloc'ed UTF-8, the caller's. */
 bool system_reports(System *s, const float *hv, int64_t B, const SamplerOptions *o, char **text, Error *e);

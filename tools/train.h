@@ -91,7 +91,10 @@ bool train_pcrl(const TrainOptions *o, Error *e);
 TrainerOptions train_trainer(const TrainOptions *o, int64_t samples);
 /* <folder>/<name> into path (4096 bytes). */
 void train_path(char *path, const char *folder, const char *name);
-/* trainer_run; what trained ends with its memory on stdout. */
+/* The weights STEM of a model folder, in whichever form they are there: STEM.safetensors, .pth, .pt, .bin,
+ * .gguf, or what a folder STEM holds; of none the first. */
+void train_weights(char *path, const char *folder, const char *stem);
+/* trainer_run; what trained ends with its memory and times on stdout. */
 bool train_run(Trainer *t, TrainerLoss *loss, void *context, Error *e);
 /* Registers a part's BatchNorm statistics with the trainer's checkpoint. */
 void train_buffers(Trainer *t, const Weights *w);

@@ -302,8 +302,8 @@ bool train_pcrl(const TrainOptions *o, Error *e)
     s->o = o;
     bool paper = o->dry_run && o->sizes == SIZES_PAPER;
     if (!paper) {
-        train_path(s->resnet, o->model, "resnet.safetensors");
-        train_path(s->llama, o->model, "llama.safetensors");
+        train_weights(s->resnet, o->model, "resnet");
+        train_weights(s->llama, o->model, "llama");
         train_path(s->heads, o->model, "pcrl_heads.safetensors");
         train_path(s->warm, o->out, "warmup.safetensors");
         if (o->clues)

@@ -23,6 +23,7 @@ static void set_defaults(TrainerOptions *o)
 bool trainer_open(Trainer *t, const TrainerOptions *o, const CliCommon *common, Error *e)
 {
     memset(t, 0, sizeof *t);
+    t->opened = cli_seconds();
     t->o = *o;
     set_defaults(&t->o);
     if (o->schedule == SCHEDULE_STEP && o->step_every <= 0 && !o->dry_run)
@@ -212,10 +213,11 @@ static bool give_up(Trainer *t, const char *bad, Error *e)
 
 static bool update(Trainer *t, TrainerLoss *loss, void *context, Error *e)
 {
-    double term[TRAINER_TERMS] = {0}, rate = trainer_rate(&t->o, t->step);
+    double term[TRAINER_TERMS] = {0}, rate = trainer_rate(&t->o, t->step), begun = cli_seconds();
     copy_extras(t, false);
     if (!forward_backward(t, loss, context, e)) return false;
-    double norm = read_terms(t, term);
+    double norm = read_terms(t, term), read = cli_seconds();
+    t->times.passes += read - begun;
     bool finite = isfinite(norm);
     for (int i = 0; i < trainer_terms(t); i++) finite = finite && isfinite(term[i]);
     char bad[PARAMS_NAME + 32] = "";
@@ -232,6 +234,7 @@ static bool update(Trainer *t, TrainerLoss *loss, void *context, Error *e)
     t->step++;
     t->bad = finite ? 0 : t->bad + 1;
     if (finite) t->good = position(t);
+    t->times.updates += cli_seconds() - read;
     if (t->o.dry_run) return true;
     if (!finite || t->step % t->o.log_every == 0 || t->step == t->o.steps) trainer_log(t, rate);
     if (finite) return true;
@@ -247,8 +250,10 @@ static bool validate(Trainer *t, void *context, Error *e)
     Rng rng = t->rng;
     uint64_t calls = t->tape.calls;
     TrainerValidation v = {0};
+    double begun = cli_seconds();
     t->tape.recording = false;
     bool ok = t->o.validate(t, context, &v, e);
+    t->times.validating += cli_seconds() - begun;
     tape_reset(&t->tape);
     t->rng = rng;
     t->tape.calls = calls;
@@ -299,6 +304,7 @@ static bool start(Trainer *t, void *context, Error *e)
         cli_note("%s: going on from step %lld of %lld", t->o.stage, (long long)t->step, (long long)t->o.steps);
     t->progress = cli_progress_start(t->o.stage, t->step, t->o.steps);
     t->started = cli_seconds();
+    t->times.opening = t->started - t->opened;
     t->first = t->step;
     if (!trainer_open_log(t, e)) return false;
     return !validation_due(t) || (validate(t, context, e) && trainer_save(t, t->best_step == t->step, e));
@@ -315,7 +321,9 @@ static bool after_update(Trainer *t, void *context, Error *e)
     }
     bool last = t->step == t->o.steps;
     bool due = t->step % t->o.save_every == 0 || valid || stop || last;
+    double begun = cli_seconds();
     if (due && !trainer_save(t, valid && t->best_step == t->step, e)) return false;
+    t->times.saving += cli_seconds() - begun;
     if (stop)
         return error_set(e, ERROR_INTERRUPTED, "%s: stopped at step %lld of %lld, saved; run again to go on",
                          t->o.folder, (long long)t->step, (long long)t->o.steps);

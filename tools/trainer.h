@@ -48,6 +48,12 @@ typedef struct TrainerOptions {
     bool dry_run; /* backend plan: one update, the tables of trainer_print_*, nothing written */
 } TrainerOptions;
 
+/* Seconds of one call: until the first update; losses and gradients; the rest of the updates; validations;
+ * saves. */
+typedef struct TrainerTimes {
+    double opening, passes, updates, validating, saving;
+} TrainerTimes;
+
 typedef struct TrainerExtra {
     const char *name;
     Tensor *tensor; /* f32, saved with the checkpoint: running statistics, running means of the losses */
@@ -81,7 +87,8 @@ struct Trainer {
     int64_t best_step;          /* 0: no validation yet */
     int64_t validated;          /* step of the last validation */
     int64_t first;              /* step at which this call began */
-    double started;
+    double opened, started;
+    TrainerTimes times;
     CliProgress progress;
     FILE *log;
     TrainerExtra extra[TRAINER_EXTRAS];
@@ -126,9 +133,10 @@ bool trainer_load_best(Trainer *t, Error *e);
 
 /* Trainable tensors with shape and count, by group, the total, and LoRA's share of it. */
 void trainer_print_parameters(const Trainer *t, FILE *out);
-/* Peak bytes of the arenas. A plan's are those of a run's updates, byte for byte; scratch is the device's own:
- * the plan's kernels do nothing. */
+/* Peak bytes of the arenas (tools/memory.h); a plan's are those of a run's updates. */
 void trainer_print_memory(const Trainer *t, FILE *out);
+/* One line: t->times, and how many updates they are. */
+void trainer_print_times(const Trainer *t, FILE *out);
 
 /* The value of a one-element tensor. */
 double tensor_value(const Tensor *x);

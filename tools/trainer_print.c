@@ -1,4 +1,5 @@
 /* What --dry-run prints, and of it the memory at the end of a run. */
+#include "tools/memory.h"
 #include "tools/trainer.h"
 #include <string.h>
 
@@ -46,21 +47,16 @@ void trainer_print_parameters(const Trainer *t, FILE *out)
 
 void trainer_print_memory(const Trainer *t, FILE *out)
 {
-    const Arena *arena[] = {&t->weights, &t->state, &t->step_arena, &t->scratch};
-    static const char *const what[] = {"frozen weights", "trainable weights, gradients, moments, statistics",
-                                       "activations and their gradients", "inside one kernel"};
-    size_t total = 0;
-    bool plan = t->scratch.backend == &backend_plan;
-    for (int i = 0; i < 4; i++) {
-        if (!arena[i]->peak) continue;
-        fprintf(out, "memory %-8s %15zu bytes %9.3f GiB  %s\n", arena[i]->name, arena[i]->peak,
-                (double)arena[i]->peak / 0x1p30, what[i]);
-        total += arena[i]->peak;
-    }
-    if (plan)
-        fprintf(out,
-                "memory scratch    not planned: what a kernel needs while it runs is its device's own; a run "
-                "ends with it\n");
-    fprintf(out, "memory %-8s %15zu bytes %9.3f GiB%s\n", "all", total, (double)total / 0x1p30,
-            plan ? "  without scratch" : "");
+    memory_print((const Arena *const[]){&t->weights, &t->state, &t->step_arena, &t->scratch},
+                 "trainable weights, gradients, moments, statistics", out);
+}
+
+void trainer_print_times(const Trainer *t, FILE *out)
+{
+    const TrainerTimes *s = &t->times;
+    fprintf(
+        out,
+        "seconds  opening %.2f, forward and backward %.2f, optimiser %.2f, validation %.2f, saving %.2f; %lld "
+        "updates\n",
+        s->opening, s->passes, s->updates, s->validating, s->saving, (long long)(t->step - t->first));
 }

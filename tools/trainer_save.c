@@ -40,12 +40,12 @@ static const void *host_data(const Trainer *t, const Tensor *x, void **copy, Err
     return *copy;
 }
 
-static bool load(const Trainer *t, const SafeTensors *s, const char *name, Tensor *x, Error *e)
+static bool load(const Trainer *t, const TensorFile *s, const char *name, Tensor *x, Error *e)
 {
-    if (x->backend == &backend_cpu) return safetensors_load_f32(s, name, x->ndim, x->dim, x->data, e);
+    if (x->backend == &backend_cpu) return tensor_file_load_f32(s, name, x->ndim, x->dim, x->data, e);
     float *copy = malloc(tensor_bytes(x));
     if (!copy) return no_memory(t, e);
-    bool ok = safetensors_load_f32(s, name, x->ndim, x->dim, copy, e);
+    bool ok = tensor_file_load_f32(s, name, x->ndim, x->dim, copy, e);
     if (ok) tensor_upload(x, copy);
     free(copy);
     return ok;
@@ -146,7 +146,7 @@ bool trainer_save(Trainer *t, bool best, Error *e)
 static bool load_checkpoint(Trainer *t, const char *path, bool all, Error *e)
 {
     const char *name;
-    SafeTensors *tensors;
+    TensorFile *tensors;
     json_t *state;
     if (!checkpoint_open(path, &tensors, &state, e)) return false;
     bool ok = true;
@@ -156,7 +156,7 @@ static bool load_checkpoint(Trainer *t, const char *path, bool all, Error *e)
     }
     ok = ok && (!all || state_read(t, state, path, e));
     if (ok) tensor_download(t->mean, t->means);
-    safetensors_close(tensors);
+    tensor_file_close(tensors);
     json_decref(state);
     return ok;
 }

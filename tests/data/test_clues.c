@@ -60,7 +60,7 @@ static Ctrg *phantoms(int n)
         json_array_append_new(list, phantom_annotation(&p, i, &e));
         phantom_free(&p);
     }
-    char *text = json_dumps(list, JSON_COMPACT);
+    char *text = json_text(list, JSON_COMPACT);
     Ctrg *c = ctrg_parse(text, strlen(text), "phantoms", NULL, NULL, &e);
     ck_assert_msg(c != NULL, "%s", e.msg);
     free(text);

@@ -199,10 +199,31 @@ static bool write_late(Error *e)
     return file_commit(&w, e);
 }
 
+/* The source is asked no more once the disk is full. */
+static bool make_noise(void *context, uint64_t from, size_t n, void *to, Error *e)
+{
+    int *calls = context;
+    (void)from, (void)e;
+    memset(to, 'x', n);
+    return ++*calls < 9;
+}
+
+static bool write_made(Error *e)
+{
+    const int64_t n = 8 * ST_CHUNK;
+    int calls = 0;
+    StWriter *w = st_writer_new();
+    st_writer_add_from(w, "x", ST_U8, 1, &n, make_noise, &calls);
+    bool ok = st_writer_save(w, path, e);
+    st_writer_free(w);
+    ck_assert_int_eq(calls, ok ? 8 : 1);
+    return ok;
+}
+
 static void check_full(const char *in, const char *why)
 {
     static bool (*const writers[])(Error *) = {write_bytes,         write_tensors, write_picture, write_volume,
-                                               write_volume_packed, write_json,    write_late};
+                                               write_volume_packed, write_json,    write_late,    write_made};
     char expected[300];
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) {
         Error e = {0};
@@ -250,6 +271,23 @@ START_TEST(file_size_limit)
 }
 END_TEST
 
+START_TEST(room)
+{
+    Error e = {0};
+    snprintf(path, sizeof path, "%s/not-yet", folder);
+    ck_assert(file_check_room(path, 0, &e) && file_check_room(folder, 1, &e) &&
+              file_check_room("not-yet", 1, &e));
+    ck_assert(!file_check_room(path, UINT64_MAX, &e) && e.code == ERROR_IO);
+    char start[4096];
+    snprintf(start, sizeof start,
+             "%s: needs 18446744073709551615 bytes (18446744073.7 GB), its file system has ", path);
+    ck_assert_msg(!strncmp(e.msg, start, strlen(start)) && strstr(e.msg, " free ("), "%s", e.msg);
+    ck_assert(!file_check_room("/no/such/folder/x", 1, &e) && e.code == ERROR_IO);
+    ck_assert_str_eq(e.msg,
+                     "/no/such/folder/x: cannot ask for the room of its folder: No such file or directory");
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return 1;
@@ -269,6 +307,7 @@ int main(void)
     tcase_add_test(t, folders);
     tcase_add_test(t, full_disk);
     tcase_add_test(t, file_size_limit);
+    tcase_add_test(t, room);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -143,8 +143,41 @@ static bool read_file(Error *e)
     return v != NULL;
 }
 
+static char strings[200]; /* a text for read_strings */
+
+static bool read_strings(Error *e)
+{
+    json_t *v = json_parse(strings, strlen(strings), "f", e);
+    json_decref(v);
+    return v != NULL;
+}
+
+/* Strings, escapes and numbers that end where the reader's buffer is full, at every length up to 70. */
+START_TEST(lost_ends)
+{
+    static const char *const ends[] = {"\"", "\\n\"", "\\u00e9\"", "\\\"\"", "é\"", "\\\\\""};
+    for (int n = 0; n < 70; n++)
+        for (int i = 0; i < 6; i++) {
+            Error e = {0};
+            snprintf(strings, sizeof strings, "[{\"%.*s%s", n,
+                     "0123456789012345678901234567890123456789012345678901234567890123456789", ends[i]);
+            strcat(strings, ":-12345678901234567}]");
+            ck_assert_msg(read_strings(&e), "%s", e.msg);
+            ck_assert_int_gt(fail_each(read_strings), 4);
+        }
+}
+END_TEST
+
 static json_t *sample;
 static bool write_file(Error *e) { return json_write(path, sample, e); }
+static bool write_text(Error *e)
+{
+    char *text = json_text(sample, JSON_COMPACT);
+    bool ok = text ? !strcmp(text, "{\"s\":\"x\",\"i\":-7,\"r\":2.5,\"a\":[1,[2,{\"k\":null}]],\"o\":{}}")
+                   : error_set(e, ERROR_MEMORY, "no text");
+    free(text);
+    return ok;
+}
 
 START_TEST(allocations)
 {
@@ -154,6 +187,7 @@ START_TEST(allocations)
     ck_assert(sample && write_file(&e));
     ck_assert_int_gt(fail_each(read_file), 10);
     ck_assert_int_gt(fail_each(write_file), 1);
+    ck_assert_int_gt(fail_each(write_text), 0);
     ck_assert(read_file(&e)); /* the failed writes left the old file */
     json_decref(sample);
 }
@@ -170,6 +204,7 @@ int main(void)
     tcase_add_test(t, malformed);
     tcase_add_test(t, depth);
     tcase_add_test(t, missing_files);
+    tcase_add_test(t, lost_ends);
     tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

@@ -46,11 +46,11 @@ START_TEST(as_pillow)
     static Case cases[CASES];
     static uint8_t sums[CASES][32];
     Error e = {0};
-    SafeTensors *g = safetensors_open("tests/golden/resample.safetensors", &e);
+    TensorFile *g = safetensors_open("tests/golden/resample.safetensors", &e);
     ck_assert_msg(g != NULL, "%s", e.msg);
-    const StEntry *shape = safetensors_find(g, "cases"), *sum = safetensors_find(g, "sha256");
-    ck_assert(shape && shape->size == sizeof cases && safetensors_read(g, shape, cases, &e));
-    ck_assert(sum && sum->size == sizeof sums && safetensors_read(g, sum, sums, &e));
+    const TensorEntry *shape = tensor_file_find(g, "cases"), *sum = tensor_file_find(g, "sha256");
+    ck_assert(shape && shape->size == sizeof cases && tensor_file_read(g, shape, cases, &e));
+    ck_assert(sum && sum->size == sizeof sums && tensor_file_read(g, sum, sums, &e));
     for (int i = 0; i < CASES; i++) {
         const Case *k = &cases[i];
         Image in = {k->width, k->height, k->channels, make_pixels(k, i)}, out = {0};
@@ -65,7 +65,7 @@ START_TEST(as_pillow)
         free(in.pixel);
         free(out.pixel);
     }
-    safetensors_close(g);
+    tensor_file_close(g);
 }
 END_TEST
 

@@ -23,7 +23,7 @@ static void put_file(const void *bytes, size_t n)
 static void must_fail(const char *message)
 {
     Error e = {0};
-    SafeTensors *s = safetensors_open(path, &e);
+    TensorFile *s = safetensors_open(path, &e);
     ck_assert_msg(s == NULL, "opened; expected: %s", message);
     ck_assert_int_eq(e.code, ERROR_INPUT);
     size_t n = strlen(path);
@@ -105,9 +105,9 @@ START_TEST(nesting)
     Error e = {0};
     put_header("{'__metadata__':{'k':'[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[['}}",
                0);
-    SafeTensors *s = safetensors_open(path, &e);
+    TensorFile *s = safetensors_open(path, &e);
     ck_assert_msg(s != NULL, "%s", e.msg);
-    safetensors_close(s);
+    tensor_file_close(s);
 }
 END_TEST
 
@@ -133,11 +133,11 @@ START_TEST(good_headers)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error e = {0};
         put_header(cases[i].header, cases[i].data);
-        SafeTensors *s = safetensors_open(path, &e);
+        TensorFile *s = safetensors_open(path, &e);
         ck_assert_msg(s != NULL, "%s", e.msg);
         ck_assert_int_eq(s->n, cases[i].n);
         for (int k = 1; k < s->n; k++) ck_assert(strcmp(s->entry[k - 1].name, s->entry[k].name) < 0);
-        safetensors_close(s);
+        tensor_file_close(s);
     }
 }
 END_TEST
@@ -166,32 +166,32 @@ START_TEST(round_trip)
 {
     Error e = {0};
     ck_assert_msg(save_sample(&e), "%s", e.msg);
-    SafeTensors *s = safetensors_open(path, &e);
+    TensorFile *s = safetensors_open(path, &e);
     ck_assert_msg(s != NULL, "%s", e.msg);
     ck_assert_int_eq(s->n, 5);
-    ck_assert_uint_eq(s->data_offset % 8, 0);
-    ck_assert_str_eq(safetensors_meta(s, "who"), "测试");
+    ck_assert_uint_eq(s->part[0].data % 8, 0);
+    ck_assert_str_eq(tensor_file_meta(s, "who"), "测试");
     ck_assert_str_eq(s->meta_key[1], "step");
-    ck_assert_ptr_null(safetensors_meta(s, "x"));
-    ck_assert_ptr_null(safetensors_find(s, "y"));
+    ck_assert_ptr_null(tensor_file_meta(s, "x"));
+    ck_assert_ptr_null(tensor_file_find(s, "y"));
     float y[6];
-    ck_assert_msg(safetensors_load_f32(s, "x", 2, (int64_t[]){2, 3}, y, &e), "%s", e.msg);
+    ck_assert_msg(tensor_file_load_f32(s, "x", 2, (int64_t[]){2, 3}, y, &e), "%s", e.msg);
     ck_assert(y[0] == 1 && y[4] == 5 && y[5] == -6);
-    ck_assert(safetensors_load_f32(s, "k", 1, (int64_t[]){3}, y, &e) && y[0] == -1 && y[2] == 3);
-    ck_assert(safetensors_load_f32(s, "half", 1, (int64_t[]){4}, y, &e));
+    ck_assert(tensor_file_load_f32(s, "k", 1, (int64_t[]){3}, y, &e) && y[0] == -1 && y[2] == 3);
+    ck_assert(tensor_file_load_f32(s, "half", 1, (int64_t[]){4}, y, &e));
     ck_assert(y[0] == 1 && y[1] == -2 && y[2] == 0x1p-24f && isinf(y[3]));
-    ck_assert(safetensors_load_f32(s, "scalar", 0, NULL, y, &e) && y[0] == 1);
+    ck_assert(tensor_file_load_f32(s, "scalar", 0, NULL, y, &e) && y[0] == 1);
     int16_t part[2];
-    ck_assert(safetensors_read_part(s, safetensors_find(s, "k"), 2, 4, part, &e) && part[0] == 2 &&
+    ck_assert(tensor_file_read_part(s, tensor_file_find(s, "k"), 2, 4, part, &e) && part[0] == 2 &&
               part[1] == 3);
     char expected[200];
-    ck_assert(!safetensors_load_f32(s, "x", 2, (int64_t[]){3, 2}, y, &e) && e.code == ERROR_INPUT);
+    ck_assert(!tensor_file_load_f32(s, "x", 2, (int64_t[]){3, 2}, y, &e) && e.code == ERROR_INPUT);
     snprintf(expected, sizeof expected, "%s: tensor \"x\": expected shape (3,2), found (2,3)", path);
     ck_assert_str_eq(e.msg, expected);
-    ck_assert(!safetensors_load_f32(s, "w", 1, (int64_t[]){3}, y, &e) && e.code == ERROR_INPUT);
+    ck_assert(!tensor_file_load_f32(s, "w", 1, (int64_t[]){3}, y, &e) && e.code == ERROR_INPUT);
     snprintf(expected, sizeof expected, "%s: tensor \"w\" (3) is missing", path);
     ck_assert_str_eq(e.msg, expected);
-    safetensors_close(s);
+    tensor_file_close(s);
 }
 END_TEST
 
@@ -228,10 +228,10 @@ START_TEST(conversions)
         st_writer_add(w, "x", cases[i].dtype, 1, (int64_t[]){1}, &cases[i].bits);
         ck_assert_msg(st_writer_save(w, path, &e), "%s", e.msg);
         st_writer_free(w);
-        SafeTensors *s = safetensors_open(path, &e);
+        TensorFile *s = safetensors_open(path, &e);
         float x = 77;
-        ck_assert_msg(s && safetensors_load_f32(s, "x", 1, (int64_t[]){1}, &x, &e), "%s", e.msg);
-        safetensors_close(s);
+        ck_assert_msg(s && tensor_file_load_f32(s, "x", 1, (int64_t[]){1}, &x, &e), "%s", e.msg);
+        tensor_file_close(s);
         if (isnan(cases[i].value))
             ck_assert(isnan(x));
         else
@@ -243,11 +243,11 @@ START_TEST(conversions)
         st_writer_add(w, "x", d, 1, (int64_t[]){1}, "");
         ck_assert(st_writer_save(w, path, &e));
         st_writer_free(w);
-        SafeTensors *s = safetensors_open(path, &e);
+        TensorFile *s = safetensors_open(path, &e);
         float x;
-        ck_assert(s && !safetensors_load_f32(s, "x", 1, (int64_t[]){1}, &x, &e) && e.code == ERROR_INPUT);
+        ck_assert(s && !tensor_file_load_f32(s, "x", 1, (int64_t[]){1}, &x, &e) && e.code == ERROR_INPUT);
         ck_assert_msg(strstr(e.msg, "tensor \"x\": expected a number type, found "), "%s", e.msg);
-        safetensors_close(s);
+        tensor_file_close(s);
     }
 }
 END_TEST
@@ -263,16 +263,16 @@ START_TEST(long_conversion)
     st_writer_add(w, "k", ST_I16, 1, (int64_t[]){N}, k);
     ck_assert(st_writer_save(w, path, &e));
     st_writer_free(w);
-    SafeTensors *s = safetensors_open(path, &e);
-    ck_assert(s && safetensors_load_f32(s, "k", 1, (int64_t[]){N}, x, &e));
+    TensorFile *s = safetensors_open(path, &e);
+    ck_assert(s && tensor_file_load_f32(s, "k", 1, (int64_t[]){N}, x, &e));
     int wrong = 0;
     for (int i = 0; i < N; i++) wrong += x[i] != k[i];
     ck_assert_int_eq(wrong, 0);
     /* the file loses its end behind our back */
     ck_assert(truncate(path, 70000) == 0);
-    ck_assert(!safetensors_load_f32(s, "k", 1, (int64_t[]){N}, x, &e) && e.code == ERROR_INPUT);
+    ck_assert(!tensor_file_load_f32(s, "k", 1, (int64_t[]){N}, x, &e) && e.code == ERROR_INPUT);
     ck_assert_msg(strstr(e.msg, ": ends at byte 70000, "), "%s", e.msg);
-    safetensors_close(s);
+    tensor_file_close(s);
     free(k);
     free(x);
 }
@@ -288,13 +288,13 @@ START_TEST(prefixes)
     for (size_t k = 0; k < n; k++) {
         e.code = 0;
         put_file(bytes, k);
-        SafeTensors *s = safetensors_open(path, &e);
+        TensorFile *s = safetensors_open(path, &e);
         ck_assert_msg(!s && e.code == ERROR_INPUT, "prefix of %zu bytes: %s", k, e.msg);
     }
     put_file(bytes, n);
-    SafeTensors *s = safetensors_open(path, &e);
+    TensorFile *s = safetensors_open(path, &e);
     ck_assert(s != NULL);
-    safetensors_close(s);
+    tensor_file_close(s);
     free(bytes);
 }
 END_TEST
@@ -311,12 +311,12 @@ START_TEST(flips)
         bytes[k / 3] = k % 3 == 0 ? 0 : k % 3 == 1 ? 255 : (uint8_t)~old;
         put_file(bytes, n);
         bytes[k / 3] = old;
-        SafeTensors *s = safetensors_open(path, &e);
+        TensorFile *s = safetensors_open(path, &e);
         ck_assert(s || e.code == ERROR_INPUT);
         float x[6];
-        for (int i = 0; s && i < s->n; i++) ck_assert(safetensors_read(s, &s->entry[i], x, &e));
+        for (int i = 0; s && i < s->n; i++) ck_assert(tensor_file_read(s, &s->entry[i], x, &e));
         read += s != NULL;
-        safetensors_close(s);
+        tensor_file_close(s);
     }
     ck_assert_uint_gt(read, 0); /* changed data is not the format's to notice */
     free(bytes);
@@ -325,8 +325,8 @@ END_TEST
 
 static bool open_sample(Error *e)
 {
-    SafeTensors *s = safetensors_open(path, e);
-    safetensors_close(s);
+    TensorFile *s = safetensors_open(path, e);
+    tensor_file_close(s);
     return s != NULL;
 }
 
@@ -347,6 +347,67 @@ START_TEST(allocations)
     ck_assert(stat(path, &after) == 0 && before.st_ino == after.st_ino);
     ck_assert_int_gt(fail_each(save_sample), 50);
     ck_assert(open_sample(&e));
+}
+END_TEST
+
+/* Bytes 7 i + 1, and how they were asked for. */
+typedef struct Made {
+    uint64_t next, stop; /* fails at `stop` */
+    int begun;
+} Made;
+
+static bool make_bytes(void *context, uint64_t from, size_t n, void *to, Error *e)
+{
+    Made *m = context;
+    if (!from) m->next = 0, m->begun++;
+    ck_assert(from == m->next && n <= ST_CHUNK && n);
+    m->next += n;
+    if (m->next > m->stop) return error_set(e, ERROR_INTERRUPTED, "stopped");
+    for (size_t i = 0; i < n; i++) ((uint8_t *)to)[i] = (uint8_t)(7 * (from + i) + 1);
+    return true;
+}
+
+/* Bytes that are made while they are written are those that were there before. */
+START_TEST(sources)
+{
+    const int64_t n = 2 * ST_CHUNK + 12345;
+    Error e = {0};
+    Made m = {.stop = UINT64_MAX};
+    uint8_t *all = malloc((size_t)n), *bytes[2];
+    size_t length[2];
+    uint64_t told, hashed;
+    char hex[2][65];
+    for (int64_t i = 0; i < n; i++) all[i] = (uint8_t)(7 * i + 1);
+    for (int k = 0; k < 2; k++) {
+        StWriter *w = st_writer_new();
+        st_writer_add(w, "a", ST_U8, 1, (int64_t[]){3}, "abc");
+        if (k) {
+            st_writer_add_from(w, "b", ST_U8, 1, &n, make_bytes, &m);
+            st_writer_add_from(w, "none", ST_F32, 1, (int64_t[]){0}, make_bytes, &m);
+        } else {
+            st_writer_add(w, "b", ST_U8, 1, &n, all);
+            st_writer_add(w, "none", ST_F32, 1, (int64_t[]){0}, NULL);
+        }
+        ck_assert(st_writer_size(w, path, &told, &e) && st_writer_hash(w, path, &hashed, hex[k], &e));
+        ck_assert_msg(st_writer_save(w, path, &e), "%s", e.msg);
+        ck_assert(file_read(path, 1 << 24, &bytes[k], &length[k], &e));
+        ck_assert(told == length[k] && hashed == told);
+        if (k) { /* none of it is left where a source fails */
+            m.stop = ST_CHUNK;
+            unlink(path);
+            ck_assert(!st_writer_save(w, path, &e) && e.code == ERROR_INTERRUPTED && access(path, F_OK) != 0);
+            ck_assert_str_eq(e.msg, "stopped");
+            ck_assert_str_eq(hex[0], hex[1]);
+            ck_assert(!st_writer_hash(w, path, &hashed, hex[1], &e));
+        }
+        st_writer_free(w);
+    }
+    ck_assert_uint_eq(length[0], length[1]);
+    ck_assert_mem_eq(bytes[0], bytes[1], length[0]);
+    ck_assert_int_eq(m.begun, 4); /* hash, save, and twice until it failed */
+    free(bytes[0]);
+    free(bytes[1]);
+    free(all);
 }
 END_TEST
 
@@ -393,6 +454,7 @@ int main(void)
     tcase_add_test(t, prefixes);
     tcase_add_test(t, flips);
     tcase_add_test(t, allocations);
+    tcase_add_test(t, sources);
     tcase_add_test(t, writer_faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

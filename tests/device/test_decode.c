@@ -134,7 +134,7 @@ static void check_sampling(float temperature, uint64_t seed)
     models_open();
     for (int i = 0; i < 3; i++) {
         int64_t B = rows[i];
-        SamplerOptions o = {temperature, 0.9f, seed, MOST, NULL, 0};
+        SamplerOptions o = {temperature, 0.9f, seed, MOST, NULL, 0, NULL};
         Tokens all = check(B, i != 0, &o);
         int32_t stop[ROWS_MOST];
         for (int64_t b = 0; b < B; b++) stop[b] = all.id[b * MOST + 2 + (int)b % 5];
@@ -159,7 +159,7 @@ START_TEST(few_tokens)
 {
     models_open();
     for (int most = 1; most <= 4; most++) {
-        SamplerOptions o = {0.7f, 0.9f, 3, most, NULL, 0};
+        SamplerOptions o = {0.7f, 0.9f, 3, most, NULL, 0, NULL};
         check(2, true, &o);
     }
     models_close();
@@ -169,7 +169,7 @@ END_TEST
 /* Debugging downloads after every op: then nothing is captured. */
 START_TEST(debugging)
 {
-    SamplerOptions o = {0, 1, 1, 6, NULL, 0};
+    SamplerOptions o = {0, 1, 1, 6, NULL, 0, NULL};
     models_open();
     launches = 0;
     graph.rig.tape.debug = graph.rig.step.guard = graph.rig.scratch.guard = true;

@@ -106,7 +106,7 @@ static double difference(const char *a, const char *b, const char *name)
 {
     Error e = {0};
     char path[3][160];
-    SafeTensors *s[3];
+    TensorFile *s[3];
     const char *of[3] = {a, b, "data/mini"};
     for (int i = 0; i < 3; i++) {
         snprintf(path[i], sizeof path[i], "%s/%s", of[i], name);
@@ -115,12 +115,12 @@ static double difference(const char *a, const char *b, const char *name)
     }
     double apart = 0, moved = 0;
     for (int k = 0; k < s[0]->n; k++) {
-        const StEntry *t = &s[0]->entry[k];
+        const TensorEntry *t = &s[0]->entry[k];
         size_t n = t->size / st_dtype_size(t->dtype);
         float *x = malloc(3 * n * sizeof *x);
         ck_assert(x != NULL);
         for (int i = 0; i < 3; i++)
-            ck_assert_msg(safetensors_read_f32(s[i], safetensors_find(s[i], t->name), x + (size_t)i * n, &e),
+            ck_assert_msg(tensor_file_read_f32(s[i], tensor_file_find(s[i], t->name), x + (size_t)i * n, &e),
                           "%s", e.msg);
         for (size_t j = 0; j < n; j++) {
             apart += pow((double)x[j] - (double)x[n + j], 2);
@@ -128,7 +128,7 @@ static double difference(const char *a, const char *b, const char *name)
         }
         free(x);
     }
-    for (int i = 0; i < 3; i++) safetensors_close(s[i]);
+    for (int i = 0; i < 3; i++) tensor_file_close(s[i]);
     ck_assert(moved > 0);
     return sqrt(apart / moved);
 }

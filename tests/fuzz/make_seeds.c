@@ -1,9 +1,12 @@
-/* Writes the seed corpora: make_seeds FOLDER makes FOLDER/{safetensors,nifti,json,png,rle,gallery,wordpiece}/.
- * Sound small files from our own writers, so that the fuzzer starts behind the first checks. */
+/* Writes the seed corpora: make_seeds FOLDER makes
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece,bpe,jieba}/. Sound small files from our
+ * own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from
+ * the root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
 #include "data/safetensors.h"
+#include "tests/fuzz/seeds_gguf.h"
 #include "tokenizer/bpe_train.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +34,71 @@ static bool safetensors(const char *folder, Error *e)
     w = st_writer_new();
     ok = ok && st_writer_save(w, in(folder, "safetensors/empty"), e);
     st_writer_free(w);
+    return ok;
+}
+
+static bool pytorch(const char *folder, Error *e)
+{
+    static const char *const names[] = {"old-wrapped", "new-wrapped", "old-p4", "old-legacy-p3", "new-train"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[64], to[64];
+        uint8_t *bytes;
+        size_t n;
+        snprintf(from, sizeof from, "tests/golden/pytorch-%s.pth", names[i]);
+        snprintf(to, sizeof to, "pytorch/%s", names[i]);
+        if (!file_read(from, 8192, &bytes, &n, e)) return false;
+        bool ok = file_write(in(folder, to), bytes, n, e);
+        free(bytes);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+static bool gguf(const char *folder, Error *e)
+{
+    static GgufSeed s;
+    return seed_types(&s, in(folder, "gguf/types"), e) && seed_tokenizer(&s, in(folder, "gguf/tokenizer"), e) &&
+           seed_llama(&s, in(folder, "gguf/llama"), e);
+}
+
+/* One block of a LLaMA of 8 x 8 Linears: plain, nf4, nf4 with nested scales, fp4. */
+static bool weights(const char *folder, Error *e)
+{
+    static const char *const linear[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                         "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                         "mlp.down_proj"};
+    static const char state[] =
+        "{\"quant_type\":\"%s\",\"blocksize\":64,\"dtype\":\"float32\",\"shape\":[8,8]%s}";
+    static const float values[64] = {1, -2, 0.5f};
+    bool ok = true;
+    for (int form = 0; ok && form < 4; form++) {
+        bool nested = form == 2;
+        const char *type = form == 3 ? "fp4" : "nf4";
+        char name[128], text[256];
+        snprintf(text, sizeof text, state, type,
+                 nested ? ",\"nested_blocksize\":256,\"nested_offset\":0.5" : "");
+        StWriter *w = st_writer_new();
+        st_writer_add(w, "model.embed_tokens.weight", ST_F32, 2, (int64_t[]){8, 8}, values);
+        st_writer_add(w, "model.norm.weight", ST_F32, 1, (int64_t[]){8}, values);
+        st_writer_meta(w, "llama.heads", "2");
+        for (int i = 0; i < 7; i++) {
+            int n = snprintf(name, sizeof name, "model.layers.0.%s.weight", linear[i]);
+            if (form)
+                st_writer_add(w, name, ST_U8, 2, (int64_t[]){32, 1}, values);
+            else
+                st_writer_add(w, name, ST_F32, 2, (int64_t[]){8, 8}, values);
+            if (!form) continue;
+            snprintf(name + n, sizeof name - (size_t)n, ".absmax");
+            st_writer_add(w, name, nested ? ST_U8 : ST_F32, 1, (int64_t[]){1}, values);
+            snprintf(name + n, sizeof name - (size_t)n, ".nested_absmax");
+            if (nested) st_writer_add(w, name, ST_F32, 1, (int64_t[]){1}, values);
+            snprintf(name + n, sizeof name - (size_t)n, ".quant_state.bitsandbytes__%s", type);
+            st_writer_add(w, name, ST_U8, 1, (int64_t[]){(int64_t)strlen(text)}, text);
+        }
+        snprintf(name, sizeof name, "weights/%d", form);
+        ok = st_writer_save(w, in(folder, name), e);
+        st_writer_free(w);
+    }
     return ok;
 }
 
@@ -136,14 +204,58 @@ static bool wordpiece(const char *folder, Error *e)
            file_write(in(folder, "wordpiece/text"), plain, sizeof plain - 1, e);
 }
 
+/* Both forms with a text after them. */
+static bool bpe(const char *folder, Error *e)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+                      text[] = "abab 低密度影，don't\u3000 12345\r\n<|eot_id|>";
+    static char model[8192];
+    char *end = model;
+    uint8_t *json;
+    size_t n;
+    for (int i = 0; i < 256; i++) end += sprintf(end, "%c%c== %d\n", digit[i >> 2], digit[(i & 3) << 4], i);
+    end = stpcpy(end, "YWI= 256\nYWJhYg== 257\n");
+    memcpy(end + 1, text, sizeof text - 1);
+    if (!bpe_train((const char *const[]){"低密度影，低密度影"}, 1, 270, in(folder, "bpe/train"), e) ||
+        !file_read(in(folder, "bpe/train"), 1 << 20, &json, &n, e))
+        return false;
+    char *both = calloc(n + sizeof text, 1);
+    memcpy(both, json, n);
+    memcpy(both + n + 1, text, sizeof text - 1);
+    free(json);
+    bool ok = file_write(in(folder, "bpe/json"), both, n + sizeof text, e) &&
+              file_write(in(folder, "bpe/model"), model, (size_t)(end - model) + sizeof text, e);
+    free(both);
+    return ok;
+}
+
+static bool jieba(const char *folder, Error *e)
+{
+    static const char
+        dict[] = "\0甲 4 n\n乙 4\n甲乙 1 nz\n丙 7 x\n\0甲乙丙丁丂, a1 3.5%\r\n",
+        start[] = "\1P={'B': -0.25, 'E': -3.14e+100, 'M': -3.14e+100, 'S': -1.5}\n\0丁丂",
+        trans[] = "\2P={'B': {'E': -0.5, 'M': -1.0}, 'E': {'B': -0.5}, 'M': {'E': -0.25}, 'S': {'S': "
+                  "-0.75}}\0丁丂丁",
+        emit[] = "\3# x\nfrom __future__ import y\nP={'B': {'\\u4e01': -1.0}, \"E\": {'\\u4e02': -1.0},"
+                 "'M': {'\\x41': +8,}, 'S': {'丂': -2.0}}\0七丁丂",
+        user[] = "\4丁丂 3 n\n丁 x 5\n甲乙丙\n乙 0\n\0甲乙丙丁丂";
+    return file_write(in(folder, "jieba/dict"), dict, sizeof dict - 1, e) &&
+           file_write(in(folder, "jieba/start"), start, sizeof start - 1, e) &&
+           file_write(in(folder, "jieba/trans"), trans, sizeof trans - 1, e) &&
+           file_write(in(folder, "jieba/emit"), emit, sizeof emit - 1, e) &&
+           file_write(in(folder, "jieba/user"), user, sizeof user - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "nifti", "json", "png", "rle", "gallery", "wordpiece"};
-    for (int i = 0; ok && i < 7; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
-    ok = ok && safetensors(argv[1], &e) && nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) &&
-         rle(argv[1], &e) && gallery(argv[1], &e) && wordpiece(argv[1], &e);
+    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",      "nifti", "json",
+                                        "png",         "rle",     "gallery", "wordpiece", "bpe",   "jieba"};
+    for (int i = 0; ok && i < 12; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
+         nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && rle(argv[1], &e) &&
+         gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

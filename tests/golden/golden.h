@@ -98,19 +98,19 @@ typedef enum {
     GOLDEN_L2,  /* L2 of the difference <= tol * L2 of the reference, over the samples */
 } GoldenNorm;
 
-static inline void golden_load(const SafeTensors *g, const char *name, const char *part, int64_t n, float *x)
+static inline void golden_load(const TensorFile *g, const char *name, const char *part, int64_t n, float *x)
 {
     char full[256];
     Error e = {0};
     snprintf(full, sizeof full, "%s.%s", name, part);
-    const StEntry *entry = safetensors_find(g, full);
+    const TensorEntry *entry = tensor_file_find(g, full);
     ck_assert_msg(entry && (int64_t)(entry->size / st_dtype_size(entry->dtype)) == n,
                   "%s: %s is not there or not of %lld elements", g->path, full, (long long)n);
-    ck_assert_msg(safetensors_read_f32(g, entry, x, &e), "%s", e.msg);
+    ck_assert_msg(tensor_file_read_f32(g, entry, x, &e), "%s", e.msg);
 }
 
 /* Compares host values in memory order with the tap `name`. */
-static inline void golden_compare_host(const SafeTensors *g, const char *name, const Tensor *shape,
+static inline void golden_compare_host(const TensorFile *g, const char *name, const Tensor *shape,
                                        const float *x, bool turn, GoldenNorm norm, double tol)
 {
     int64_t n = tensor_len(shape), samples = n < GOLDEN_SAMPLES ? n : GOLDEN_SAMPLES, worst = 0;
@@ -138,7 +138,7 @@ static inline void golden_compare_host(const SafeTensors *g, const char *name, c
                   "%s: L2 norm of %s is %.9g, wants %.9g", g->path, name, sqrt(l2), (double)stats[1]);
 }
 
-static inline void golden_compare(const SafeTensors *g, const char *name, const Tensor *x, bool turn,
+static inline void golden_compare(const TensorFile *g, const char *name, const Tensor *x, bool turn,
                                   GoldenNorm norm, double tol)
 {
     ck_assert_msg(x != NULL, "%s: %s was not computed", g->path, name);
@@ -147,10 +147,10 @@ static inline void golden_compare(const SafeTensors *g, const char *name, const 
     free(host);
 }
 
-static inline SafeTensors *golden_open(const char *path)
+static inline TensorFile *golden_open(const char *path)
 {
     Error e = {0};
-    SafeTensors *g = safetensors_open(path, &e);
+    TensorFile *g = safetensors_open(path, &e);
     ck_assert_msg(g != NULL, "%s", e.msg);
     return g;
 }

@@ -83,6 +83,25 @@ def make_swin():
     g.save("swin.safetensors")
 
 
+def second_opinion(net, id, hidden):
+    """torch's own encoder layers, with the weights of net."""
+    x = hidden[0]
+    for i, layer in enumerate(net.bert.encoder.layer):
+        other = torch.nn.TransformerEncoderLayer(64, 4, 128, 0.0, "gelu", layer_norm_eps=1e-12, batch_first=True).eval()
+        a, o = layer.attention.self, layer.attention.output
+        state = {"self_attn.in_proj_weight": torch.cat((a.query.weight, a.key.weight, a.value.weight)),
+                 "self_attn.in_proj_bias": torch.cat((a.query.bias, a.key.bias, a.value.bias))}
+        for name, m in (("self_attn.out_proj", o.dense), ("norm1", o.LayerNorm), ("linear1", layer.intermediate.dense),
+                        ("linear2", layer.output.dense), ("norm2", layer.output.LayerNorm)):
+            state.update({name + ".weight": m.weight, name + ".bias": m.bias})
+        other.load_state_dict(state)
+        with torch.no_grad():
+            x = other(x)
+        off = (x - hidden[i + 1]).abs().max().item()
+        assert off < 1e-12, off
+    print("torch's layers are %.2g away" % off)
+
+
 def make_bert():
     V, D, T, R = 100, 64, 17, 5
     g = Golden(what="transformers BertForMaskedLM", **meta)
@@ -92,6 +111,7 @@ def make_bert():
     for k, at in enumerate(ids("places", (R,), 2 * T)):
         label[at // T, at % T] = ids("labels", (R,), V)[k]
     y = net(id, labels=label, output_hidden_states=True)
+    second_opinion(net, id, y.hidden_states)
     for i, h in enumerate(y.hidden_states):
         g.tap("layer.%d" % (i - 1) if i else "embeddings", h)
     h = y.hidden_states

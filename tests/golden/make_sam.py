@@ -1,14 +1,16 @@
 """sam_encoder.safetensors and sam_decoder.safetensors: SAM's image encoder, small, in windows larger than what they
-leave over; its prompt encoder and mask decoder at real sizes, with gradients (parity rows 15 and 16). Needs
-segment-anything 1.0."""
+leave over; its prompt encoder and mask decoder at real sizes, with gradients (parity rows 15 and 16). transformers' image
+encoder must agree. Needs segment-anything 1.0."""
 from functools import partial
 
 import numpy as np
 import torch
 from philox import INPUTS, Golden, fill, versions, weight
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-meta = versions()
+meta = versions("torchvision", "segment_anything", "transformers")
 nn = torch.nn
 
 
@@ -28,6 +30,24 @@ def gradients(g, case, prefix, net):
             g.tap(case + "d." + prefix + name, p.grad)
 
 
+def second_opinion(net, x, y):
+    """The same weights in transformers' encoder."""
+    config = SamVisionConfig(image_size=256, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, mlp_dim=256,
+                             window_size=14, global_attn_indexes=[1, 3], output_channels=256)
+    other, state = SamVisionEncoder(config).double().eval(), {}
+    for name, p in net.state_dict().items():
+        for ours, theirs in (("patch_embed.proj", "patch_embed.projection"), ("blocks.", "layers."), ("norm1", "layer_norm1"),
+                             ("norm2", "layer_norm2"), ("neck.0", "neck.conv1"), ("neck.1", "neck.layer_norm1"),
+                             ("neck.2", "neck.conv2"), ("neck.3", "neck.layer_norm2")):
+            name = name.replace(ours, theirs)
+        state[name] = p
+    other.load_state_dict(state)
+    with torch.no_grad():
+        off = (other(x)[0] - y).abs().max().item()
+    print("transformers' encoder is %.2g away" % off)
+    assert off < 1e-5  # its layers are in double, its softmax is not
+
+
 def encoder():
     net = load(ImageEncoderViT(img_size=256, patch_size=16, embed_dim=64, depth=4, num_heads=4, out_chans=256,
                                norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True, window_size=14,
@@ -39,6 +59,7 @@ def encoder():
     x = given("image", (2, 3, 256, 256), 2.0).requires_grad_()
     y = net(x)
     g.tap("embedding", y)
+    second_opinion(net, x, y)
     (y * given("embedding.dy", y.shape)).sum().backward()
     g.tap("dx", x.grad)
     gradients(g, "", "image_encoder.", net)

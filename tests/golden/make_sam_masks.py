@@ -11,7 +11,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from segment_anything.utils import amg
 
 MARGIN = 3e-6
-meta = versions()
+meta = versions("torchvision", "segment_anything")
 g = Golden(what="SAM's automatic masks", cv2=cv2.__version__, **meta)
 
 

@@ -3,6 +3,8 @@
 A tap of a tensor stores its shape, its mean and L2 norm, and at most 256 elements at positions k*n//256 (all of
 them when there are fewer), in the reference's layout. tests/golden/golden.h is the other side.
 """
+import importlib
+import importlib.metadata
 import json
 import struct
 
@@ -47,7 +49,8 @@ def dropout_scale(n, seed, call, p):
     return np.where(unit < np.float32(p), np.float32(0), np.float32(1) / (np.float32(1) - np.float32(p)))
 
 
-NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64", "uint8": "U8"}
+NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64", "uint8": "U8",
+         "uint16": "BF16"}  # the bits, numpy having no bf16
 
 
 class Golden:
@@ -86,14 +89,17 @@ class Golden:
         print(path, at + len(text) + 8, "bytes")
 
 
-def versions():
+def versions(*packages):
+    """Of torch, numpy and what else took part (by default torchvision); for a golden's metadata."""
     import torch
-    import torchvision
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    return {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__,
-            "seed_weights": WEIGHTS, "seed_inputs": INPUTS}
+    named = {}
+    for name in packages or ("torchvision",):
+        module = importlib.import_module(name)
+        named[name] = getattr(module, "__version__", None) or importlib.metadata.version(name)
+    return {"torch": torch.__version__, **named, "numpy": np.__version__, "seed_weights": WEIGHTS, "seed_inputs": INPUTS}
 
 
 WEIGHTS, INPUTS = 1234, 5678

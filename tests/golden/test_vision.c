@@ -4,7 +4,7 @@
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 
-static SafeTensors *g;
+static TensorFile *g;
 
 /* NAME.KEY, filled with the shared generator as it lies in memory, with a zeroed gradient. */
 static Tensor *leaf(Rig *r, const char *name, const char *key, int ndim, const int64_t *dim, float a)
@@ -137,6 +137,6 @@ int main(void)
         return 1;
     }
     int failed = run_tests("vision", tests, sizeof tests / sizeof *tests);
-    safetensors_close(g);
+    tensor_file_close(g);
     return failed;
 }

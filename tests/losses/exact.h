@@ -30,22 +30,22 @@ static inline double exact_slope(KernelOracle *oracle, double *const *in, const 
 }
 
 /* The doubles NAME.exact of a golden; returns how many. */
-static inline int64_t exact_load(const SafeTensors *g, const char *name, int64_t room, double *x)
+static inline int64_t exact_load(const TensorFile *g, const char *name, int64_t room, double *x)
 {
     char full[96];
     Error e = {0};
     snprintf(full, sizeof full, "%s.exact", name);
-    const StEntry *entry = safetensors_find(g, full);
+    const TensorEntry *entry = tensor_file_find(g, full);
     ck_assert_msg(entry && entry->size <= (size_t)room * sizeof *x, "%s: no %s of at most %lld numbers",
                   g->path, full, (long long)room);
-    ck_assert_msg(safetensors_read(g, entry, x, &e), "%s", e.msg);
+    ck_assert_msg(tensor_file_read(g, entry, x, &e), "%s", e.msg);
     return (int64_t)(entry->size / sizeof *x);
 }
 
 /* The oracle's value against NAME.y.exact, its slopes by input i against NAME.dKEY.exact: elements spread
  * evenly.
  */
-static inline void exact_value(const SafeTensors *g, const char *name, KernelOracle *oracle, double *const *in,
+static inline void exact_value(const TensorFile *g, const char *name, KernelOracle *oracle, double *const *in,
                                const KernelCase *k, double tol)
 {
     char full[80];
@@ -56,7 +56,7 @@ static inline void exact_value(const SafeTensors *g, const char *name, KernelOra
     exact_close(full, got, want, tol);
 }
 
-static inline void exact_gradient(const SafeTensors *g, const char *name, const char *key, KernelOracle *oracle,
+static inline void exact_gradient(const TensorFile *g, const char *name, const char *key, KernelOracle *oracle,
                                   double *const *in, const KernelCase *k, int i, double tol)
 {
     char full[80];

@@ -7,7 +7,7 @@
 #include "tests/kernels/test_infonce.c"
 #include <omp.h>
 
-static SafeTensors *g;
+static TensorFile *g;
 
 /* A leaf (n,D), or (n) for D = 0, with a zeroed gradient, filled from doubles. */
 static Tensor *leaf(Rig *r, int64_t n, int64_t D, const double *value)
@@ -363,6 +363,6 @@ int main(int argc, char **argv)
         return 1;
     }
     int failed = run_tests("align", tests, sizeof tests / sizeof *tests);
-    safetensors_close(g);
+    tensor_file_close(g);
     return failed;
 }

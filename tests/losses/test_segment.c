@@ -4,7 +4,7 @@
 #include "tests/models/main.h"
 #include "tests/kernels/test_dice.c"
 
-static SafeTensors *g;
+static TensorFile *g;
 
 /* A leaf (d0,d1) with a zeroed gradient, filled from doubles. */
 static Tensor *leaf(Rig *r, int64_t d0, int64_t d1, const double *value)
@@ -158,6 +158,6 @@ int main(void)
         return 1;
     }
     int failed = run_tests("segment", tests, sizeof tests / sizeof *tests);
-    safetensors_close(g);
+    tensor_file_close(g);
     return failed;
 }

@@ -60,7 +60,7 @@ static Tensor *golden_text(Arena *a)
 }
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     int seen;
 } Listener;
 
@@ -72,7 +72,7 @@ static void listen(void *user, const char *name, Tensor *x)
 }
 
 /* The second text's logits, and the loss of the masked places; its gradients. */
-static void check_head(Model *o, const SafeTensors *g, Tensor *h)
+static void check_head(Model *o, const TensorFile *g, Tensor *h)
 {
     Tape *t = &o->rig.tape;
     int32_t place[R], label[R], label_of[B * T], at[B * T];
@@ -115,7 +115,7 @@ START_TEST(golden)
     ck_assert_int_eq(l.seen, 1 + 2);
     t->tap = NULL;
     check_head(&o, l.golden, h);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     model_close(&o);
 }
 END_TEST
@@ -129,7 +129,7 @@ START_TEST(pooled)
     o.rig.tape.tap_user = &l;
     bert_pool(&o.rig.tape, &o.m, golden_text(&o.rig.state), NULL);
     ck_assert_int_eq(l.seen, 1 + 2 + 1);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     model_close(&o);
 }
 END_TEST
@@ -138,7 +138,7 @@ END_TEST
 START_TEST(padded)
 {
     Model o;
-    SafeTensors *g = golden_open("tests/golden/bert.safetensors");
+    TensorFile *g = golden_open("tests/golden/bert.safetensors");
     model_open(&o, small);
     Tape *t = &o.rig.tape;
     const int32_t length[B] = {T, 11};
@@ -159,7 +159,7 @@ START_TEST(padded)
     free(again);
     free(both);
     free(one);
-    safetensors_close(g);
+    tensor_file_close(g);
     model_close(&o);
 }
 END_TEST

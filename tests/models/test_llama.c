@@ -61,7 +61,7 @@ enum { B = 2, T = 33 };
 static const int32_t real_length[B] = {33, 21};
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -83,7 +83,7 @@ static void listen(void *user, const char *name, Tensor *x)
 }
 
 /* One row of x (n,D). */
-static void compare_row(const SafeTensors *g, const char *name, const Tensor *x, int row)
+static void compare_row(const TensorFile *g, const char *name, const Tensor *x, int row)
 {
     Tensor shape = {.dtype = DTYPE_f32, .ndim = 1, .dim = {x->dim[1]}};
     float *host = host_copy(x);
@@ -148,7 +148,7 @@ static void check_golden(bool lora, Recompute recompute)
         if (!strncmp(grads[i].tap, prefix, strlen(prefix)))
             golden_compare(l.golden, grads[i].tap, grads[i].w->grad, false, GOLDEN_L2,
                            test_tolerance(TOL_LLAMA));
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     model_close(&o);
 }
 
@@ -265,7 +265,7 @@ START_TEST(greedy_equals_full_forward)
     int n[ROWS];
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
     LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
-    SamplerOptions options = {0, 1, 1, MOST, stop, 1};
+    SamplerOptions options = {0, 1, 1, MOST, stop, 1, NULL};
     size_t used = o.rig.step.used;
     sampler_generate(&o.rig.tape, &o.m, &c, x, lengths, &options, out, n);
     ck_assert_uint_eq(o.rig.step.used, used);
@@ -309,12 +309,12 @@ START_TEST(sampling)
     Tensor *x = golden_fill(tensor_f32(&o.rig.state, ROWS, PREFIX, small.dim, 0), "x", GOLDEN_INPUTS, 1, false);
     LlamaCache c = llama_cache(&o.rig.state, &o.m, ROWS, PREFIX + MOST, DTYPE_f32);
     for (int i = 0; i < 3; i++) {
-        SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0};
+        SamplerOptions options = {1, 0.9f, i == 2 ? 8 : 7, MOST, NULL, 0, NULL};
         sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &options, out[i], n);
     }
     ck_assert_mem_eq(out[0], out[1], sizeof out[0]); /* same seed, same text */
     ck_assert_mem_ne(out[0], out[2], sizeof out[0]);
-    SamplerOptions cold = {1e-4f, 0.9f, 7, MOST, NULL, 0}, greedy = {0, 1, 7, MOST, NULL, 0};
+    SamplerOptions cold = {1e-4f, 0.9f, 7, MOST, NULL, 0, NULL}, greedy = {0, 1, 7, MOST, NULL, 0, NULL};
     sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &cold, out[0], n);
     sampler_generate(&o.rig.tape, &o.m, &c, x, NULL, &greedy, out[1], n);
     ck_assert_mem_eq(out[0], out[1], sizeof out[0]);
@@ -437,7 +437,7 @@ START_TEST(adapter_file)
     model_open(&o, test_device(), small, false, true, 0.05f);
     forward_bits(&o.m, &o.rig, y[0]);
     ck_assert_msg(weights_save((Weights *[]){&o.adapter}, 1, false, NULL, test_path(), &e), "%s", e.msg);
-    SafeTensors *file = safetensors_open(test_path(), &e);
+    TensorFile *file = safetensors_open(test_path(), &e);
     ck_assert_int_eq(file->n, 4 * (int)small.layers);
     for (int i = 0; i < file->n; i++) {
         char name[128];
@@ -445,7 +445,7 @@ START_TEST(adapter_file)
                  i / 2 % 2 ? 'v' : 'q', i % 2 ? 'B' : 'A');
         ck_assert_str_eq(file->entry[i].name, name);
     }
-    safetensors_close(file);
+    tensor_file_close(file);
     for (int i = 0; i < small.layers; i++) o.m.layer[i].q_lora = o.m.layer[i].v_lora = (Lora){0};
     weights_init(&w, &o.rig.weights, &o.rig.state, NULL, 1);
     ck_assert_msg(weights_open(&w, test_path(), &e) && llama_add_lora(&o.m, &w, 0, 1, 0, &e), "%s", e.msg);

@@ -57,7 +57,7 @@ static void golden_image(Image *image, const char *name, int height, int width, 
 }
 
 /* A channel of the pixels against the golden of that name; all three are the same. */
-static void check_pixels(const SafeTensors *g, const char *name, const float *x, int side)
+static void check_pixels(const TensorFile *g, const char *name, const float *x, int side)
 {
     char full[64];
     float *one = malloc((size_t)(side * side) * sizeof *one);
@@ -99,7 +99,7 @@ static void model_close(Model *o)
 }
 
 /* The five images as the tower reads them; g: and against the golden, or NULL. */
-static Tensor *golden_pixels(Model *o, const SafeTensors *g)
+static Tensor *golden_pixels(Model *o, const TensorFile *g)
 {
     Error e = {0};
     Tensor *x = tensor_f32(&o->rig.state, ITEMS, SIDE, SIDE, 3);
@@ -148,7 +148,7 @@ START_TEST(pixels)
         const char *name;
         int height, width, channels;
     } large[] = {{"large", 300, 411, 3}, {"narrow", 100, 230, 1}};
-    SafeTensors *g = golden_open(golden_path);
+    TensorFile *g = golden_open(golden_path);
     float *x = malloc(224 * 224 * 3 * sizeof *x);
     for (int i = 0; i < 2; i++) {
         Image image;
@@ -159,7 +159,7 @@ START_TEST(pixels)
         free(image.pixel);
     }
     free(x);
-    safetensors_close(g);
+    tensor_file_close(g);
 }
 END_TEST
 
@@ -167,7 +167,7 @@ END_TEST
 START_TEST(golden)
 {
     Model o;
-    SafeTensors *g = golden_open(golden_path);
+    TensorFile *g = golden_open(golden_path);
     model_open(&o);
     Tape *t = &o.rig.tape;
     double tol = test_tolerance(TOL_MEDCLIP);
@@ -177,10 +177,10 @@ START_TEST(golden)
     golden_compare(g, "image", v, false, GOLDEN_MAX, tol);
     golden_compare(g, "text", w, false, GOLDEN_MAX, tol);
     float *a = host_copy(v), *b = host_copy(w), logits[ITEMS * ITEMS];
-    const StEntry *entry = safetensors_find(g, "best");
+    const TensorEntry *entry = tensor_file_find(g, "best");
     int64_t best[ITEMS];
     Error e = {0};
-    ck_assert(entry && safetensors_read(g, entry, best, &e));
+    ck_assert(entry && tensor_file_read(g, entry, best, &e));
     for (int j = 0; j < ITEMS; j++) {
         int most = 0;
         for (int i = 0; i < ITEMS; i++) {
@@ -205,7 +205,7 @@ START_TEST(golden)
         snprintf(name, sizeof name, "d.%s", item->name);
         golden_compare(g, name, item->tensor->grad, item->spec.kind == WEIGHT_CONV, GOLDEN_L2, tol);
     }
-    safetensors_close(g);
+    tensor_file_close(g);
     model_close(&o);
 }
 END_TEST
@@ -420,11 +420,11 @@ START_TEST(resnet)
     ck_assert_msg(weights_open(&frozen, test_path(), &e) && medclip_open(&m, &frozen, &e), "%s", e.msg);
     unlink(test_path());
     ck_assert(m.is_resnet && m.image == 64 && m.embed == 512);
-    SafeTensors *g = golden_open(golden_path);
+    TensorFile *g = golden_open(golden_path);
     Tensor *x = golden_fill(tensor_f32(&r.state, 2, 64, 64, 3), "image64", GOLDEN_INPUTS, 2, true);
     golden_compare(g, "resnet.image", medclip_image(&r.tape, &m, x), false, GOLDEN_MAX,
                    test_tolerance(TOL_MEDCLIP));
-    safetensors_close(g);
+    tensor_file_close(g);
     weights_close(&frozen);
     weights_close(&text);
     weights_close(&w);

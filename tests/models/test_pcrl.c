@@ -42,7 +42,7 @@ START_TEST(golden)
     const int n[B] = {6, 9, 0};
     open_llama(&r, &w, &m, true);
     golden_findings(findings);
-    SafeTensors *g = golden_open("tests/golden/llama.safetensors");
+    TensorFile *g = golden_open("tests/golden/llama.safetensors");
     Tensor *hv = visual_slots(&r);
     hv->needs_grad = true;
     hv->grad = tensor_zeros(&r.state, DTYPE_f32, 3, hv->dim);
@@ -62,7 +62,7 @@ START_TEST(golden)
     tape_backward(&r.tape, loss);
     golden_compare(g, "pcrl.dhv", hv->grad, false, GOLDEN_L2, test_tolerance(TOL_LLAMA));
     golden_compare(g, "pcrl.d.embed", m.embed->grad, false, GOLDEN_L2, test_tolerance(TOL_LLAMA));
-    safetensors_close(g);
+    tensor_file_close(g);
     weights_close(&w);
     rig_close(&r);
 }
@@ -80,7 +80,7 @@ START_TEST(generation_agrees_with_training_rows)
     open_llama(&r, &w, &m, false);
     Tensor *hv = visual_slots(&r);
     LlamaCache cache = llama_cache(&r.state, &m, B, pcrl_prefix_length(&prompt, SLOTS) + TOKENS, DTYPE_f32);
-    SamplerOptions o = {0, 1, 1, TOKENS, NULL, 0};
+    SamplerOptions o = {0, 1, 1, TOKENS, NULL, 0, NULL};
     pcrl_generate(&r.tape, &m, &cache, hv, &prompt, B, &o, out, n);
     ck_assert_uint_eq(r.step.used, 0);
     const int32_t *const ids[B] = {out, out + TOKENS, out + 2 * TOKENS};

@@ -17,7 +17,7 @@ enum { LARGE = 1 };
 #endif
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -51,7 +51,7 @@ static void check_resnet101(bool caffe, int64_t N, int64_t side, const char *pre
     Tensor *grid = NULL, *pooled = NULL;
     resnet_forward(&r.tape, &net, x, false, side == 512 ? &grid : NULL, &pooled);
     ck_assert_int_eq(l.seen, side == 512 ? 7 : 6);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }

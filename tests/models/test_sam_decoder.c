@@ -16,7 +16,7 @@ static const SamDecoderConfig public_config = {.image = 256,
                                                .mask_hidden = 16};
 
 typedef struct Golden {
-    SafeTensors *file;
+    TensorFile *file;
     const char *mode;
     int seen;
     double point[12], box[8];
@@ -51,10 +51,10 @@ static int64_t read_raw(const Golden *g, const char *name, void *to, size_t room
     char full[64];
     Error e = {0};
     snprintf(full, sizeof full, "%s.%s", g->mode, name);
-    const StEntry *entry = safetensors_find(g->file, full);
+    const TensorEntry *entry = tensor_file_find(g->file, full);
     if (!entry) return 0;
     ck_assert(entry->size <= room);
-    ck_assert_msg(safetensors_read(g->file, entry, to, &e), "%s", e.msg);
+    ck_assert_msg(tensor_file_read(g->file, entry, to, &e), "%s", e.msg);
     return (int64_t)(entry->size / st_dtype_size(entry->dtype));
 }
 
@@ -108,7 +108,7 @@ static void compare_gradients(const Golden *g, const Weights *w, Tensor *embeddi
         const WeightsItem *item = &w->item[i];
         char full[192];
         snprintf(full, sizeof full, "%s.d.%s.stats", g->mode, item->name);
-        if (!safetensors_find(g->file, full)) continue;
+        if (!tensor_file_find(g->file, full)) continue;
         compare_gradient(g, item->name, item->tensor->grad,
                          item->spec.kind == WEIGHT_CONV || item->spec.kind == WEIGHT_DECONV);
         compared++;
@@ -145,7 +145,7 @@ static void check_golden(const char *mode, bool backward, int taps)
         tape_backward(&r.tape, op_add(&r.tape, weighted(&r, &g, "masks", masks), weighted(&r, &g, "iou", iou)));
         compare_gradients(&g, &w, embedding);
     }
-    safetensors_close(g.file);
+    tensor_file_close(g.file);
     weights_close(&w);
     rig_close(&r);
 }

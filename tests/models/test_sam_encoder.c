@@ -16,7 +16,7 @@ static const SamEncoderConfig golden_config = {.image = 256,
                                                .depth = 4};
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     int seen;
 } Listener;
 
@@ -63,7 +63,7 @@ START_TEST(golden)
         golden_compare(l.golden, name, w.item[i].tensor->grad, w.item[i].spec.kind == WEIGHT_CONV, GOLDEN_L2,
                        test_tolerance(TOL_SAM));
     }
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }

@@ -5,7 +5,7 @@
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 
-static SafeTensors *golden;
+static TensorFile *golden;
 
 /* The golden's tensor, as it is; *n: elements. */
 static void *stored(const char *name, const char *part, int64_t *n)
@@ -13,10 +13,10 @@ static void *stored(const char *name, const char *part, int64_t *n)
     char full[128];
     Error e = {0};
     snprintf(full, sizeof full, "%s.%s", name, part);
-    const StEntry *entry = safetensors_find(golden, full);
+    const TensorEntry *entry = tensor_file_find(golden, full);
     ck_assert_msg(entry != NULL, "no %s", full);
     void *x = malloc(entry->size);
-    ck_assert_msg(safetensors_read(golden, entry, x, &e), "%s", e.msg);
+    ck_assert_msg(tensor_file_read(golden, entry, x, &e), "%s", e.msg);
     *n = (int64_t)(entry->size / st_dtype_size(entry->dtype));
     return x;
 }
@@ -153,7 +153,7 @@ static void check_drawn(const char *name, int side, SamMaskSettings s)
     free(image.pixel);
     free(shapes.row);
     free(size);
-    safetensors_close(golden);
+    tensor_file_close(golden);
     rig_close(&r);
 }
 
@@ -182,7 +182,7 @@ static void check_memory(const char *name, int side, SamMaskSettings s, size_t b
     free(image.pixel);
     free(shapes.row);
     free(size);
-    safetensors_close(golden);
+    tensor_file_close(golden);
     arena_close(&small);
     rig_close(&r);
 }
@@ -252,7 +252,7 @@ START_TEST(components)
     free(cases);
     free(in);
     free(want);
-    safetensors_close(golden);
+    tensor_file_close(golden);
 }
 END_TEST
 
@@ -397,7 +397,7 @@ static void check_sam(const char *name, SamMaskSettings s)
     free(image.pixel);
     free(size);
     free(seed);
-    safetensors_close(golden);
+    tensor_file_close(golden);
     tiny_close(&m);
 }
 

@@ -16,7 +16,7 @@ enum { LARGE = 1 };
 #endif
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -56,7 +56,7 @@ START_TEST(swin_t_whole)
     Tensor *x = golden_fill(tensor_f32(&r.state, 1, 224, 224, 3), "image224", GOLDEN_INPUTS, 2, true);
     swin_forward(&r.tape, &m, x);
     ck_assert_int_eq(l.seen, 1 + 12 + 3 + 2);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }
@@ -89,7 +89,7 @@ START_TEST(swin_small)
         golden_compare(l.golden, name, item->tensor->grad, item->spec.kind == WEIGHT_CONV, GOLDEN_L2,
                        test_tolerance(TOL_SWIN));
     }
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }

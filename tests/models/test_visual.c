@@ -8,7 +8,7 @@
 enum { C = 32, D = 20, E = 12, M = 24, MASKS = 6 };
 
 typedef struct Listener {
-    SafeTensors *golden;
+    TensorFile *golden;
     const char *prefix;
     int seen;
 } Listener;
@@ -120,7 +120,7 @@ static void check_golden(const char *const *mode, int n)
     r.tape.tap = listen;
     r.tape.tap_user = &l;
     for (int i = 0; i < n; i++) golden_step(&r, &w, &v, &l, mode[i]);
-    safetensors_close(l.golden);
+    tensor_file_close(l.golden);
     weights_close(&w);
     rig_close(&r);
 }
@@ -183,8 +183,43 @@ START_TEST(public_size)
 }
 END_TEST
 
+/* A frozen weight is the same numbers as a trained one, whether its conv keeps a copy of it (small) or not (19
+ * MB), and when it has changed since. */
+START_TEST(frozen_convs)
+{
+    enum { SIDE = 4, SMALL = 48, LARGE = 720 };
+    for (int64_t width = SMALL; width <= LARGE; width += LARGE - SMALL) {
+        if (!test_affords("frozen_convs", 8 * 9e-9 * (double)(width * width * SIDE * SIDE))) continue;
+        Rig r;
+        rig_open(&r, test_device());
+        int64_t n = width * 9 * width, area = SIDE * SIDE * width;
+        Tensor *w = tensor_f32(&r.weights, width, 3, 3, width),
+               *x = tensor_f32(&r.weights, 1, SIDE, SIDE, width);
+        float *host = malloc((size_t)n * sizeof *host),
+              *y[2] = {malloc((size_t)area * sizeof *host), malloc((size_t)area * sizeof *host)};
+        rng_fill(host, area, 1, "x", 1);
+        tensor_upload(x, host);
+        for (uint32_t round = 0; round < 2; round++) {
+            rng_fill(host, n, round, "w", 0.1f);
+            tensor_upload(w, host);
+            for (int trained = 0; trained < 2; trained++) {
+                w->needs_grad = trained;
+                tensor_download(op_conv2d(&r.tape, x, w, NULL, 1, 1), y[trained]);
+                tape_reset(&r.tape);
+            }
+            ck_assert_msg(!memcmp(y[0], y[1], (size_t)area * sizeof *host), "%lld channels, round %u",
+                          (long long)width, round);
+        }
+        free(host);
+        free(y[0]);
+        free(y[1]);
+        rig_close(&r);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {golden, golden_joint, modes_and_file, public_size};
+    const TTest *const tests[] = {golden, golden_joint, modes_and_file, public_size, frozen_convs};
     return run_tests("visual", tests, sizeof tests / sizeof *tests);
 }

@@ -82,12 +82,12 @@ START_TEST(layout_and_prefix)
                     ck_assert_float_eq(got[(o * 9 + p) * 4 + i], x[(o * 4 + i) * 9 + p]);
         ck_assert(
             weights_save((Weights *[]){&w}, 1, false, (const char *[]){"key", "value", NULL}, test_path(), &e));
-        SafeTensors *file = safetensors_open(test_path(), &e);
+        TensorFile *file = safetensors_open(test_path(), &e);
         float back[72];
-        ck_assert(safetensors_load_f32(file, "w", 4, (int64_t[]){2, 4, 3, 3}, back, &e));
+        ck_assert(tensor_file_load_f32(file, "w", 4, (int64_t[]){2, 4, 3, 3}, back, &e));
         ck_assert_mem_eq(back, x, sizeof x);
-        ck_assert_str_eq(safetensors_meta(file, "key"), "value");
-        safetensors_close(file);
+        ck_assert_str_eq(tensor_file_meta(file, "key"), "value");
+        tensor_file_close(file);
         weights_close(&w);
         rig_close(&r);
     }
@@ -114,11 +114,11 @@ START_TEST(part)
     params_alloc(&r.params);
     ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
     ck_assert(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e));
-    SafeTensors *file = safetensors_open(test_path(), &e);
+    TensorFile *file = safetensors_open(test_path(), &e);
     float back[6];
-    ck_assert(safetensors_load_f32(file, "text.w", 2, dim, back, &e));
+    ck_assert(tensor_file_load_f32(file, "text.w", 2, dim, back, &e));
     ck_assert_mem_eq(back, x, sizeof x);
-    safetensors_close(file);
+    tensor_file_close(file);
     ck_assert_ptr_null(weights_get(&w, (WeightSpec){{2, 3}, .init = INIT_ZEROS}, "v"));
     ck_assert(!weights_ok(&w, &e));
     ck_assert_str_eq(after_path(e.msg), "tensor text.v is missing: expected shape [2,3]");
@@ -139,6 +139,38 @@ END_TEST
 
 /* A frozen table stays bf16 where its file has bf16, bit for bit; a trainable one is f32, and so is one from an
  * f32 file. Without a file it is what Weights.table says. */
+/* What a file has that no model asked for. */
+START_TEST(unasked)
+{
+    static const float x[3] = {1, 2, 3};
+    static const char *const names[] = {"a", "backbone.b", "module.backbone.num", "module.w", "z"};
+    Rig r;
+    Weights w;
+    Error e = {0};
+    StWriter *s = st_writer_new();
+    for (int i = 0; i < 5; i++) st_writer_add(s, names[i], ST_F32, 1, (int64_t[]){3}, x);
+    ck_assert_msg(st_writer_save(s, test_path(), &e), "%s", e.msg);
+    st_writer_free(s);
+    open_rig(&r, &w, false);
+    ck_assert(weights_open(&w, test_path(), &e));
+    weights_get(&w, (WeightSpec){{3}, .init = INIT_ZEROS}, "w");
+    ck_assert_ptr_nonnull(weights_entry(&w, "a"));
+    ck_assert_ptr_null(weights_entry(&w, "num."));
+    static const int left[] = {1, 2, 4};
+    static const char *const bare[] = {"b", "num", "z"};
+    int at = 0;
+    for (int i = 0; i < 3; i++) {
+        const TensorEntry *entry = tensor_file_unasked(w.file, &at);
+        ck_assert(entry && !strcmp(entry->name, names[left[i]]));
+        ck_assert_str_eq(weights_bare(entry->name), bare[i]);
+    }
+    ck_assert_ptr_null(tensor_file_unasked(w.file, &at));
+    unlink(test_path());
+    weights_close(&w);
+    rig_close(&r);
+}
+END_TEST
+
 START_TEST(bf16_table)
 {
     static const WeightSpec table = {{5, 3}, WEIGHT_TABLE, INIT_NORMAL, 0.02f};
@@ -161,18 +193,18 @@ START_TEST(bf16_table)
             ck_assert_msg(weights_fill(&w, &e), "%s", e.msg);
             ck_assert_int_eq(x->dtype, !trainable && file != 1 ? DTYPE_bf16 : DTYPE_f32);
             ck_assert(weights_save((Weights *[]){&w}, 1, true, NULL, test_path(), &e));
-            SafeTensors *saved = safetensors_open(test_path(), &e);
-            const StEntry *entry = safetensors_find(saved, "w");
+            TensorFile *saved = safetensors_open(test_path(), &e);
+            const TensorEntry *entry = tensor_file_find(saved, "w");
             float values[15];
             ck_assert_int_eq(entry->dtype, x->dtype == DTYPE_bf16 ? ST_BF16 : ST_F32);
-            ck_assert(safetensors_read_f32(saved, entry, values, &e));
+            ck_assert(tensor_file_read_f32(saved, entry, values, &e));
             if (file < 2) ck_assert_mem_eq(values, whole, sizeof whole);
             if (x->dtype == DTYPE_bf16) {
                 tensor_download(x, back);
                 if (!file) ck_assert_mem_eq(back, half, sizeof half);
                 for (int i = 0; i < 15; i++) ck_assert(values[i] == bf16_to_float(back[i]) && values[i] != 0);
             }
-            safetensors_close(saved);
+            tensor_file_close(saved);
             weights_close(&w);
             rig_close(&r);
         }
@@ -229,10 +261,10 @@ START_TEST(transposed)
                 for (int p = 0; p < KH * KW; p++)
                     ck_assert_float_eq(got[(i * KH * KW + p) * O + o], x[(i * O + o) * KH * KW + p]);
         ck_assert_msg(weights_save((Weights *[]){&w}, 1, false, NULL, test_path(), &e), "%s", e.msg);
-        SafeTensors *file = safetensors_open(test_path(), &e);
-        ck_assert_msg(safetensors_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
+        TensorFile *file = safetensors_open(test_path(), &e);
+        ck_assert_msg(tensor_file_load_f32(file, "w", 4, dim, back, &e), "%s", e.msg);
         ck_assert_mem_eq(back, x, sizeof x);
-        safetensors_close(file);
+        tensor_file_close(file);
         weights_close(&w);
         rig_close(&r);
     }
@@ -251,6 +283,12 @@ START_TEST(faults)
     expect("tensor w: expected shape [1000000000,1000000000], found [2,3,3,4]",
            (WeightSpec){{1000000000, 1000000000}, WEIGHT_PLAIN, INIT_ZEROS, 0});
     expect("tensor w: expected shape [2,4,3,3], found [2,3,3,4]", conv);
+    for (StDType d = ST_I64; d <= ST_BOOL; d++) {
+        char message[64];
+        snprintf(message, sizeof message, "tensor w: expected floats, found %s", st_dtype_name(d));
+        write_file("w", d, 1, (int64_t[]){9}, x);
+        expect(message, (WeightSpec){{9}, WEIGHT_PLAIN, INIT_ZEROS, 0});
+    }
     unlink(test_path());
 }
 END_TEST
@@ -282,7 +320,7 @@ START_TEST(four_bit_faults)
     expect(NULL, linear);
     expect(FILE_ ": expected shape [64,2], found [2,64]", (WeightSpec){{64, 2}, WEIGHT_LINEAR, INIT_ZEROS, 0});
     write_four_bit(STATE, 2, ST_F32, NULL);
-    expect(FILE_ ".quant_state.bitsandbytes__nf4: not JSON: '}' expected near end of file", linear);
+    expect(FILE_ ".quant_state.bitsandbytes__nf4:1:67: not JSON: '}' expected near end of file", linear);
     write_four_bit("{\"quant_type\":\"fp4\"}", 2, ST_F32, NULL);
     expect(FILE_ ": expected quant_type nf4, found fp4", linear);
     write_four_bit("[1]", 2, ST_F32, NULL);
@@ -344,7 +382,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {initialisation, layout_and_prefix, part,    transposed, bf16_table,
+    const TTest *const tests[] = {initialisation, layout_and_prefix, part,    unasked, transposed, bf16_table,
                                   faults,         four_bit_faults,   metadata};
     return run_tests("weights", tests, sizeof tests / sizeof *tests);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tests/data/fail_alloc.h"
+#include "tests/tokenizer/wordpiece_bad.h"
 
 static char path[64];
 
@@ -107,6 +108,43 @@ START_TEST(edges)
 }
 END_TEST
 
+/* A vocabulary with the five, then `more`; line ends as Windows has them, or none at the end, change nothing.
+ */
+static void write_file(const char *more, size_t n)
+{
+    char text[256] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+    size_t at = strlen(text);
+    Error e = {0};
+    memcpy(text + at, more, n);
+    ck_assert(file_write(path, text, at + n, &e));
+}
+
+START_TEST(decodes)
+{
+    static const int32_t ids[] = {2, 5, 6, 4, 7, 8, 0, 1, 9, 3};
+    Wordpiece w;
+    Error e = {0};
+    char *text;
+    write_file("un\n##able\nleft\n##\n##s\n", 22);
+    ck_assert_msg(wordpiece_open(&w, path, &e), "%s", e.msg);
+    ck_assert(wordpiece_decode(&w, ids, 10, false, &text, &e));
+    ck_assert_str_eq(text, "unable left ##s"); /* "##" alone is a token of its own, to which s joins */
+    free(text);
+    ck_assert(wordpiece_decode(&w, ids, 10, true, &text, &e));
+    ck_assert_str_eq(text, "[CLS] unable [MASK] left ## [PAD] [UNK]s [SEP]");
+    free(text);
+    ck_assert(wordpiece_decode(&w, ids, 0, true, &text, &e));
+    ck_assert_str_eq(text, "");
+    free(text);
+    ck_assert(wordpiece_decode(&w, (const int32_t[]){6, 5}, 2, true, &text, &e)); /* nothing to join to */
+    ck_assert_str_eq(text, "##able un");
+    free(text);
+    ck_assert(!wordpiece_decode(&w, (const int32_t[]){5, 10}, 2, true, &text, &e));
+    ck_assert_str_eq(e.msg, "ids to decode: number 1 is 10, expected 0..9");
+    wordpiece_close(&w);
+}
+END_TEST
+
 START_TEST(words_alone)
 {
     static const char text[] = "Left-sided (CT) 左侧Áb\u00ad.",
@@ -121,29 +159,6 @@ START_TEST(words_alone)
 }
 END_TEST
 
-/* A vocabulary with the five, then `more`; line ends as Windows has them, or none at the end, change nothing.
- */
-static void write_file(const char *more, size_t n)
-{
-    char text[256] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
-    size_t at = strlen(text);
-    Error e = {0};
-    memcpy(text + at, more, n);
-    ck_assert(file_write(path, text, at + n, &e));
-}
-
-static void refused(const char *more, size_t n, const char *message)
-{
-    Wordpiece w;
-    Error e = {0};
-    write_file(more, n);
-    ck_assert(!wordpiece_open(&w, path, &e));
-    ck_assert_int_eq(e.code, ERROR_INPUT);
-    size_t length = strlen(path);
-    ck_assert_msg(!strncmp(e.msg, path, length), "no path in: %s", e.msg);
-    ck_assert_str_eq(e.msg + length, message);
-}
-
 START_TEST(vocabularies)
 {
     Wordpiece w;
@@ -155,19 +170,56 @@ START_TEST(vocabularies)
     ck_assert_int_eq(wordpiece_id(&w, "##ing", 5), 6);
     ck_assert_int_eq(wordpiece_id(&w, "左", 3), 7);
     wordpiece_close(&w);
-    refused("a\n\nb\n", 5, ": line 7: expected a token, found none");
-    refused("a\n  \nb\n", 6, ": line 7: expected a token, found none");
-    refused("a\nb\na\n", 6, ": line 8: the token 'a' is that of line 6 too");
-    refused("[SEP]\n", 6, ": line 6: the token '[SEP]' is that of line 4 too");
-    refused("a\n\xe5\xb7\n", 5, ": byte 33 is not UTF-8");
-    refused("a\0\n", 3, ": byte 32 is NUL");
-    ck_assert(file_write(path, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n", 24, &e));
-    ck_assert(!wordpiece_open(&w, path, &e) && strstr(e.msg, ": no [MASK] among 4 tokens"));
-    ck_assert(file_write(path, "", 0, &e));
-    ck_assert(!wordpiece_open(&w, path, &e) && strstr(e.msg, ": no [PAD] among 0 tokens"));
+    for (size_t i = 0; i < sizeof bad_vocabularies / sizeof *bad_vocabularies; i++) {
+        const BadVocabulary *bad = &bad_vocabularies[i];
+        size_t length = strlen(path);
+        e = (Error){0};
+        ck_assert(file_write(path, bad->text, bad->n, &e));
+        ck_assert_msg(!wordpiece_open(&w, path, &e), "file %zu was accepted", i);
+        ck_assert_msg(e.code == ERROR_INPUT && !strncmp(e.msg, path, length) &&
+                          !strcmp(e.msg + length, bad->message),
+                      "file %zu: %s", i, e.msg);
+    }
     unlink(path);
     ck_assert(!wordpiece_open(&w, path, &e));
     ck_assert_int_eq(e.code, ERROR_IO);
+}
+END_TEST
+
+/* Larger than any vocabulary: refused before memory is taken for it. */
+START_TEST(too_large)
+{
+    Wordpiece w;
+    Error e = {0};
+    enum { LINES = (1 << 22) + 1 };
+    char *text = malloc(2 * LINES);
+    for (int i = 0; i < 2 * LINES; i++) text[i] = i % 2 ? '\n' : 'a';
+    ck_assert(file_write(path, text, 2 * LINES, &e));
+    free(text);
+    ck_assert(!wordpiece_open(&w, path, &e));
+    ck_assert_msg(strstr(e.msg, ": 4194305 lines, expected at most 4194304"), "%s", e.msg);
+    ck_assert_int_eq(truncate(path, (64 << 20) + 1), 0);
+    ck_assert(!wordpiece_open(&w, path, &e));
+    ck_assert_msg(strstr(e.msg, ": 67108865 bytes, more than the limit of 67108864"), "%s", e.msg);
+}
+END_TEST
+
+/* Cut off anywhere a vocabulary is the lines up to there, or refused. */
+START_TEST(every_prefix)
+{
+    static const char text[] = FIVE "left\n##s\n左\n##侧";
+    for (size_t n = 0; n < sizeof text; n++) {
+        Wordpiece w;
+        Error e = {0};
+        ck_assert(file_write(path, text, n, &e));
+        if (!wordpiece_open(&w, path, &e)) {
+            ck_assert_int_eq(e.code, ERROR_INPUT);
+            continue;
+        }
+        ck_assert_uint_ge(n, 30);
+        ck_assert_int_ge(w.n, 5);
+        wordpiece_close(&w);
+    }
 }
 END_TEST
 
@@ -194,7 +246,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {goldens, edges, words_alone, vocabularies, out_of_memory};
+    const TTest *const tests[] = {goldens,      edges,     decodes,      words_alone,
+                                  vocabularies, too_large, every_prefix, out_of_memory};
     snprintf(path, sizeof path, "/tmp/test-wordpiece-%ld.txt", (long)getpid());
     Suite *s = suite_create("wordpiece");
     TCase *c = tcase_create("wordpiece");

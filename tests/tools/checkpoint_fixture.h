@@ -31,16 +31,16 @@ static inline bool save(const char *run, int64_t step, int k, bool best, Error *
 /* k of a checkpoint that verifies and is whole; -1 and *e otherwise. */
 static inline int contents(const char *path, Error *e)
 {
-    SafeTensors *s;
+    TensorFile *s;
     json_t *state;
     int64_t k = -1;
     if (!checkpoint_open(path, &s, &state, e)) return -1;
     float *x = malloc((size_t)elements * sizeof *x);
-    bool ok = json_get_int(state, "k", path, &k, e) && safetensors_load_f32(s, "x", 1, &elements, x, e);
+    bool ok = json_get_int(state, "k", path, &k, e) && tensor_file_load_f32(s, "x", 1, &elements, x, e);
     for (int64_t i = 0; ok && i < elements; i++)
         if (x[i] != (float)k) ok = error_set(e, ERROR_INPUT, "%s: x[%d] is not %d", path, (int)i, (int)k);
     free(x);
-    safetensors_close(s);
+    tensor_file_close(s);
     json_decref(state);
     return ok ? (int)k : -1;
 }

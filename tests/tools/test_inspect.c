@@ -89,6 +89,23 @@ START_TEST(pictures_and_volumes)
 }
 END_TEST
 
+START_TEST(gguf)
+{
+    run("tests/golden/gguf_tokenizer.gguf", "tests/golden/llama_gguf.gguf", "--tensor=blk.0.attn_q", NULL);
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert_ptr_nonnull(strstr(r.out, "tokenizer.ggml.pre           smollm\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "lists:\n"
+                                        "  tokenizer.ggml.tokens      530 string\n"
+                                        "  tokenizer.ggml.token_type  530 i32\n"
+                                        "  tokenizer.ggml.merges      271 string\n"
+                                        "tokenizer:\n"
+                                        "  tokens          530\n"
+                                        "  special tokens  2\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "blk.0.attn_q.weight  Q4_0   (64,64)   2304\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "llama.rope.freq_base                    20000\n"));
+}
+END_TEST
+
 START_TEST(texts)
 {
     Error e = {0};
@@ -143,10 +160,18 @@ START_TEST(faults)
     snprintf(expected, sizeof expected,
              "pcrl-inspect: %s: tensor \"flag\": 1 bytes from 19, the data part has 19\n"
              "pcrl-inspect: /no/such: cannot open: No such file or directory\n"
-             "pcrl-inspect: %s: begins with 77 68 61 74: neither safetensors, NIfTI, PNG nor JSON\n",
+             "pcrl-inspect: %s: begins with 77 68 61 74: neither weights, NIfTI, PNG nor JSON\n",
              bad, what);
     ck_assert_str_eq(r.err, expected);
     ck_assert_ptr_nonnull(strstr(r.out, "tensors in file  3"));
+    ck_assert(file_write(what, "", 0, &e));
+    run(what, folder, NULL, NULL);
+    ck_assert_int_eq(r.code, 2);
+    snprintf(
+        expected, sizeof expected,
+        "pcrl-inspect: %s: is empty\npcrl-inspect: %s: neither annotations.json nor weights in this folder\n",
+        what, folder);
+    ck_assert_str_eq(r.err, expected);
     run("/no/such", NULL, NULL, NULL);
     ck_assert_int_eq(r.code, 3);
     run(NULL, NULL, NULL, NULL);
@@ -162,6 +187,7 @@ int main(void)
     TCase *t = tcase_create("inspect");
     tcase_add_test(t, tensors);
     tcase_add_test(t, pictures_and_volumes);
+    tcase_add_test(t, gguf);
     tcase_add_test(t, texts);
     tcase_add_test(t, ops);
     tcase_add_test(t, faults);

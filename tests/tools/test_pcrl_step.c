@@ -33,7 +33,7 @@ static const Preset release_preset = {
 
 typedef struct Model {
     const Preset *preset;
-    SafeTensors *golden;
+    TensorFile *golden;
     bool listens; /* compare taps */
     int seen, texts;
     Rig rig;
@@ -93,7 +93,7 @@ static void listen(void *user, const char *name, Tensor *x)
     if (!strcmp(name, "text")) name = m->texts++ ? "theme.text" : "entity.text";
     snprintf(full, sizeof full, "%s.%s", m->preset->name, name);
     snprintf(samples, sizeof samples, "%s.samples", full);
-    if (!m->listens || !safetensors_find(m->golden, samples)) return;
+    if (!m->listens || !tensor_file_find(m->golden, samples)) return;
     golden_compare(m->golden, full, x, x->ndim == 4, GOLDEN_MAX, TOLERANCE);
     m->seen++;
 }
@@ -128,7 +128,7 @@ static void model_close(Model *m)
     weights_close(&m->adapter);
     weights_close(&m->head);
     weights_close(&m->base);
-    safetensors_close(m->golden);
+    tensor_file_close(m->golden);
     rig_close(&m->rig);
 }
 

@@ -3,9 +3,12 @@
 #include "data/ctrg.h"
 #include "data/file.h"
 #include "data/nifti.h"
+#include "models/resnet.h"
 #include "tests/tools/run.h"
 #include <check.h>
+#include <errno.h>
 #include <ftw.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/pcrl-synth-XXXXXX", out[64], other[64];
@@ -158,6 +161,119 @@ START_TEST(bad_calls)
 }
 END_TEST
 
+/* The public models' counts, as their papers and files have them. */
+START_TEST(weights_counts)
+{
+    static const struct {
+        const char *model, *quant;
+        int64_t weights, most; /* bytes */
+    } cases[] = {
+        {"llama3-8b", "nf4-dq", 8030261248, 6000000000},
+        {"llama3-8b", "nf4", 8030261248, 6100000000},
+        {"llama3-8b", "fp4-dq", 8030261248, 6000000000},
+        {"llama3-8b", "fp4", 8030261248, 6100000000},
+        {"llama3-8b", "q4_0", 8030261248, 6100000000},
+        {"llama3-8b", "none", 8030261248, 16100000000},
+        {"resnet101", "nf4-dq", 44549160, 4 * 44549160 + 600000}, /* running statistics are not counted */
+        {"sam-vit-b", "nf4-dq", 93735472, 4 * 93735472 + 50000},
+        {"sam-vit-l", "nf4-dq", 312342832, 4 * 312342832 + 100000},
+        {"sam-vit-h", "nf4-dq", 641090608, 4 * 641090608LL + 100000},
+        {"medclip", "nf4-dq", 136616059, 4 * 136616059 + 100000},
+        {"pcrl-head", "nf4-dq", 226531331, 4 * 226531331 + 100000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Run r;
+        char name[32];
+        long long weights = 0, bytes = 0;
+        SYNTH("weights", "--dry-run", "--model", cases[i].model, "--quant", cases[i].quant);
+        ck_assert_msg(r.code == 0, "%s", r.err);
+        ck_assert(sscanf(r.out, "%31s %lld weights %lld bytes", name, &weights, &bytes) == 3);
+        ck_assert_str_eq(name, cases[i].model);
+        ck_assert_msg(weights == cases[i].weights && bytes > weights / 2 && bytes <= cases[i].most,
+                      "%s: %lld weights, %lld bytes", name, weights, bytes);
+    }
+    Run r;
+    SYNTH("weights", "--dry-run", "--model", "pcrl-head");
+    ck_assert_msg(strstr(r.out, "trainable 229939203, of which LoRA 3407872"), "%s", r.out);
+}
+END_TEST
+
+START_TEST(weights_file)
+{
+    Run r;
+    Error e = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/net.safetensors", folder);
+    SYNTH("weights", "--model", "resnet101", "--out", path, "--seed", "4");
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    run_tool(&r, "pcrl-inspect", (const char *const[]){path, NULL});
+    ck_assert_msg(r.code == 0 && strstr(r.out, "layer3.22.conv3.weight") && strstr(r.out, "fc.bias"), "%s",
+                  r.err);
+    Arena weights, state;
+    Weights w;
+    Resnet net;
+    ck_assert(arena_open(&weights, "weights", &backend_cpu, (size_t)1 << 30, &e) &&
+              arena_open(&state, "state", &backend_cpu, 1 << 20, &e));
+    weights_init(&w, &weights, &state, NULL, 0);
+    ck_assert_msg(weights_open(&w, path, &e) && resnet_open(&net, &w, &e), "%s", e.msg);
+    ck_assert(net.channels == 2048 && net.config.depth[2] == 23 && net.config.stride[1] == 2 &&
+              !net.config.caffe);
+    weights_close(&w);
+    arena_close(&state);
+    arena_close(&weights);
+    unlink(path);
+}
+END_TEST
+
+/* Where there is no room, that is said before anything is written. */
+START_TEST(weights_room)
+{
+    Run r;
+    char path[128];
+    snprintf(path, sizeof path, "%s/small", folder);
+    ck_assert_int_eq(mkdir(path, 0777), 0);
+    if (mount("none", path, "tmpfs", 0, "size=64k") != 0) {
+        fprintf(stderr, "SKIPPED: weights_room needs a tmpfs, which cannot be mounted here: %s\n",
+                strerror(errno));
+        return;
+    }
+    SYNTH("weights", "--model", "resnet101", "--out", path);
+    ck_assert_msg(r.code == 3 &&
+                      strstr(r.err, "/small: needs 178665944 bytes (0.2 GB), its file system has 65536 "
+                                    "free (0.0 GB)"),
+                  "%s", r.err);
+    ck_assert(rmdir(path) != 0 && umount(path) == 0 && rmdir(path) == 0);
+}
+END_TEST
+
+START_TEST(weights_usage)
+{
+    static const struct {
+        const char *args[7], *message;
+    } cases[] = {
+        {{"weights"}, "which --model?"},
+        {{"weights", "--model", "resnet101"}, "--out is missing"},
+        {{"weights", "--model", "resnet50"},
+         "--model: expected llama3-8b, resnet101, sam-vit-b, sam-vit-l, sam-vit-h, medclip or pcrl-head, found "
+         "'resnet50'"},
+        {{"weights", "--model", "sam-vit-b", "--model", "sam-vit-h"},
+         "sam-vit-b and sam-vit-h are both sam.safetensors"},
+        {{"weights", "--model", "pcrl-head", "--out", "x.safetensors"},
+         "--out x.safetensors: these are 2 files"},
+        {{"weights", "--model", "llama3-8b", "--quant", "q4_1", "--dry-run"},
+         "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found 'q4_1'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Run r;
+        run_tool(&r, "pcrl-synth", cases[i].args);
+        ck_assert_msg(r.code == 1 && strstr(r.err, cases[i].message), "%s", r.err);
+    }
+    Run r;
+    SYNTH("weights", "--model", "llama3-8b", "--out", out, "--vocabulary", "/no/such");
+    ck_assert_msg(r.code == 3 && strstr(r.err, "/no/such/tokenizer.json: cannot open"), "%s", r.err);
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return 1;
@@ -170,6 +286,10 @@ int main(void)
     tcase_add_test(c, finished_studies_are_left_alone);
     tcase_add_test(c, pairs_twins_and_volumes);
     tcase_add_test(c, reports_and_regimes);
+    tcase_add_test(c, weights_counts);
+    tcase_add_test(c, weights_file);
+    tcase_add_test(c, weights_room);
+    tcase_add_test(c, weights_usage);
     tcase_add_loop_test(c, bad_calls, 0, sizeof bad / sizeof *bad);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

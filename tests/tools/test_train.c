@@ -143,10 +143,10 @@ START_TEST(whole_pipeline)
          at("set"));
     ck_assert_msg(!strcmp(first, r.out), "greedy reports depend on the batch");
     free(first);
-    SafeTensors *s = safetensors_open(at("model/adapter_model.safetensors"), NULL);
+    TensorFile *s = safetensors_open(at("model/adapter_model.safetensors"), NULL);
     ck_assert(s && s->n == 8);
-    ck_assert(safetensors_find(s, "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight"));
-    safetensors_close(s);
+    ck_assert(tensor_file_find(s, "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight"));
+    tensor_file_close(s);
 }
 END_TEST
 
@@ -337,8 +337,8 @@ END_TEST
 START_TEST(numeric_failure)
 {
     Run r;
-    SafeTensors *s = safetensors_open(at("llama/slots.safetensors"), NULL);
-    const StEntry *entry = s ? safetensors_find(s, "slots.weight") : NULL;
+    TensorFile *s = safetensors_open(at("llama/slots.safetensors"), NULL);
+    const TensorEntry *entry = s ? tensor_file_find(s, "slots.weight") : NULL;
     ck_assert_ptr_nonnull(entry);
     int64_t n = entry->dim[0] * entry->dim[1], dim[2] = {entry->dim[0], entry->dim[1]};
     float *nan = malloc((size_t)n * sizeof *nan);
@@ -348,7 +348,7 @@ START_TEST(numeric_failure)
     ck_assert(st_writer_save(w, at("nan.safetensors"), NULL));
     st_writer_free(w);
     free(nan);
-    safetensors_close(s);
+    tensor_file_close(s);
     TOOL("pcrl-train", PCRL, "--out", at("nan"), "--slots", at("nan.safetensors"), "--warmup-steps", "9");
     ck_assert_int_eq(r.code, 4);
     ck_assert_msg(strstr(r.err, "step 1 skipped") && strstr(r.err, "step 5") &&
@@ -361,19 +361,19 @@ END_TEST
 /* The head without its segmentation head, as files of an earlier kind are. */
 static void strip_segmentation(const char *path)
 {
-    SafeTensors *s = safetensors_open(path, NULL);
+    TensorFile *s = safetensors_open(path, NULL);
     ck_assert(s != NULL);
     StWriter *w = st_writer_new();
     void *bytes[256] = {NULL};
     ck_assert_int_lt(s->n, 256);
     for (int i = 0; i < s->n; i++) {
-        const StEntry *t = &s->entry[i];
+        const TensorEntry *t = &s->entry[i];
         if (strstr(t->name, "local_seg")) continue;
         bytes[i] = malloc(t->size + 1);
-        ck_assert(safetensors_read(s, t, bytes[i], NULL));
+        ck_assert(tensor_file_read(s, t, bytes[i], NULL));
         st_writer_add(w, t->name, t->dtype, t->ndim, t->dim, bytes[i]);
     }
-    safetensors_close(s);
+    tensor_file_close(s);
     ck_assert(st_writer_save(w, path, NULL));
     st_writer_free(w);
     for (int i = 0; i < 256; i++) free(bytes[i]);
@@ -393,18 +393,18 @@ START_TEST(segmentation)
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", "--control", "shuffle",
          "--masks", at("shuffled"), at("set"));
     ck_assert_msg(r.code == 0, "%s", r.err);
-    SafeTensors *s = safetensors_open(at("masks"), NULL), *other = safetensors_open(at("shuffled"), NULL);
+    TensorFile *s = safetensors_open(at("masks"), NULL), *other = safetensors_open(at("shuffled"), NULL);
     ck_assert(s && s->n == 8 && other && other->n == 8);
     static float own[24 * 14 * 14], moved[24 * 14 * 14];
     const int64_t dim[] = {24, 14, 14};
-    ck_assert(safetensors_load_f32(s, "7", 3, dim, own, NULL));
+    ck_assert(tensor_file_load_f32(s, "7", 3, dim, own, NULL));
     for (int i = 0; i < 24 * 14 * 14; i++) ck_assert(own[i] >= 0 && own[i] <= 1);
-    ck_assert(safetensors_load_f32(other, "0", 3, dim, moved, NULL));
+    ck_assert(tensor_file_load_f32(other, "0", 3, dim, moved, NULL));
     ck_assert_mem_eq(own, moved, sizeof own); /* study 0 had study 7's images */
-    ck_assert(safetensors_load_f32(s, "0", 3, dim, own, NULL));
+    ck_assert(tensor_file_load_f32(s, "0", 3, dim, own, NULL));
     ck_assert_mem_ne(own, moved, sizeof own);
-    safetensors_close(s);
-    safetensors_close(other);
+    tensor_file_close(s);
+    tensor_file_close(other);
     ck_assert(!access(at("evidence/7/23.png"), F_OK) && !access(at("evidence/7.png"), F_OK));
     strip_segmentation(at("model/pcrl_heads.safetensors"));
     TOOL("pcrl-report", "--device", "cpu", "--model", at("model"), "--max-tokens", "5", "--masks", at("none"),

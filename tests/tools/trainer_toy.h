@@ -146,15 +146,15 @@ static inline void saved(const TrainerOptions *o, float *block, float *statistic
 {
     char path[4096];
     bool found;
-    SafeTensors *s;
+    TensorFile *s;
     json_t *state;
     Error e = {0};
     ck_assert(checkpoint_find(o->folder, "latest", path, &found, &e) && found);
     ck_assert(checkpoint_open(path, &s, &state, &e));
-    ck_assert_msg(safetensors_load_f32(s, "block.weight", 1, (int64_t[]){64}, block, &e), "%s", e.msg);
-    ck_assert(safetensors_load_f32(s, "statistics", 1, (int64_t[]){1}, statistics, &e));
+    ck_assert_msg(tensor_file_load_f32(s, "block.weight", 1, (int64_t[]){64}, block, &e), "%s", e.msg);
+    ck_assert(tensor_file_load_f32(s, "statistics", 1, (int64_t[]){1}, statistics, &e));
     ck_assert(json_get_int(state, "step", path, step, &e));
-    safetensors_close(s);
+    tensor_file_close(s);
     json_decref(state);
 }
 

@@ -1,0 +1,138 @@
+/* Meta's consolidated.00.pth with params.json. */
+#include "models/llama_names.h"
+#include "data/json.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef enum { PLAIN, QUERY, KEY } Rows;
+
+static const struct {
+    const char *from, *to; /* with the layer's number, where there is one, as %lld */
+    Rows rows;
+} meta_names[] = {
+    {"tok_embeddings.weight", "model.embed_tokens.weight", PLAIN},
+    {"norm.weight", "model.norm.weight", PLAIN},
+    {"output.weight", "lm_head.weight", PLAIN},
+    {"layers.%lld.attention.wq.weight", "model.layers.%lld.self_attn.q_proj.weight", QUERY},
+    {"layers.%lld.attention.wk.weight", "model.layers.%lld.self_attn.k_proj.weight", KEY},
+    {"layers.%lld.attention.wv.weight", "model.layers.%lld.self_attn.v_proj.weight", PLAIN},
+    {"layers.%lld.attention.wo.weight", "model.layers.%lld.self_attn.o_proj.weight", PLAIN},
+    {"layers.%lld.feed_forward.w1.weight", "model.layers.%lld.mlp.gate_proj.weight", PLAIN},
+    {"layers.%lld.feed_forward.w2.weight", "model.layers.%lld.mlp.down_proj.weight", PLAIN},
+    {"layers.%lld.feed_forward.w3.weight", "model.layers.%lld.mlp.up_proj.weight", PLAIN},
+    {"layers.%lld.attention_norm.weight", "model.layers.%lld.input_layernorm.weight", PLAIN},
+    {"layers.%lld.ffn_norm.weight", "model.layers.%lld.post_attention_layernorm.weight", PLAIN},
+};
+
+/* A file of that name in the folder of the weights. */
+static bool beside(const TensorFile *f, const char *name, char *path, size_t room)
+{
+    const char *weights = f->part[0].path, *slash = strrchr(weights, '/');
+    return (size_t)snprintf(path, room, "%.*s%s", slash ? (int)(slash - weights) + 1 : 0, weights, name) < room;
+}
+
+/* One entry of params.json that older models leave out. */
+static bool get_param(const json_t *params, const char *key, const char *path, double fallback, double *out,
+                      Error *e)
+{
+    *out = fallback;
+    return !json_object_get(params, key) || json_get_number(params, key, path, out, e);
+}
+
+static bool set_number(TensorFile *f, const char *key, double x, Error *e)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", x);
+    return tensor_file_set_meta(f, key, text, e);
+}
+
+/* heads[QUERY], heads[KEY]. */
+static bool read_params(TensorFile *f, const char *config, int64_t heads[3], Error *e)
+{
+    enum { MOST = 1 << 16 };
+    char path[4096];
+    double query, key, eps, theta;
+    if (!config && !beside(f, "params.json", path, sizeof path))
+        return error_set(e, ERROR_INPUT, "%s: the path is too long", f->path);
+    json_t *params = json_read(config ? config : path, e);
+    if (!params) return false;
+    if (!config) config = path;
+    bool ok = json_get_number(params, "n_heads", config, &query, e) &&
+              get_param(params, "n_kv_heads", config, query, &key, e) &&
+              get_param(params, "norm_eps", config, 1e-5, &eps, e) &&
+              get_param(params, "rope_theta", config, 10000, &theta, e);
+    if (ok && json_is_true(json_object_get(params, "use_scaled_rope")))
+        ok = error_set(e, ERROR_INPUT,
+                       "%s: \"use_scaled_rope\": rotary positions that are scaled are not computed", config);
+    json_decref(params);
+    if (!ok) return false;
+    if (!(query >= 1 && query <= MOST && key >= 1 && key <= MOST && floor(query) == query && floor(key) == key))
+        return error_set(e, ERROR_INPUT, "%s: %g heads over %g key/value heads", config, query, key);
+    heads[QUERY] = (int64_t)query;
+    heads[KEY] = (int64_t)key;
+    return set_number(f, "llama.heads", query, e) && set_number(f, "llama.kv_heads", key, e) &&
+           set_number(f, "llama.norm_eps", eps, e) && set_number(f, "llama.rope_theta", theta, e);
+}
+
+/* Whether `name` is the pattern's, and of which layer. */
+static bool match(const char *pattern, const char *name, long long *layer)
+{
+    char again[128];
+    *layer = -1;
+    if (!strchr(pattern, '%')) return !strcmp(pattern, name);
+    if (sscanf(name, "layers.%lld.", layer) != 1 || *layer < 0) return false;
+    const char *tail = strchr(pattern, '%') + 4; /* behind %lld */
+    snprintf(again, sizeof again, "layers.%lld%s", *layer, tail);
+    return !strcmp(again, name);
+}
+
+static bool rename_meta(const TensorFile *f, TensorEntry *t, const int64_t heads[3], Error *e)
+{
+    for (size_t i = 0; i < sizeof meta_names / sizeof *meta_names; i++) {
+        char name[128], shape[200];
+        long long layer;
+        if (!match(meta_names[i].from, t->name, &layer)) continue;
+        const char *percent = strchr(meta_names[i].to, '%');
+        if (percent)
+            snprintf(name, sizeof name, "%.*s%lld%s", (int)(percent - meta_names[i].to), meta_names[i].to,
+                     layer, percent + 4);
+        else
+            snprintf(name, sizeof name, "%s", meta_names[i].to);
+        int64_t n = heads[meta_names[i].rows];
+        if (n && (t->ndim != 2 || t->dim[0] < 1 || t->dim[0] % (2 * n)))
+            return error_set(e, ERROR_INPUT, "%s: tensor %s %s: its rows are not of %lld heads of even size",
+                             f->path, t->name, tensor_file_shape(t->ndim, t->dim, shape, sizeof shape),
+                             (long long)n);
+        char *copy = tensor_file_copy(name);
+        if (!copy) return error_set(e, ERROR_MEMORY, "%s: out of memory for names", f->path);
+        free(t->name);
+        t->name = copy;
+        t->heads = n;
+        return true;
+    }
+    return true; /* rope.freqs and the like */
+}
+
+bool llama_adopt_meta(TensorFile *f, const char *config, Error *e)
+{
+    char path[4096];
+    struct stat st;
+    int64_t heads[3] = {0};
+    if (beside(f, "consolidated.01.pth", path, sizeof path) && stat(path, &st) == 0)
+        return error_set(
+            e, ERROR_INPUT,
+            "%s: the model lies in parts of its tensors (%s is one more): only whole ones are read", f->path,
+            path);
+    if (!read_params(f, config, heads, e)) return false;
+    for (int i = 0; i < f->n; i++)
+        if (!rename_meta(f, &f->entry[i], heads, e)) return false;
+    return tensor_file_sort(f, e);
+}
+
+bool llama_is_meta(const TensorFile *f)
+{
+    return tensor_file_find(f, "tok_embeddings.weight") && tensor_file_find(f, "layers.0.attention.wq.weight");
+}
