@@ -14,7 +14,8 @@
 /* Gives f Hugging Face's names, and the metadata that llama_open reads: llama.heads, llama.kv_heads,
  * llama.head_dim, llama.norm_eps, llama.rope_theta, llama.tied. config: the path of a config.json or
  * params.json; NULL: that beside the weights, if there is one. A file that has llama.heads already (ours, or
- * adopted before) is left alone unless a config is given; so is one with Hugging Face's names and no config.
+ * adopted before) is left alone unless a config is given; so is one with Hugging Face's names and no config,
+ * which llama_open refuses: its shapes do not tell.
  * False and one line in *e where the model is not a LLaMA, is one that is not computed here (scaled positions,
  * biases, experts), or where sizes and tensors contradict each other; f is then good for closing only. */
 bool llama_adopt(TensorFile *f, const char *config, Error *e);
