@@ -249,6 +249,8 @@ START_TEST(faults)
            "tensor \"clue_lengths\": expected 1 to 8, found 0 at 0");
     expect(&(Input){"clue_study", ST_I32, 1, {CLUES}, ids, 0, NULL},
            "tensor \"clue_study\": expected 0 to 2, found 3 at 6");
+    expect(&(Input){.name = "clues"}, "tensor \"clue_lengths\": expected \"clues\" too, found none");
+    expect(&(Input){.name = "masks"}, "tensor \"masked\": expected \"masks\" too, found none");
     expect(&(Input){.name = "clue_slice"}, "tensor \"clue_slice\" (9) is missing");
     expect(
         &(Input){.name = "eos"},
