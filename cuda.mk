@@ -143,7 +143,7 @@ $(BUILD)/bin/pcrl_ptx.so: $(PTX_HOST) $(PTX_OBJ) $(BUILD)/emu/tensor/backend_abi
 # The programs that take DEVICE: the kernel suite, the goldens, the whole system.
 GOLDEN := golden/test_ops golden/test_vision golden/test_bnb golden/test_peft golden/test_llama_hf losses/test_align \
           losses/test_segment losses/test_joint models/test_weights models/test_loading models/test_resnet \
-          models/test_visual models/test_llama models/test_llama_meta models/test_pcrl models/test_bert models/test_swin \
+          models/test_visual models/test_llama models/test_pcrl models/test_bert models/test_swin \
           models/test_medclip models/test_sam_encoder models/test_sam_decoder models/test_sam_predict models/test_sam_masks \
           tools/test_pcrl_step onnx/test_onnx
 SYSTEM := device/test_pack device/test_decode device/test_system tools/test_plan

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256 /* rows */, STRIP = 4 /* vectors of channels held in registers */, SMALL = 1 << 14 };
+enum { BLOCK = 64 /* rows */, STRIP = 4 /* vectors of channels held in registers */, SMALL = 1 << 14 };
 
 Tensor *op_batchnorm(Tape *t, Tensor *x, Tensor *gamma, Tensor *beta, Tensor *running_mean, Tensor *running_var,
                      BatchnormParams p)

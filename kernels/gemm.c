@@ -9,7 +9,7 @@
 #include "kernels/vec.h"
 #include <string.h>
 
-enum { MR = GEMM_TILE_ROWS, NR = GEMM_TILE_COLUMNS, KC = 256, MC = 384, NC = 256 };
+enum { MR = 12, NR = VEC, KC = 256, MC = 384, NC = 256 };
 
 typedef struct {
     bool transpose_a, transpose_b;
@@ -34,39 +34,40 @@ static inline __attribute__((always_inline)) void tile_rows(int64_t K, const flo
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) static void tile_avx512(
-    int64_t K, const float *a, const float *b, float *c, int64_t rows)
+__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) static void tile_avx512(int64_t K,
+                                                                                               const float *a,
+                                                                                               const float *b,
+                                                                                               float *c)
 {
-    if (rows > 8)
-        tile_rows(K, a, b, c, 0, MR);
-    else if (rows > 4)
-        tile_rows(K, a, b, c, 0, 8);
-    else
-        tile_rows(K, a, b, c, 0, 4);
+    tile_rows(K, a, b, c, 0, MR);
 }
 
-__attribute__((target("avx2,fma"))) static void tile_avx2(int64_t K, const float *a, const float *b, float *c,
-                                                          int64_t rows)
+__attribute__((target("avx2,fma"))) static void tile_avx2(int64_t K, const float *a, const float *b, float *c)
 {
     tile_rows(K, a, b, c, 0, MR / 2);
-    if (rows > MR / 2) tile_rows(K, a, b, c, MR / 2, MR / 2);
+    tile_rows(K, a, b, c, MR / 2, MR / 2);
 }
 #endif
 
-void gemm_tile(int level, int64_t K, const float *a, const float *b, float *c, int64_t rows)
+static void tile_plain(int64_t K, const float *a, const float *b, float *c)
+{
+    for (int i = 0; i < MR; i += 2) tile_rows(K, a, b, c, i, 2);
+}
+
+static void tile(int level, int64_t K, const float *a, const float *b, float *c)
 {
 #if defined(__x86_64__)
     if (level >= 2) {
-        tile_avx512(K, a, b, c, rows);
+        tile_avx512(K, a, b, c);
         return;
     }
     if (level == 1) {
-        tile_avx2(K, a, b, c, rows);
+        tile_avx2(K, a, b, c);
         return;
     }
 #endif
     (void)level;
-    for (int i = 0; i < rows; i += 2) tile_rows(K, a, b, c, i, 2);
+    tile_plain(K, a, b, c);
 }
 
 /* `width` lines of x, `depth` long, into panels (depth,room): line i starts at x + i * line, its elements are
@@ -114,7 +115,7 @@ static void block(const Product *p, int level, int64_t m0, int64_t n0, float *a,
             pack(a, p->A + (m0 + i) * a_line + k0 * a_step, least(MR, rows - i), MR, depth, a_line, a_step);
             for (int64_t j = 0; j < columns; j += NR) {
                 float c[MR * NR];
-                gemm_tile(level, depth, a, b + j * KC, c, least(MR, rows - i));
+                tile(level, depth, a, b + j * KC, c);
                 store_tile(p, c, m0 + i, n0 + j, k0);
             }
         }

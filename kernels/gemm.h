@@ -14,11 +14,6 @@ void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, f
 void gemm_loops(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, float alpha,
                 const float *A, int64_t lda, const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
 
-/* Their innermost product, in registers: c (rows,16) = the sum over k of a[k]^T b[k], a (K,12), b (K,16), rows
- * at most 12; c has room for 12 rows, what is beyond `rows` is undefined. level: vec_level()'s. */
-enum { GEMM_TILE_ROWS = 12, GEMM_TILE_COLUMNS = 16 };
-void gemm_tile(int level, int64_t K, const float *a, const float *b, float *c, int64_t rows);
-
 /* y[i] += x[i]. */
 void add_into(float *y, const float *x, int64_t n);
 

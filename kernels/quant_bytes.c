@@ -25,8 +25,9 @@ enum {
     BLOCK = Q4_0_BLOCK,
     BYTES = Q4_0_BYTES,
     GROUP = 4,        /* blocks of a register */
-    STRIP = 32,       /* groups times rows of x: 16 KiB of x */
+    STRIP = 56,       /* groups times rows of x: 28 KiB of x */
     ROWS = 16,        /* of W in a task */
+    NEAR = 1536,      /* bytes ahead that are fetched into the first cache */
     LARGEST = 8355711 /* 127 in each byte */
 };
 
@@ -109,6 +110,9 @@ static void fill_row(Group *g, const float *x, int64_t K)
 
 /* ---- a strip of one row of W ---- */
 
+/* Loaded once: the compiler would make it an operand from memory of each of its uses, and loads are scarce. */
+#define KEEP(vector) __asm__("" : "+v"(vector))
+
 typedef struct {
     __m512i low, high; /* codes of first and second halves */
     __m512 scale;
@@ -124,81 +128,118 @@ __attribute__((target(TARGET), always_inline)) static inline Four unpack(__m512i
     const __m512i half =
         _mm512_castsi256_si512(_mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
     const __m512i nibble = _mm512_set1_epi8(15);
+    KEEP(first);
     __m512i codes = _mm512_permutex2var_epi8(first, byte, second);
     __m256i scale = _mm512_castsi512_si256(_mm512_permutexvar_epi16(half, first));
     return (Four){_mm512_and_si512(codes, nibble), _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble),
                   _mm512_cvtph_ps(scale)};
 }
 
-/* all += four blocks of W times those of x. */
-__attribute__((target(TARGET), always_inline)) static inline __m512 times(Four w, const Group *x, __m512 all)
+/* *first, *second += four blocks of two rows of W times those of x. */
+__attribute__((target(TARGET), always_inline)) static inline void times(const Four *w, const Group *x,
+                                                                        __m512 *first, __m512 *second)
 {
-    __m512i sum = _mm512_setzero_si512();
+    __m512i a = _mm512_setzero_si512(), b = a, offset = _mm512_loadu_si512(x->offset);
+    __m512 scale = _mm512_loadu_ps(x->scale);
+    KEEP(offset);
+    KEEP(scale);
 #pragma GCC unroll 3
     for (int p = 0; p < 3; p++) {
-        if (p) sum = _mm512_slli_epi32(sum, 8);
-        sum = _mm512_dpbusd_epi32(sum, w.low, _mm512_loadu_si512(x->part[p][0]));
-        sum = _mm512_dpbusd_epi32(sum, w.high, _mm512_loadu_si512(x->part[p][1]));
+        __m512i low = _mm512_loadu_si512(x->part[p][0]), high = _mm512_loadu_si512(x->part[p][1]);
+        KEEP(low);
+        KEEP(high);
+        if (p) a = _mm512_slli_epi32(a, 8), b = _mm512_slli_epi32(b, 8);
+        a = _mm512_dpbusd_epi32(a, w[0].low, low);
+        b = _mm512_dpbusd_epi32(b, w[1].low, low);
+        a = _mm512_dpbusd_epi32(a, w[0].high, high);
+        b = _mm512_dpbusd_epi32(b, w[1].high, high);
     }
-    sum = _mm512_add_epi32(sum, _mm512_loadu_si512(x->offset));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w.scale, _mm512_loadu_ps(x->scale)), all);
+    a = _mm512_add_epi32(a, offset);
+    b = _mm512_add_epi32(b, offset);
+    *first = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), _mm512_mul_ps(w[0].scale, scale), *first);
+    *second = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), _mm512_mul_ps(w[1].scale, scale), *second);
 }
 
-/* sum (M,VEC): += lane by lane what `blocks` blocks of a row of W give with x, whose rows are `line` groups
- * apart. The next row is `ahead` bytes on. */
-__attribute__((target(TARGET), always_inline)) static inline void strip_body(const uint8_t *w, int64_t ahead,
+/* sum[r] (M,VEC): += lane by lane what `blocks` blocks of two rows of W, at w[0] and w[1], give with x, whose
+ * rows are `line` groups apart. The next strip's are `ahead` bytes on; the next row's begin
+ * `wrap` bytes behind the end of this one's. */
+__attribute__((target(TARGET), always_inline)) static inline void strip_body(const uint8_t *const *w,
+                                                                             int64_t ahead, int64_t wrap,
                                                                              int64_t blocks, const Group *x,
                                                                              int64_t line, const int M,
-                                                                             float *sum)
+                                                                             float *const *sum)
 {
-    __m512 all[QUANT_CPU_ROWS];
+    __m512 all[2][QUANT_CPU_ROWS];
+    const uint8_t *at[2] = {w[0], w[1]};
 #pragma GCC unroll 4
-    for (int m = 0; m < M; m++) all[m] = _mm512_loadu_ps(sum + m * VEC);
-    for (; blocks >= GROUP; blocks -= GROUP, w += GROUP * BYTES, x++) {
-        _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
-        Four four = unpack(_mm512_loadu_si512(w), _mm512_loadu_si512(w + 8));
+    for (int m = 0; m < M; m++)
+        for (int r = 0; r < 2; r++) all[r][m] = _mm512_loadu_ps(sum[r] + m * VEC);
+    for (; blocks >= GROUP; blocks -= GROUP, x++) {
+        Four four[2];
+#pragma GCC unroll 2
+        for (int r = 0; r < 2; r++) {
+            _mm_prefetch((const char *)at[r] + ahead, _MM_HINT_T1);
+            _mm_prefetch((const char *)at[r] + NEAR + (blocks * BYTES > NEAR ? 0 : wrap), _MM_HINT_T0);
+            four[r] = unpack(_mm512_loadu_si512(at[r]), _mm512_loadu_si512(at[r] + 8));
+            at[r] += GROUP * BYTES;
+        }
 #pragma GCC unroll 4
-        for (int m = 0; m < M; m++) all[m] = times(four, x + m * line, all[m]);
+        for (int m = 0; m < M; m++) times(four, x + m * line, &all[0][m], &all[1][m]);
     }
     if (blocks) { /* at a row's end: the scales of what is not there are 0 */
         __mmask64 first = ((__mmask64)1 << blocks * BYTES) - 1;
-        Four four = unpack(_mm512_maskz_loadu_epi8(first, w), _mm512_maskz_loadu_epi8(first >> 8, w + 8));
+        Four four[2];
+#pragma GCC unroll 2
+        for (int r = 0; r < 2; r++)
+            four[r] =
+                unpack(_mm512_maskz_loadu_epi8(first, at[r]), _mm512_maskz_loadu_epi8(first >> 8, at[r] + 8));
 #pragma GCC unroll 4
-        for (int m = 0; m < M; m++) all[m] = times(four, x + m * line, all[m]);
+        for (int m = 0; m < M; m++) times(four, x + m * line, &all[0][m], &all[1][m]);
     }
 #pragma GCC unroll 4
-    for (int m = 0; m < M; m++) _mm512_storeu_ps(sum + m * VEC, all[m]);
+    for (int m = 0; m < M; m++)
+        for (int r = 0; r < 2; r++) _mm512_storeu_ps(sum[r] + m * VEC, all[r][m]);
 }
 
-__attribute__((target(TARGET))) static void strip(const uint8_t *w, int64_t ahead, int64_t blocks,
-                                                  const Group *x, int64_t line, int64_t M, float *sum)
+__attribute__((target(TARGET))) static void strip(const uint8_t *const *w, int64_t ahead, int64_t wrap,
+                                                  int64_t blocks, const Group *x, int64_t line, int64_t M,
+                                                  float *const *sum)
 {
     switch (M) {
-    case 1: strip_body(w, ahead, blocks, x, line, 1, sum); break;
-    case 2: strip_body(w, ahead, blocks, x, line, 2, sum); break;
-    case 3: strip_body(w, ahead, blocks, x, line, 3, sum); break;
-    default: strip_body(w, ahead, blocks, x, line, 4, sum);
+    case 1: strip_body(w, ahead, wrap, blocks, x, line, 1, sum); break;
+    case 2: strip_body(w, ahead, wrap, blocks, x, line, 2, sum); break;
+    case 3: strip_body(w, ahead, wrap, blocks, x, line, 3, sum); break;
+    default: strip_body(w, ahead, wrap, blocks, x, line, 4, sum);
     }
 }
 #else
 static void fill_row(Group *g, const float *x, int64_t K) { (void)g, (void)x, (void)K; }
 
-static void strip(const uint8_t *w, int64_t ahead, int64_t blocks, const Group *x, int64_t line, int64_t M,
-                  float *sum)
+static void strip(const uint8_t *const *w, int64_t ahead, int64_t wrap, int64_t blocks, const Group *x,
+                  int64_t line, int64_t M, float *const *sum)
 {
     (void)w, (void)ahead, (void)blocks, (void)x, (void)line, (void)M, (void)sum;
     die("q4_0: this processor multiplies no bytes");
 }
 #endif
 
+/* Rows from..to-1, in pairs that are half of them apart: two streams on different pages. */
 static void product_rows(const Tensor *w, const Group *x, int64_t M, int64_t from, int64_t to, float *y)
 {
     int64_t N = w->dim[0], blocks = w->dim[1] / BLOCK, line = groups_of(w->dim[1]), step = STRIP / M * GROUP;
-    float sum[ROWS][QUANT_CPU_ROWS * VEC] = {{0}};
-    for (int64_t b = 0; b < blocks; b += step)
-        for (int64_t n = from; n < to; n++)
-            strip((const uint8_t *)w->data + (n * blocks + b) * BYTES, blocks * BYTES,
-                  blocks - b < step ? blocks - b : step, x + b / GROUP, line, M, sum[n - from]);
+    int64_t half = (to - from + 1) / 2;
+    float sum[ROWS + 1][QUANT_CPU_ROWS * VEC] = {{0}}; /* the last one: of an odd row's pair, itself */
+    for (int64_t b = 0; b < blocks; b += step) {
+        int64_t count = blocks - b < step ? blocks - b : step;
+        int64_t ahead = b + step < blocks ? count * BYTES : (ROWS * blocks - b) * BYTES; /* next strip, task */
+        for (int64_t i = 0; i < half; i++) {
+            bool pair = from + half + i < to;
+            const uint8_t *row = (const uint8_t *)w->data + ((from + i) * blocks + b) * BYTES;
+            strip((const uint8_t *[]){row, pair ? row + half * blocks * BYTES : row}, ahead,
+                  (blocks - count) * BYTES, count, x + b / GROUP, line, M,
+                  (float *[]){sum[i], sum[pair ? half + i : ROWS]});
+        }
+    }
     for (int64_t n = from; n < to; n++)
         for (int64_t m = 0; m < M; m++) y[m * N + n] = vec_sum((const Vec *)(sum[n - from] + m * VEC));
 }

@@ -1,11 +1,12 @@
-/* x is packed once, in panels of 12 rows for each DEPTH of k. A task is 64 columns of y: for each DEPTH of k
- * their rows of W are decoded into four panels (DEPTH,16), which stay in the second cache while all of x passes
- * by. With AVX-512 a panel is decoded across its rows: eight codes of each of 16 rows are a register, from
+/* 512 rows of x at a time are packed, in panels of 8 rows for each DEPTH of k. A task is 64 columns of their y:
+ * for each DEPTH of k the columns' rows of W are decoded into two panels (DEPTH,32), which stay in the second
+ * cache, as do the sums, while x passes by (y itself, a page from row to row, would not stay). Tiles are 8 x
+ * 32: x comes from the third cache, and wider tiles ask for less of it (12 x 16: 0.93 of the peak, 8 x 32:
+ * 0.99). With AVX-512 a panel is decoded across its rows: eight codes of each of 16 rows are a register, from
  * which a shift and a look-up give the 16 levels of one k in the order the panel wants them.
  *
  * Each element of y adds up its k in order within a DEPTH, and then the DEPTHs. */
 #include "kernels/quant_gemm.h"
-#include "kernels/gemm.h"
 #include "kernels/quant.h"
 #include "kernels/quant_cpu.h"
 #include "kernels/quant_nf4.h"
@@ -18,7 +19,17 @@
 #include <immintrin.h>
 #endif
 
-enum { MR = GEMM_TILE_ROWS, NR = GEMM_TILE_COLUMNS, DEPTH = 512, PANELS = 4, WORD = 8 /* codes */ };
+enum {
+    MR = 8,
+    NR = 2 * VEC,
+    DEPTH = 256,
+    PANELS = 2, /* of W in a task */
+    BLOCK = 64, /* panels of x in a task */
+    WORD = 8    /* codes */
+};
+
+/* c (MR,NR) = the sum over k of a[k]^T b[k]; a (K,MR), b (K,NR). */
+typedef void Tile(int64_t K, const float *a, const float *b, float *c);
 
 typedef struct {
     const Tensor *w;
@@ -26,7 +37,7 @@ typedef struct {
     int64_t M, N, K;
     bool add;
     float *y, *packed;
-    int level;
+    Tile *tile;
 } Product;
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -51,11 +62,11 @@ static void pack(const Product *p, int64_t panel, int64_t k0)
 
 /* ---- panels of W ---- */
 
-/* Any format and place: decoded row by row. */
+/* Half a panel, any format and place: decoded row by row. */
 static void fill_rows(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
 {
     float row[DEPTH];
-    for (int64_t j = 0; j < NR; j++) {
+    for (int64_t j = 0; j < VEC; j++) {
         if (n0 + j < p->N)
             quant_cpu_decode_part(p->w, n0 + j, k0, depth, row);
         else
@@ -65,10 +76,10 @@ static void fill_rows(const Product *p, int64_t n0, int64_t k0, int64_t depth, f
 }
 
 #ifdef __x86_64__
-/* Codes and scales of 16 rows, words of eight codes and blocks outermost. */
+/* Codes and scales of 16 rows of W, words of eight codes and blocks outermost. */
 typedef struct {
-    uint32_t code[DEPTH / WORD][NR];
-    float scale[DEPTH / Q4_0_BLOCK][NR];
+    uint32_t code[DEPTH / WORD][VEC];
+    float scale[DEPTH / Q4_0_BLOCK][VEC];
 } Columns;
 
 static void gather_planar(const Product *p, int64_t n, int64_t k0, int64_t depth, Columns *c, int64_t j)
@@ -116,13 +127,14 @@ SPREAD(spread_q4_0, Q4_0_BLOCK, Q4_0_K)
 
 static const float q4_0_level[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
 
-static bool fill_columns(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
+/* Half a panel, its 16 columns from n0 on, where that is possible. */
+static bool fill_half(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
 {
     bool planar = dtype_is_planar(p->w->dtype);
-    if (p->level < 2 || p->K % (planar ? NF4_BLOCK : Q4_0_BLOCK)) return false;
+    if (vec_level() < 2 || p->K % (planar ? NF4_BLOCK : Q4_0_BLOCK)) return false;
     Columns c;
-    int64_t rows = least(NR, p->N - n0);
-    if (rows < NR) memset(&c, 0, sizeof c);
+    int64_t rows = least(VEC, p->N - n0);
+    if (rows < VEC) memset(&c, 0, sizeof c);
     for (int64_t j = 0; j < rows; j++) (planar ? gather_planar : gather_q4_0)(p, n0 + j, k0, depth, &c, j);
     if (planar)
         spread_planar(&c, quant_levels(p->w->dtype), depth, panel);
@@ -131,64 +143,126 @@ static bool fill_columns(const Product *p, int64_t n0, int64_t k0, int64_t depth
     return true;
 }
 #else
-static bool fill_columns(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
+static bool fill_half(const Product *p, int64_t n0, int64_t k0, int64_t depth, float *panel)
 {
     (void)p, (void)n0, (void)k0, (void)depth, (void)panel;
     return false;
 }
 #endif
 
+/* ---- tiles ---- */
+
+/* c (MR,NR): sums over k of a[k]^T b[k], `rows` rows from `row` on, `vecs` times 16 columns from `column` on; a
+ * (K,MR), b (K,NR). */
+static inline __attribute__((always_inline)) void part(int64_t K, const float *a, const float *b, float *c,
+                                                       int row, int column, const int rows, const int vecs)
+{
+    Vec sum[MR][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vecs; j++) sum[i][j] = (Vec){0};
+    for (int64_t k = 0; k < K; k++) {
+        Vec bk[2];
+#pragma GCC unroll 2
+        for (int j = 0; j < vecs; j++) bk[j] = VEC_LOAD(b + k * NR + column + j * VEC);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < vecs; j++) sum[i][j] += a[k * MR + row + i] * bk[j];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vecs; j++) VEC_STORE(c + (row + i) * NR + column + j * VEC, sum[i][j]);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) static void tile_avx512(int64_t K,
+                                                                                               const float *a,
+                                                                                               const float *b,
+                                                                                               float *c)
+{
+    part(K, a, b, c, 0, 0, MR, 2);
+}
+
+__attribute__((target("avx2,fma"))) static void tile_avx2(int64_t K, const float *a, const float *b, float *c)
+{
+    for (int i = 0; i < 4; i++) part(K, a, b, c, i / 2 * 4, i % 2 * VEC, 4, 1);
+}
+#endif
+
+static void tile_plain(int64_t K, const float *a, const float *b, float *c)
+{
+    for (int i = 0; i < MR; i++) part(K, a, b, c, i / 2 * 2, i % 2 * VEC, 2, 1);
+}
+
+static Tile *tile_function(void)
+{
+#ifdef __x86_64__
+    if (vec_level() >= 2) return tile_avx512;
+    if (vec_level() == 1) return tile_avx2;
+#endif
+    return tile_plain;
+}
+
 /* ---- the product ---- */
 
-static void store(const Product *p, const float *c, int64_t m0, int64_t n0, bool fresh)
+/* The tile of y at (m0,n0). */
+static void store(const Product *p, const float *sum, int64_t m0, int64_t n0)
 {
     int64_t rows = least(MR, p->M - m0), columns = least(NR, p->N - n0);
     for (int64_t i = 0; i < rows; i++) {
         float *y = p->y + (m0 + i) * p->N + n0;
-        const float *from = c + i * NR;
-        if (fresh)
-            memcpy(y, from, (size_t)columns * sizeof *y);
-        else
-            for (int64_t j = 0; j < columns; j++) y[j] += from[j];
+        for (int64_t j = 0; j < columns; j++) y[j] = (p->add ? y[j] : 0) + sum[i * NR + j];
     }
 }
 
-/* The columns of y from n0 on. b: room for PANELS panels. */
-static void task(const Product *p, int64_t n0, float *b)
+/* A thread's room. */
+typedef struct {
+    float b[PANELS][DEPTH * NR];
+    float sum[BLOCK][PANELS][MR * NR];
+} Room;
+
+/* All of x with the columns of y from n0 on. */
+static void task(const Product *p, int64_t n0, Room *r)
 {
+    int64_t rows = panels_of(p->M), columns = least(PANELS, (p->N - n0 + NR - 1) / NR);
     for (int64_t k0 = 0; k0 < p->K; k0 += DEPTH) {
-        int64_t depth = least(DEPTH, p->K - k0), panels = least(PANELS, (p->N - n0 + NR - 1) / NR);
-        for (int64_t j = 0; j < panels; j++)
-            if (!fill_columns(p, n0 + j * NR, k0, depth, b + j * DEPTH * NR))
-                fill_rows(p, n0 + j * NR, k0, depth, b + j * DEPTH * NR);
-        for (int64_t i = 0; i < panels_of(p->M); i++)
-            for (int64_t j = 0; j < panels; j++) {
-                float c[MR * NR];
-                gemm_tile(p->level, depth, packed_panel(p, i, k0), b + j * DEPTH * NR, c,
-                          least(MR, p->M - i * MR));
-                store(p, c, i * MR, n0 + j * NR, k0 == 0 && !p->add);
+        int64_t depth = least(DEPTH, p->K - k0);
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t h = 0; h < NR; h += VEC)
+                if (!fill_half(p, n0 + j * NR + h, k0, depth, r->b[j] + h))
+                    fill_rows(p, n0 + j * NR + h, k0, depth, r->b[j] + h);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++) {
+                float c[MR * NR], *sum = r->sum[i][j];
+                p->tile(depth, packed_panel(p, i, k0), r->b[j], k0 ? c : sum);
+                for (int at = 0; k0 && at < MR * NR; at += VEC)
+                    VEC_STORE(sum + at, VEC_LOAD(sum + at) + VEC_LOAD(c + at));
             }
     }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) store(p, r->sum[i][j], i * MR, n0 + j * NR);
 }
-
-enum { TASK_FLOATS = PANELS * DEPTH * NR };
 
 size_t quant_gemm_scratch(const Tensor *w, int64_t M)
 {
-    return (size_t)(panels_of(M) * MR * w->dim[1] + TASK_FLOATS * omp_get_max_threads()) * sizeof(float);
+    int64_t rows = panels_of(least(M, BLOCK * MR)) * MR;
+    return (size_t)(rows * w->dim[1]) * sizeof(float) + (size_t)omp_get_max_threads() * sizeof(Room);
 }
 
 void quant_gemm(const Tensor *w, const float *x, int64_t M, bool add, float *y, void *scratch)
 {
     int64_t N = w->dim[0], K = w->dim[1], depths = (K + DEPTH - 1) / DEPTH;
-    const Product p = {w, x, M, N, K, add, y, scratch, vec_level()};
-    float *rooms = p.packed + panels_of(M) * MR * K;
+    Room *rooms = (Room *)(void *)((float *)scratch + panels_of(least(M, BLOCK * MR)) * MR * K);
 #pragma omp parallel if (M * N * K > 1 << 16)
-    {
-        float *room = rooms + omp_get_thread_num() * TASK_FLOATS;
+    for (int64_t m = 0; m < M; m += BLOCK * MR) {
+        const Product p = {w,         x + m * K, least(BLOCK * MR, M - m), N, K, add,
+                           y + m * N, scratch,   tile_function()};
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < panels_of(M) * depths; i++) pack(&p, i / depths, i % depths * DEPTH);
+        for (int64_t i = 0; i < panels_of(p.M) * depths; i++) pack(&p, i / depths, i % depths * DEPTH);
 #pragma omp for schedule(dynamic)
-        for (int64_t n = 0; n < N; n += PANELS * NR) task(&p, n, room);
+        for (int64_t n = 0; n < N; n += PANELS * NR) task(&p, n, &rooms[omp_get_thread_num()]);
     }
 }

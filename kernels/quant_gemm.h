@@ -3,7 +3,7 @@
 #define KERNELS_QUANT_GEMM_H
 #include "tensor/tensor.h"
 
-/* Bytes of scratch that quant_gemm needs: x once more, and 128 KiB a thread. */
+/* Bytes of scratch that quant_gemm needs: 512 rows of x once more, and 200 KiB a thread. */
 size_t quant_gemm_scratch(const Tensor *w, int64_t M);
 /* y[m,n] = (add ? y[m,n] : 0) + sum_k x[m,k] W[n,k], any format, x (M,K), W (N,K), y (M,N). The decoded weight
  * never exists whole. Bits do not depend on the thread count. */

@@ -1,8 +1,7 @@
 /* A block of 64 weights is 32 bytes of codes and one scale; formats differ in the table of 16 levels only.
  *
  * x is first put in the order in which codes come out. A task is ROWS rows of W; it walks over x in strips that
- * stay in the first cache (long rows would fetch x from the second for each row: 0.55 of the speed), and asks
- * for the next row's codes while it works on this one's.
+ * stay in the first cache, and asks for the next strip's codes, or the next task's, into the second.
  *
  * AVX-512: 64 bytes of codes, two blocks, are 16 words of eight nibbles. vpermps looks at the low four bits of
  * each index only, so nibble s of each word is a shift by 4 s away from its level: for 16 weights a shift, a
@@ -33,8 +32,9 @@ enum {
     BLOCK = NF4_BLOCK,
     HALF = BLOCK / 2,
     NESTED_BLOCK = 256,
-    STRIP = 64, /* blocks times rows of x: 16 KiB of x */
+    STRIP = 112, /* blocks times rows of x: 28 KiB of x */
     ROWS = 16,
+    NEAR = 1024, /* bytes ahead that are fetched into the first cache */
 };
 
 const float *quant_planar_scales(const Quant *q, int64_t first, int64_t n, float *room)
@@ -54,14 +54,15 @@ const float *quant_planar_scales(const Quant *q, int64_t first, int64_t n, float
 /* ---- a strip of one row ---- */
 
 /* sum (M,VEC): += lane by lane what `blocks` blocks of a row of W give with x, whose rows are `line` apart. The
- * next row's codes are `ahead` bytes on. M is a constant wherever a body is inlined. */
-typedef void Strip(const float *level, const uint8_t *codes, int64_t ahead, const float *scale, int64_t blocks,
-                   const float *x, int64_t line, int64_t M, float *sum);
+ * next strip's codes are `ahead` bytes on; the next row's begin `wrap` bytes behind the end of this one's. M is
+ * a constant wherever a body is inlined. */
+typedef void Strip(const float *level, const uint8_t *codes, int64_t ahead, int64_t wrap, const float *scale,
+                   int64_t blocks, const float *x, int64_t line, int64_t M, float *sum);
 
-static void strip_plain(const float *level, const uint8_t *codes, int64_t ahead, const float *scale,
-                        int64_t blocks, const float *x, int64_t line, int64_t M, float *sum)
+static void strip_plain(const float *level, const uint8_t *codes, int64_t ahead, int64_t wrap,
+                        const float *scale, int64_t blocks, const float *x, int64_t line, int64_t M, float *sum)
 {
-    (void)ahead;
+    (void)ahead, (void)wrap;
     for (int64_t m = 0; m < M; m++)
         for (int64_t b = 0; b < blocks; b++) {
             const uint8_t *c = codes + b * HALF;
@@ -79,14 +80,15 @@ static void strip_plain(const float *level, const uint8_t *codes, int64_t ahead,
                      _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)))
 
 __attribute__((target("avx2,fma"), always_inline)) static inline void strip_avx2_body(
-    const float *level, const uint8_t *codes, int64_t ahead, const float *scale, int64_t blocks, const float *x,
-    int64_t line, const int M, float *sum)
+    const float *level, const uint8_t *codes, int64_t ahead, int64_t wrap, const float *scale, int64_t blocks,
+    const float *x, int64_t line, const int M, float *sum)
 {
+    (void)ahead;
     __m256 all[QUANT_CPU_ROWS];
 #pragma GCC unroll 4
     for (int m = 0; m < M; m++) all[m] = _mm256_loadu_ps(sum + m * VEC);
     for (int64_t b = 0; b < blocks; b++, codes += HALF) {
-        _mm_prefetch((const char *)codes + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *)codes + NEAR + ((blocks - b) * HALF > NEAR ? 0 : wrap), _MM_HINT_T0);
         __m256 s = _mm256_set1_ps(scale[b]);
         __m256 low = _mm256_mul_ps(_mm256_loadu_ps(level), s),
                high = _mm256_mul_ps(_mm256_loadu_ps(level + 8), s);
@@ -127,8 +129,8 @@ __attribute__((target("avx512f"), always_inline)) static inline void pair_avx512
 }
 
 __attribute__((target("avx512f"), always_inline)) static inline void strip_avx512_body(
-    const float *level, const uint8_t *codes, int64_t ahead, const float *scale, int64_t blocks, const float *x,
-    int64_t line, const int M, float *sum)
+    const float *level, const uint8_t *codes, int64_t ahead, int64_t wrap, const float *scale, int64_t blocks,
+    const float *x, int64_t line, const int M, float *sum)
 {
     const __m512i pick = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
     __m512 all[QUANT_CPU_ROWS], table = _mm512_loadu_ps(level);
@@ -138,7 +140,8 @@ __attribute__((target("avx512f"), always_inline)) static inline void strip_avx51
     for (; b + 2 <= blocks; b += 2, codes += BLOCK, x += 2 * BLOCK) {
         __m128i scales = _mm_loadl_epi64((const __m128i *)(const void *)(scale + b));
         __m512 two = _mm512_permutexvar_ps(pick, _mm512_castsi512_ps(_mm512_castsi128_si512(scales)));
-        _mm_prefetch((const char *)codes + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *)codes + ahead, _MM_HINT_T1);
+        _mm_prefetch((const char *)codes + NEAR + ((blocks - b) * HALF > NEAR ? 0 : wrap), _MM_HINT_T0);
         pair_avx512(table, _mm512_loadu_si512(codes), two, x, line, M, all);
     }
     if (b < blocks) /* a row's last block, alone: beside it x is 0 */
@@ -149,14 +152,14 @@ __attribute__((target("avx512f"), always_inline)) static inline void strip_avx51
 
 #define STRIP_FUNCTION(isa, features)                                                                          \
     __attribute__((target(features))) static void strip_##isa(                                                 \
-        const float *level, const uint8_t *codes, int64_t ahead, const float *scale, int64_t blocks,           \
-        const float *x, int64_t line, int64_t M, float *sum)                                                   \
+        const float *level, const uint8_t *codes, int64_t ahead, int64_t wrap, const float *scale,             \
+        int64_t blocks, const float *x, int64_t line, int64_t M, float *sum)                                   \
     {                                                                                                          \
         switch (M) {                                                                                           \
-        case 1: strip_##isa##_body(level, codes, ahead, scale, blocks, x, line, 1, sum); break;                \
-        case 2: strip_##isa##_body(level, codes, ahead, scale, blocks, x, line, 2, sum); break;                \
-        case 3: strip_##isa##_body(level, codes, ahead, scale, blocks, x, line, 3, sum); break;                \
-        default: strip_##isa##_body(level, codes, ahead, scale, blocks, x, line, 4, sum);                      \
+        case 1: strip_##isa##_body(level, codes, ahead, wrap, scale, blocks, x, line, 1, sum); break;          \
+        case 2: strip_##isa##_body(level, codes, ahead, wrap, scale, blocks, x, line, 2, sum); break;          \
+        case 3: strip_##isa##_body(level, codes, ahead, wrap, scale, blocks, x, line, 3, sum); break;          \
+        default: strip_##isa##_body(level, codes, ahead, wrap, scale, blocks, x, line, 4, sum);                \
         }                                                                                                      \
     }
 STRIP_FUNCTION(avx512, "avx512f")
@@ -201,14 +204,15 @@ typedef struct {
 
 static void product_rows(const Product *p, int64_t from, int64_t to)
 {
-    int64_t N = p->w->dim[0], blocks = p->w->dim[1] / BLOCK, ahead = blocks * HALF, step = STRIP / p->M & ~1;
+    int64_t N = p->w->dim[0], blocks = p->w->dim[1] / BLOCK, step = STRIP / p->M & ~1;
     float sum[ROWS][QUANT_CPU_ROWS * VEC] = {{0}}, room[STRIP];
     for (int64_t b = 0; b < blocks; b += step) {
         int64_t count = blocks - b < step ? blocks - b : step;
+        int64_t ahead = b + step < blocks ? count * HALF : (ROWS * blocks - b) * HALF; /* next strip, task */
         for (int64_t n = from; n < to; n++)
             p->strip(p->level, (const uint8_t *)p->w->data + (n * blocks + b) * HALF, ahead,
-                     quant_planar_scales(p->w->quant, n * blocks + b, count, room), count, p->x + b * BLOCK,
-                     p->line, p->M, sum[n - from]);
+                     (blocks - count) * HALF, quant_planar_scales(p->w->quant, n * blocks + b, count, room),
+                     count, p->x + b * BLOCK, p->line, p->M, sum[n - from]);
     }
     for (int64_t n = from; n < to; n++)
         for (int64_t m = 0; m < p->M; m++) p->y[m * N + n] = vec_sum((const Vec *)(sum[n - from] + m * VEC));

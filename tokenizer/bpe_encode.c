@@ -6,7 +6,19 @@
  * Entries whose tokens have changed meanwhile are recognised by their ids and dropped. O(n log n): runs of
  * Chinese reach hundreds of bytes.
  *
- * An encoder that is kept remembers what pre-tokens became: reports say the same clauses over and over. */
+ * An encoder that is kept remembers what pre-tokens became: reports say the same clauses over and over.
+ *
+ * Measured with LLaMA-3's vocabulary: MB/s of one thread's processor time, one call a text, start-up left out;
+ * two cores of an EPYC; medians of five interleaved runs. Texts: 10.0 MB, half of it phantoms' reports, half
+ * English documentation (32,052 texts); and 3.4 MB of random strings, in which nothing comes twice (20,000
+ * texts, three runs). The same ids from all. To repeat ours: pcrl-tokenize --time.
+ *
+ *                            reports, English      random
+ *   encoder                    100.2 (92-133)        12.9
+ *   encoder, PCRE2's split      60.0 (57-61)
+ *   bpe_encode                  44.0 (38-45)         13.5
+ *   tokenizers 0.23.3            3.6 (3.4-4.0)        1.8
+ *   tiktoken 0.14.0             15.9 (15-18)          8.1 */
 #include "tokenizer/bpe_tables.h"
 #include "tensor/utf8.h"
 #include <limits.h>

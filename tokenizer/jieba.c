@@ -1,7 +1,16 @@
 /* Cutting. A text falls into stretches of what may make words (Han, ASCII letters and digits, + # & . _ % -)
  * and the rest; the rest goes character by character (CR LF together). Sums and ties are in the order of the
  * reference, so that equal probabilities are decided alike: of two paths from a character the one with the
- * longer first word. */
+ * longer first word.
+ *
+ * Measured on 10.0 MB of text, half of it phantoms' reports, half English documentation (32,052 texts): MB/s of
+ * one thread's processor time, one call a text, start-up left out (0.13 s; the reference's 0.7 s with its
+ * cache, 1.4 s without); two cores of an EPYC; medians of five interleaved runs (the reference without the
+ * model: one run). The same words from both. To repeat ours: pcrl-tokenize --tokenizer jieba --time.
+ *
+ *                    with the model     without
+ *   ours             86.9 (85-90)       101.3 (97-103)
+ *   python's jieba    1.09 (1.04-1.10)    1.32 */
 #include "tokenizer/jieba_parts.h"
 #include "tensor/utf8.h"
 #include <math.h>

@@ -38,7 +38,7 @@ typedef struct Layer {
     Arena weights, step, scratch;
     Tape tape;
     Tensor *w[MATRICES], *x[MATRICES];
-    double bytes, products; /* of the weights; N K of all */
+    double size[MATRICES], bytes, products; /* of each weight, of all; N K of all */
 } Layer;
 
 /* ---- the layer ---- */
@@ -51,7 +51,7 @@ static void *room(size_t bytes)
 }
 
 /* Random codes; every scale within 1/2 and 3/2 of 0.01. */
-static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng)
+static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng, double *size)
 {
     int64_t blocks = N * K / NF4_BYTES_BLOCK, outer = (blocks + OUTER - 1) / OUTER;
     size_t bytes = dtype_bytes(f->dtype, N * K);
@@ -76,9 +76,9 @@ static Tensor *weight(Layer *l, const Format *f, int64_t N, int64_t K, Rng *rng)
                              : (Quant){.absmax = absmax};
     Tensor *w =
         quant_tensor_from(&l->weights, f->dtype, N, K, codes, dtype_is_planar(f->dtype) ? &planes : NULL);
-    l->bytes += (double)bytes;
-    if (f->nested) l->bytes += (double)blocks + 4.0 * (double)outer;
-    if (w->quant && !f->nested) l->bytes += 4.0 * (double)blocks;
+    *size = (double)bytes;
+    if (f->nested) *size += (double)blocks + 4.0 * (double)outer;
+    if (w->quant && !f->nested) *size += 4.0 * (double)blocks;
     free(codes);
     free(nested);
     free(absmax);
@@ -98,7 +98,8 @@ static bool open_layer(Layer *l, const BenchSystem *b, const Format *f, int64_t 
     tape_init(&l->tape, &l->step, &l->scratch, b->common->seed);
     for (int i = 0; i < MATRICES; i++) {
         int64_t N = shape[i][0], K = shape[i][1];
-        l->w[i] = weight(l, f, N, K, &rng);
+        l->w[i] = weight(l, f, N, K, &rng, &l->size[i]);
+        l->bytes += l->size[i];
         l->x[i] = tensor_f32(&l->weights, rows, K, 0, 0);
         rng_fill(l->x[i]->data, rows * K, (uint32_t)b->common->seed, "a layer's x", 1);
         l->products += (double)(N * K);
@@ -113,13 +114,20 @@ static void close_layer(Layer *l)
     arena_close(&l->scratch);
 }
 
-/* Seconds of one pass. */
-static double pass(Layer *l)
+/* Seconds of one product. */
+static double product(Layer *l, int i)
 {
     double from = cli_seconds();
-    for (int i = 0; i < MATRICES; i++) op_matmul_q(&l->tape, l->x[i], l->w[i], NULL, NULL);
+    op_matmul_q(&l->tape, l->x[i], l->w[i], NULL, NULL);
     double seconds = cli_seconds() - from;
     tape_reset(&l->tape);
+    return seconds;
+}
+
+static double pass(Layer *l)
+{
+    double seconds = 0;
+    for (int i = 0; i < MATRICES; i++) seconds += product(l, i);
     return seconds;
 }
 
@@ -156,30 +164,38 @@ static void print_head(const BenchSystem *b, const char *what)
 
 static void decode_rows(Layer *l, const Format *f)
 {
+    const Roofs *r = l->b->roofs;
     double share[ROUNDS], seconds[ROUNDS], speed[ROUNDS];
-    size_t bytes = (size_t)l->bytes < l->b->roofs->bytes ? (size_t)l->bytes : l->b->roofs->bytes;
+    size_t at = 0;
     pass(l); /* touches memory */
     for (int k = 0; k < ROUNDS; k++) {
         double read = 0, work = 0;
         int n = 0;
-        for (; n < 3 || read + work < l->b->seconds; n++) {
-            read += roofs_read_once(l->b->roofs, bytes);
-            work += pass(l);
-        }
+        for (; n < 3 || read + work < l->b->seconds; n++)
+            for (int i = 0; i < MATRICES; i++) {
+                size_t bytes = (size_t)l->size[i];
+                if (at + bytes > r->bytes) at = 0;
+                read += roofs_read_once(r, at, bytes);
+                at += bytes;
+                work += product(l, i);
+            }
         seconds[k] = work / n;
-        speed[k] = (double)bytes * n / read;
-        share[k] = l->bytes / seconds[k] / speed[k];
+        speed[k] = l->bytes * n / read;
+        share[k] = read / work;
     }
     print_row(l->b, "decode", f->name, range(seconds).median, l->bytes, 2 * l->products, range(share), "read");
     if (!l->b->csv) printf("%-14s %11s %8.2f\n", "  read", "", range(speed).median * 1e-9);
 }
 
-/* Raises *peak to the best of some runs. */
-static void raise_peak(Peak kind, double *peak)
+/* Runs a peak's loop for at least so long: operations and seconds are added to work[0] and work[1]. */
+static void run_peak(Peak kind, double seconds, double *work)
 {
-    for (int i = 0; i < PEAK_RUNS; i++) {
-        double speed = roofs_peak(kind);
-        if (speed > *peak) *peak = speed;
+    for (double spent = 0; spent < seconds;) {
+        double from = cli_seconds(), speed = roofs_peak(kind), took = cli_seconds() - from;
+        if (speed <= 0) return;
+        work[0] += speed * took;
+        work[1] += took;
+        spent += took;
     }
 }
 
@@ -189,13 +205,16 @@ static void prefill_rows(Layer *l, const Format *f)
     const Peak kind[2] = {f->peak, PEAK_FMA};
     pass(l);
     for (int k = 0; k < ROUNDS; k++) {
-        double peak[2] = {0};
-        for (int i = 0; i < 2; i++) raise_peak(kind[i], &peak[i]);
-        seconds[k] = pass(l);
+        double work[2][2] = {{0}};
+        seconds[k] = 0;
+        for (int m = 0; m < MATRICES; m++) {
+            double took = product(l, m);
+            for (int i = 0; i < 2; i++) run_peak(kind[i], took, work[i]);
+            seconds[k] += took;
+        }
         for (int i = 0; i < 2; i++) {
-            raise_peak(kind[i], &peak[i]);
-            share[i][k] = peak[i] > 0 ? flops / seconds[k] / peak[i] : 0;
-            top[i][k] = peak[i];
+            top[i][k] = work[i][1] > 0 ? work[i][0] / work[i][1] : 0;
+            share[i][k] = top[i][k] > 0 ? flops / seconds[k] / top[i][k] : 0;
         }
     }
     double median = range(seconds).median;

@@ -31,22 +31,25 @@ static bool source_key(char key[32], const char *resnet, const TrainData *d, Err
     return true;
 }
 
+void slices_normalise(const uint8_t *pixel, size_t n, int64_t channels, float *x)
+{
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, sd[3] = {0.229f, 0.224f, 0.225f};
+    for (size_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < channels; c++)
+            x[i * (size_t)channels + (size_t)c] =
+                channels == 3 ? ((float)pixel[i] / 255 - mean[c]) / sd[c] : slice_normal(pixel[i]);
+}
+
 void study_features(Tape *t, const Resnet *net, const uint8_t *pixel, int width, int height, Tensor **grid,
                     Tensor **pooled)
 {
     int64_t C = net->config.in_channels;
     Tensor *x = tape_tensor(t, DTYPE_f32, 4, (int64_t[]){CTRG_SLICES, height, width, C});
-    size_t area = (size_t)width * (size_t)height;
-    float *slice = malloc(area * sizeof *slice), *all = malloc(area * (size_t)C * CTRG_SLICES * sizeof *all);
-    if (!slice || !all) die("out of host memory for a study");
-    for (int i = 0; i < CTRG_SLICES; i++) {
-        slice_normalise(pixel + (size_t)i * area, width, height, false, 0, slice);
-        for (size_t j = 0; j < area; j++)
-            for (int64_t c = 0; c < C; c++) all[((size_t)i * area + j) * (size_t)C + (size_t)c] = slice[j];
-    }
-    tensor_upload(x, all);
-    free(slice);
-    free(all);
+    float *host = malloc((size_t)tensor_len(x) * sizeof *host);
+    if (!host) die("out of host memory for a study");
+    slices_normalise(pixel, (size_t)width * (size_t)height * CTRG_SLICES, C, host);
+    tensor_upload(x, host);
+    free(host);
     resnet_forward(t, net, x, false, grid, pooled);
 }
 

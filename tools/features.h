@@ -21,6 +21,10 @@ void features_close(Features *f);
 /* Study k: grid [24*196*C] in bf16 and pooled [24*C]; either may be NULL. */
 bool features_read(const Features *f, int64_t k, uint16_t *grid, float *pooled, Error *e);
 
+/* n pixels to x [n][channels] as a ResNet wants them: of 3 channels, torchvision's public ones, grey three
+ * times, less ImageNet's mean, over its standard deviation; of 1 channel, ours, slice_normal. */
+void slices_normalise(const uint8_t *pixel, size_t n, int64_t channels, float *x);
+
 /* Grid and pooled features of one study's slices u8[24][height][width], on the step stack. */
 void study_features(Tape *t, const Resnet *net, const uint8_t *pixel, int width, int height, Tensor **grid,
                     Tensor **pooled);

@@ -7,13 +7,23 @@
 const char prompt_before[] = "[Img]";
 const char prompt_after[] = "[/Img][MRG]请观察这组脑CT图像，用中文写出影像所见。";
 
+/* The first of these that is there, else the first. */
+static void find_tokenizer(char path[4096], const char *folder)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "llama/tokenizer.json",
+                                        "llama/tokenizer.model", "llama.gguf"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, 4096, "%s/%s", folder, names[i]);
+        if (access(path, F_OK) == 0) return;
+    }
+    snprintf(path, 4096, "%s/%s", folder, names[0]);
+}
+
 bool prompt_open(Prompt *p, const char *folder, Error *e)
 {
-    char path[4096], model[4096];
+    char path[4096];
     memset(p, 0, sizeof *p);
-    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
-    snprintf(model, sizeof model, "%s/tokenizer.model", folder);
-    if (access(path, F_OK) && !access(model, F_OK)) memcpy(path, model, sizeof path);
+    find_tokenizer(path, folder);
     p->bpe = bpe_open(path, e);
     if (!p->bpe) return false;
     p->bos = bpe_special(p->bpe, "<|begin_of_text|>");

@@ -26,7 +26,8 @@ bool text_prompt_open(TextPrompt *p, const Prompt *prompt, const char *instructi
                       bool pool_padded, Error *e);
 void text_prompt_close(TextPrompt *p);
 
-/* Opens folder/tokenizer.json, or tokenizer.model where there is none, and encodes the prompt. */
+/* Opens a model folder's tokenizer and encodes the prompt: tokenizer.json or tokenizer.model, in the folder or
+ * with the language model in its folder llama, or what llama.gguf holds. */
 bool prompt_open(Prompt *p, const char *folder, Error *e);
 void prompt_close(Prompt *p);
 #endif

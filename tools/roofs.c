@@ -127,23 +127,23 @@ static double measure_fma(const char **vectors)
     return best;
 }
 
-double roofs_read_once(const Roofs *r, size_t bytes)
+double roofs_read_once(const Roofs *r, size_t from, size_t bytes)
 {
-    const float *x = r->memory;
-    double from = cli_seconds();
+    const float *x = (const float *)r->memory + from / sizeof *x;
+    double start = cli_seconds();
 #pragma omp parallel
     {
         int64_t n = (int64_t)(bytes / sizeof *x), threads = omp_get_num_threads(), me = omp_get_thread_num();
-        int64_t start = me * n / threads / VEC * VEC;
+        int64_t first = me * n / threads / VEC * VEC;
         float out;
-        sum_floats(x + start, (me + 1) * n / threads / VEC * VEC - start, &out);
+        sum_floats(x + first, (me + 1) * n / threads / VEC * VEC - first, &out);
         volatile float keep = out;
         (void)keep;
     }
-    return cli_seconds() - from;
+    return cli_seconds() - start;
 }
 
-void roofs_flush(const Roofs *r) { roofs_read_once(r, r->bytes / 4); }
+void roofs_flush(const Roofs *r) { roofs_read_once(r, 0, r->bytes / 4); }
 
 bool roofs_measure(Roofs *r, Error *e)
 {
@@ -156,7 +156,7 @@ bool roofs_measure(Roofs *r, Error *e)
     for (size_t i = 0; i < r->bytes / sizeof *x; i++) x[i] = (float)(i & 1023);
     double until = cli_seconds() + SECONDS;
     for (int k = 0; k < RUNS_LEAST || cli_seconds() < until; k++) {
-        double speed = (double)r->bytes / roofs_read_once(r, r->bytes);
+        double speed = (double)r->bytes / roofs_read_once(r, 0, r->bytes);
         if (speed > r->read) r->read = speed;
     }
     r->fma = measure_fma(&r->vectors);

@@ -16,8 +16,8 @@ typedef struct Roofs {
 bool roofs_measure(Roofs *r, Error *e);
 void roofs_close(Roofs *r);
 
-/* Seconds of one reading of `bytes` of that memory (at most r->bytes), for rows beside which it is measured. */
-double roofs_read_once(const Roofs *r, size_t bytes);
+/* Seconds of one reading of that memory's bytes from..from+bytes-1, for rows beside which it is measured. */
+double roofs_read_once(const Roofs *r, size_t from, size_t bytes);
 
 /* Operations/s of one run (some milliseconds) of a loop in registers: multiply-adds of floats, of pairs of bf16
  * onto floats, of fours of bytes onto integers. 0 where the processor has no such instruction. */

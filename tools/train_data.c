@@ -169,6 +169,5 @@ void slice_normalise(const uint8_t *src, int width, int height, bool mirror, flo
 {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
-            dst[y * width + x] =
-                ((float)src[y * width + (mirror ? width - 1 - x : x)] - 60.0f) * (1.0f / 60.0f) + offset;
+            dst[y * width + x] = slice_normal(src[y * width + (mirror ? width - 1 - x : x)]) + offset;
 }

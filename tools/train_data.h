@@ -32,6 +32,8 @@ bool train_data_read(const TrainData *d, int64_t k, uint8_t **pixel, Error *e);
 void train_data_close(TrainData *d);                                /* NULL allowed */
 const uint8_t *train_data_slice(const TrainData *d, int64_t slice); /* [height][width] */
 
-/* dst[i] = (src[i] - 60) / 60 + offset, mirrored left to right if asked: what every ResNet of ours is fed. */
+/* What every ResNet of ours is fed. */
+static inline float slice_normal(uint8_t grey) { return ((float)grey - 60.0f) * (1.0f / 60.0f); }
+/* dst[i] = slice_normal(src[i]) + offset, mirrored left to right if asked. */
 void slice_normalise(const uint8_t *src, int width, int height, bool mirror, float offset, float *dst);
 #endif

@@ -4,7 +4,7 @@ files and names, one input each, every activation that has a name. By hand, not 
     python3 tests/golden/check_forward.py [--tool build/release/bin/pcrl-forward] [--folder /tmp/x] [MODEL...]
 
 Models: resnet, caffe (torchvision), sam, sam-l, sam-h (segment-anything), swin, bert, medclip, llama, llama-meta,
-llama-other (transformers); without one all but sam-l and sam-h, which want 5 and 10 GB. What is not installed is
+llama-other (transformers); without one all but sam-l and sam-h, which want some 5 GB. What is not installed is
 skipped, and says so. Printed is the largest difference in units of the reference's root mean square; what else comes
 out is listed. Ends with 1 if anything is over its tolerance."""
 import argparse

@@ -22,29 +22,36 @@ def backward(name, y, **inputs):
         g.tap(name + ".d" + key, x.grad)
 
 
-# row 1: conv, BatchNorm, pools
-for name, c, o, side, k, s, p in (("conv7", 8, 16, 33, 7, 2, 3), ("conv3", 16, 8, 14, 3, 1, 1), ("conv3s2", 8, 8, 15, 3, 2, 1),
-                                  ("conv1s2", 64, 16, 15, 1, 2, 0), ("conv2s2", 16, 16, 14, 2, 2, 0), ("conv3w", 64, 64, 7, 3, 1, 1)):
-    x, w, b = tensor(name + ".x", (2, c, side, side)), tensor(name + ".w", (o, c, k, k), 0.3), tensor(name + ".b", (o,))
-    backward(name, F.conv2d(x, w, b, s, p), x=x, w=w, b=b)
+# row 1: conv, BatchNorm, pools; of convs and BatchNorm every kind at every side, channels in turn
+SIDES, CHANNELS = (7, 14, 15, 33), ((8, 16), (64, 64), (16, 8), (64, 16))
+for i, (name, k, s, p) in enumerate((("conv7", 7, 2, 3), ("conv3", 3, 1, 1), ("conv3s2", 3, 2, 1), ("conv1s2", 1, 2, 0), ("conv2s2", 2, 2, 0))):
+    for j, side in enumerate(SIDES):
+        c, o = CHANNELS[(i + j) % 4]
+        at = "%s.%d" % (name, side)
+        x, w, b = tensor(at + ".x", (2, c, side, side)), tensor(at + ".w", (o, c, k, k), 0.3), tensor(at + ".b", (o,))
+        backward(at, F.conv2d(x, w, b, s, p), x=x, w=w, b=b)
 
 for name, c, o, side, k, s, p in (("deconv7", 8, 16, 7, 2, 2, 0), ("deconv14", 64, 8, 14, 2, 2, 0), ("deconv15", 16, 64, 15, 2, 2, 0),
                                   ("deconv33", 32, 16, 33, 2, 2, 0), ("deconv4", 8, 8, 15, 4, 2, 1)):
     x, w, b = tensor(name + ".x", (2, c, side, side)), tensor(name + ".w", (c, o, k, k), 0.3), tensor(name + ".b", (o,))
     backward(name, F.conv_transpose2d(x, w, b, s, p), x=x, w=w, b=b)
 
-bn = torch.nn.BatchNorm2d(16)
-bn.weight.data, bn.bias.data = tensor("bn.w", (16,)).data + 1.5, tensor("bn.b", (16,)).data
-for step in range(3):
-    x = tensor("bn.x%d" % step, (2, 16, 7, 7), 2.0)
+for i, side in enumerate(SIDES):
+    c, at = CHANNELS[i][0], "bn.%d" % side
+    bn = torch.nn.BatchNorm2d(c)
+    bn.weight.data, bn.bias.data = tensor(at + ".w", (c,)).data + 1.5, tensor(at + ".b", (c,)).data
+    for step in range(3):
+        x = tensor("%s.x%d" % (at, step), (2, c, side, side), 2.0)
+        bn.zero_grad()
+        y = bn(x)
+        if step == 2:
+            backward(at + ".train", y, x=x, w=bn.weight, b=bn.bias)
+    g.tap(at + ".mean", bn.running_mean)
+    g.tap(at + ".var", bn.running_var)
+    bn.eval()
     bn.zero_grad()
-    backward("bn%d" % step, bn(x), x=x, w=bn.weight, b=bn.bias)
-g.tap("bn.mean", bn.running_mean)
-g.tap("bn.var", bn.running_var)
-bn.eval()
-bn.zero_grad()
-x = tensor("bn.x0", (2, 16, 7, 7), 2.0)
-backward("bneval", bn(x), x=x, w=bn.weight, b=bn.bias)
+    x = tensor(at + ".x0", (2, c, side, side), 2.0)
+    backward(at + ".eval", bn(x), x=x, w=bn.weight, b=bn.bias)
 
 for name, side, pad, ceil in (("max33", 33, 1, False), ("max14", 14, 0, True), ("max15", 15, 0, True)):
     x = tensor(name + ".x", (2, 8, side, side))

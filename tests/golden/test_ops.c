@@ -26,32 +26,40 @@ START_TEST(shared_generator)
 }
 END_TEST
 
+/* The sides and, in turn, the channels of convolution and BatchNorm. */
+static const int64_t grid_side[4] = {7, 14, 15, 33},
+                     grid_channels[4][2] = {{8, 16}, {64, 64}, {16, 8}, {64, 16}};
+
 START_TEST(conv2d)
 {
     static const struct {
         const char *name;
-        int64_t c, o, side, k;
+        int64_t k;
         int stride, pad;
-    } cases[] = {{"conv7", 8, 16, 33, 7, 2, 3},    {"conv3", 16, 8, 14, 3, 1, 1},
-                 {"conv3s2", 8, 8, 15, 3, 2, 1},   {"conv1s2", 64, 16, 15, 1, 2, 0},
-                 {"conv2s2", 16, 16, 14, 2, 2, 0}, {"conv3w", 64, 64, 7, 3, 1, 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    } kinds[] = {{"conv7", 7, 2, 3},
+                 {"conv3", 3, 1, 1},
+                 {"conv3s2", 3, 2, 1},
+                 {"conv1s2", 1, 2, 0},
+                 {"conv2s2", 2, 2, 0}};
+    for (int i = 0; i < 5 * 4; i++) {
         Rig r;
-        char name[32];
+        char name[32], at[16];
         rig_open(&r, test_device());
         r.tape.recording = true;
-        int64_t c = cases[i].c, o = cases[i].o, side = cases[i].side, k = cases[i].k;
-        snprintf(name, sizeof name, "%s.x", cases[i].name);
+        int64_t side = grid_side[i % 4], k = kinds[i / 4].k, c = grid_channels[(i / 4 + i) % 4][0],
+                o = grid_channels[(i / 4 + i) % 4][1];
+        snprintf(at, sizeof at, "%s.%d", kinds[i / 4].name, (int)side);
+        snprintf(name, sizeof name, "%s.x", at);
         Tensor *x = leaf(&r, name, 2, side, side, c, GOLDEN_INPUTS, 1);
-        snprintf(name, sizeof name, "%s.w", cases[i].name);
+        snprintf(name, sizeof name, "%s.w", at);
         Tensor *w = leaf(&r, name, o, k, k, c, GOLDEN_INPUTS, 0.3f);
-        snprintf(name, sizeof name, "%s.b", cases[i].name);
+        snprintf(name, sizeof name, "%s.b", at);
         Tensor *b = leaf(&r, name, o, 0, 0, 0, GOLDEN_INPUTS, 1);
-        backward(&r, cases[i].name, op_conv2d(&r.tape, x, w, b, cases[i].stride, cases[i].pad), GOLDEN_MAX,
+        backward(&r, at, op_conv2d(&r.tape, x, w, b, kinds[i / 4].stride, kinds[i / 4].pad), GOLDEN_MAX,
                  test_tolerance(TOL_PRODUCT));
-        gradient(cases[i].name, "x", x, test_tolerance(TOL_PRODUCT));
-        gradient(cases[i].name, "w", w, test_tolerance(TOL_PRODUCT));
-        gradient(cases[i].name, "b", b, test_tolerance(TOL_PRODUCT));
+        gradient(at, "x", x, test_tolerance(TOL_PRODUCT));
+        gradient(at, "w", w, test_tolerance(TOL_PRODUCT));
+        gradient(at, "b", b, test_tolerance(TOL_PRODUCT));
         rig_close(&r);
     }
 }
@@ -92,35 +100,50 @@ END_TEST
 
 static float raised(float x) { return x + 1.5f; }
 
-START_TEST(batchnorm)
+/* Three steps of training, then one that uses what they left. */
+static void batchnorm_at(int64_t side, int64_t c)
 {
     Rig r;
+    char at[16], name[32];
     rig_open(&r, test_device());
-    BatchnormParams p = {.eps = 1e-5f, .momentum = 0.1f, .train = true};
-    Tensor *w = leaf(&r, "bn.w", 16, 0, 0, 0, GOLDEN_INPUTS, 1),
-           *b = leaf(&r, "bn.b", 16, 0, 0, 0, GOLDEN_INPUTS, 1);
-    Tensor *mean = tensor_f32(&r.state, 16, 0, 0, 0), *var = tensor_f32(&r.state, 16, 0, 0, 0);
+    BatchnormParams p = {.eps = 1e-5f, .momentum = 0.1f};
+    snprintf(at, sizeof at, "bn.%d", (int)side);
+    snprintf(name, sizeof name, "%s.w", at);
+    Tensor *w = leaf(&r, name, c, 0, 0, 0, GOLDEN_INPUTS, 1);
+    snprintf(name, sizeof name, "%s.b", at);
+    Tensor *b = leaf(&r, name, c, 0, 0, 0, GOLDEN_INPUTS, 1);
+    Tensor *mean = tensor_f32(&r.state, c, 0, 0, 0), *var = tensor_f32(&r.state, c, 0, 0, 0);
     tensor_fill(mean, 0);
     tensor_fill(var, 1);
     change(w, raised);
     for (int step = 0; step < 4; step++) {
-        char name[16], input[16];
-        snprintf(name, sizeof name, step < 3 ? "bn%d" : "bneval", step);
-        snprintf(input, sizeof input, "bn.x%d", step % 3);
         p.train = step < 3;
         r.tape.recording = true;
         tensor_fill(w->grad, 0);
         tensor_fill(b->grad, 0);
-        Tensor *x = leaf(&r, input, 2, 7, 7, 16, GOLDEN_INPUTS, 2);
-        backward(&r, name, op_batchnorm(&r.tape, x, w, b, mean, var, p), GOLDEN_MAX, 1e-5);
+        snprintf(name, sizeof name, "%s.x%d", at, step % 3);
+        Tensor *x = leaf(&r, name, 2, side, side, c, GOLDEN_INPUTS, 2),
+               *y = op_batchnorm(&r.tape, x, w, b, mean, var, p);
+        if (step < 2) {
+            tape_reset(&r.tape);
+            continue;
+        }
+        snprintf(name, sizeof name, "%s.%s", at, p.train ? "train" : "eval");
+        backward(&r, name, y, GOLDEN_MAX, 1e-5);
         gradient(name, "x", x, 1e-5);
         gradient(name, "w", w, 1e-5);
         gradient(name, "b", b, 1e-5);
-        if (step < 2) continue;
-        golden_compare(g, "bn.mean", mean, false, GOLDEN_MAX, 1e-5);
-        golden_compare(g, "bn.var", var, false, GOLDEN_MAX, 1e-5);
+        snprintf(name, sizeof name, "%s.mean", at);
+        golden_compare(g, name, mean, false, GOLDEN_MAX, 1e-5);
+        snprintf(name, sizeof name, "%s.var", at);
+        golden_compare(g, name, var, false, GOLDEN_MAX, 1e-5);
     }
     rig_close(&r);
+}
+
+START_TEST(batchnorm)
+{
+    for (int i = 0; i < 4; i++) batchnorm_at(grid_side[i], grid_channels[i][0]);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 #include "tests/tools/run.h"
 #include "tokenizer/bpe_train.h"
 #include "tools/prompt.h"
+#include <sys/stat.h>
 
 static char folder[] = "/tmp/test-tokenize-XXXXXX", bpe[64], vocab[64], ranks[64], jieba[64], user[64];
 static Run r;
@@ -151,10 +152,10 @@ START_TEST(refused_calls)
 }
 END_TEST
 
-/* A model's folder may have Meta's file alone. */
+/* A model's folder may have Meta's file alone, or in the language model's folder. */
 START_TEST(model_folders)
 {
-    char away[80];
+    char away[80], beside[80], inside[120];
     Prompt p;
     Error e = {0};
     ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
@@ -169,7 +170,13 @@ START_TEST(model_folders)
     ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
     ck_assert_int_eq(p.bos, 256);
     prompt_close(&p);
-    ck_assert(!rename(bpe, ranks) && !prompt_open(&p, jieba, &e));
+    snprintf(beside, sizeof beside, "%s/llama", folder); /* with the language model */
+    snprintf(inside, sizeof inside, "%s/tokenizer.model", beside);
+    ck_assert(!mkdir(beside, 0700) && !rename(bpe, inside));
+    ck_assert_msg(prompt_open(&p, folder, &e), "%s", e.msg);
+    ck_assert_int_eq(p.bos, 256);
+    prompt_close(&p);
+    ck_assert(!rename(inside, ranks) && !rmdir(beside) && !prompt_open(&p, jieba, &e));
     ck_assert_msg(strstr(e.msg, "jieba/tokenizer.json: cannot open"), "%s", e.msg);
     ck_assert_int_eq(rename(away, bpe), 0);
 }
