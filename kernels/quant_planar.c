@@ -35,7 +35,7 @@ enum {
     NESTED_BLOCK = 256,
     STRIP = 112, /* blocks times rows of x: 28 KiB of x */
     ROWS = 16,
-    NEAR = 1024, /* bytes ahead that are fetched into the first cache */
+    NEAR = 2048, /* bytes ahead that are fetched into the first cache */
 };
 
 /* to[i] = value[code[i]] * scale + offset. */
