@@ -16,6 +16,7 @@
 #include "kernels/vec.h"
 #include "tensor/error.h"
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -249,6 +250,8 @@ void quant_bytes_product(const Tensor *w, const float *x, int64_t M, float *y, v
     int64_t N = w->dim[0], K = w->dim[1];
     Group *groups = scratch;
     for (int64_t m = 0; m < M; m++) fill_row(groups + m * groups_of(K), x + m * K, K);
-#pragma omp parallel for schedule(dynamic) if (N * K > 1 << 14)
+    /* A few long runs of tasks a thread: what is fetched ahead must be its own. */
+    int64_t run = 1 + N / ROWS / (4 * omp_get_max_threads());
+#pragma omp parallel for schedule(dynamic, run) if (N * K > 1 << 14)
     for (int64_t n = 0; n < N; n += ROWS) product_rows(w, groups, M, n, n + ROWS < N ? n + ROWS : N, y);
 }
