@@ -56,12 +56,13 @@ __attribute__((target("avx512f"), always_inline)) static inline __m512 sixteen(c
     for (int k = 0; k < 8; k++)
         x[k] = _mm512_permutex2var_ps(_mm512_loadu_ps(value + 2 * k * VEC), at,
                                       _mm512_loadu_ps(value + (2 * k + 1) * VEC));
-#pragma GCC unroll 3
-    for (int bit = 5; bit < 8; bit++) {
-        __mmask16 upper = _mm512_test_epi32_mask(at, _mm512_set1_epi32(1 << bit));
+    __mmask16 bit5 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32)),
+              bit6 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64)),
+              bit7 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(128));
 #pragma GCC unroll 4
-        for (int k = 0; k < 128 >> bit; k++) x[k] = _mm512_mask_blend_ps(upper, x[2 * k], x[2 * k + 1]);
-    }
+    for (int k = 0; k < 8; k += 2) x[k] = _mm512_mask_blend_ps(bit5, x[k], x[k + 1]);
+    x[0] = _mm512_mask_blend_ps(bit7, _mm512_mask_blend_ps(bit6, x[0], x[2]),
+                                _mm512_mask_blend_ps(bit6, x[4], x[6]));
     x[0] = _mm512_mul_ps(x[0], _mm512_set1_ps(scale));
     __asm__("" : "+v"(x[0])); /* rounded here, as without AVX-512: no multiply-add */
     return _mm512_add_ps(x[0], _mm512_set1_ps(offset));
