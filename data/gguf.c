@@ -50,10 +50,7 @@ static bool fail(Reader *r, const char *format, ...)
     return error_set(r->e, ERROR_INPUT, "%.250s: %s: %s", r->part->path, r->where, text);
 }
 
-static bool no_memory(Reader *r)
-{
-    return error_set(r->e, ERROR_MEMORY, "%s: out of memory reading the header", r->part->path);
-}
+static bool no_memory(Reader *r) { return tensor_file_no_memory(r->part->path, r->e); }
 
 static uint64_t left(const Reader *r) { return r->part->size - r->at; }
 
@@ -297,20 +294,12 @@ static bool take_tensor(Reader *r, TensorFile *f, uint64_t i)
     return tensor_size(r, t);
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const TensorEntry *x = a, *y = b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    if (x->size != y->size) return x->size < y->size ? -1 : 1;
-    return strcmp(x->name, y->name);
-}
-
 /* Each tensor begins where the one before it ends, at the next multiple of the alignment; nothing is left over.
  */
 static bool check_layout(Reader *r, TensorFile *f, uint64_t bytes)
 {
     uint64_t end = 0, next = 0;
-    if (f->n > 1) qsort(f->entry, (size_t)f->n, sizeof *f->entry, by_offset);
+    tensor_file_sort_offsets(f);
     for (int i = 0; i < f->n; i++) {
         const TensorEntry *t = &f->entry[i];
         snprintf(r->where, sizeof r->where, "tensor \"%.80s\"", t->name);
@@ -403,7 +392,7 @@ TensorFile *gguf_open(const char *path, Error *e)
     Reader *r = malloc(sizeof *r);
     f->part[0].own = calloc(1, sizeof(Lists));
     bool ok = r && f->part[0].own;
-    if (!ok) error_set(&ours, ERROR_MEMORY, "%s: out of memory reading the header", path);
+    if (!ok) tensor_file_no_memory(path, &ours);
     if (ok) {
         r->part = &f->part[0];
         r->at = r->have = r->used = 0;

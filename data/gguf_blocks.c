@@ -70,16 +70,12 @@ void gguf_blocks_decode(StDType type, const uint8_t *raw, size_t blocks, float *
 {
     static const struct {
         StDType type;
-        size_t bytes, values;
         void (*decode)(const uint8_t *b, float *x);
-    } forms[] = {{ST_Q4_0, 18, 32, q4_0},
-                 {ST_Q4_1, 20, 32, q4_1},
-                 {ST_Q8_0, 34, 32, q8_0},
-                 {ST_Q4_K, 144, 256, q4_k},
-                 {ST_Q6_K, 210, 256, q6_k}};
+    } forms[] = {{ST_Q4_0, q4_0}, {ST_Q4_1, q4_1}, {ST_Q8_0, q8_0}, {ST_Q4_K, q4_k}, {ST_Q6_K, q6_k}};
+    const size_t bytes = st_dtype_size(type), values = (size_t)st_dtype_block(type);
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
         if (forms[f].type != type) continue;
-        for (size_t i = 0; i < blocks; i++) forms[f].decode(raw + i * forms[f].bytes, x + i * forms[f].values);
+        for (size_t i = 0; i < blocks; i++) forms[f].decode(raw + i * bytes, x + i * values);
         return;
     }
     die("gguf_blocks_decode: type %d has no blocks", (int)type);

@@ -12,11 +12,6 @@
 static const uint8_t magic[10] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 enum { LEGACY_PROTOCOL = 1001 };
 
-static bool no_memory(const char *path, Error *e)
-{
-    return error_set(e, ERROR_MEMORY, "%s: out of memory reading the header", path);
-}
-
 static bool is_tar(const uint8_t *bytes, size_t n) { return n >= 262 && !memcmp(bytes + 257, "ustar", 5); }
 
 bool pytorch_begins(const uint8_t *b, size_t n)
@@ -55,7 +50,7 @@ static bool list_storages(const Pickle *p, const char *path, PickleStorage ***li
     *n = 0;
     for (const PickleStorage *s = pickle_storages(p); s; s = s->next) ++*n;
     *list = malloc((*n + 1) * sizeof **list);
-    if (!*list) return no_memory(path, e);
+    if (!*list) return tensor_file_no_memory(path, e);
     size_t i = 0;
     for (PickleStorage *s = pickle_storages(p); s; s = s->next) (*list)[i++] = s;
     if (*n > 1) qsort(*list, *n, sizeof **list, by_key);

@@ -106,10 +106,7 @@ typedef struct Walk {
     int visits; /* of all walks */
 } Walk;
 
-static bool no_memory(const Walk *w)
-{
-    return error_set(w->e, ERROR_MEMORY, "%s: out of memory reading the header", w->f->path);
-}
+static bool no_memory(const Walk *w) { return tensor_file_no_memory(w->f->path, w->e); }
 
 static void *more(const Walk *w, void *list, size_t n, size_t *room, size_t size)
 {

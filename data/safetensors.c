@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool no_memory(const char *path, Error *e)
-{
-    return error_set(e, ERROR_MEMORY, "%s: out of memory reading the header", path);
-}
-
 /* ---- the header ---- */
 
 static bool parse_dtype(const char *text, StDType *out)
@@ -81,7 +76,7 @@ static bool parse_entry(const char *path, const char *name, const json_t *value,
                          tensor_file_shape(t->ndim, t->dim, shape_buffer, sizeof shape_buffer),
                          (unsigned long long)bytes, (unsigned long long)t->size);
     t->name = tensor_file_copy(name);
-    return t->name || no_memory(path, e);
+    return t->name || tensor_file_no_memory(path, e);
 }
 
 static bool parse_meta(TensorFile *s, json_t *meta, Error *e)
@@ -92,7 +87,7 @@ static bool parse_meta(TensorFile *s, json_t *meta, Error *e)
     if (n == 0) return true;
     s->meta_key = calloc(n, sizeof *s->meta_key);
     s->meta_value = calloc(n, sizeof *s->meta_value);
-    if (!s->meta_key || !s->meta_value) return no_memory(s->path, e);
+    if (!s->meta_key || !s->meta_value) return tensor_file_no_memory(s->path, e);
     const char *key;
     json_t *value;
     json_object_foreach(meta, key, value)
@@ -103,24 +98,16 @@ static bool parse_meta(TensorFile *s, json_t *meta, Error *e)
         int i = s->n_meta++;
         s->meta_key[i] = tensor_file_copy(key);
         s->meta_value[i] = tensor_file_copy(json_string_value(value));
-        if (!s->meta_key[i] || !s->meta_value[i]) return no_memory(s->path, e);
+        if (!s->meta_key[i] || !s->meta_value[i]) return tensor_file_no_memory(s->path, e);
     }
     return true;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const TensorEntry *x = a, *y = b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    if (x->size != y->size) return x->size < y->size ? -1 : 1;
-    return strcmp(x->name, y->name);
 }
 
 /* The entries, laid end to end, are the data part: no hole, no overlap, nothing left over. */
 static bool check_layout(TensorFile *s, uint64_t data_bytes, Error *e)
 {
     uint64_t end = 0;
-    if (s->n > 1) qsort(s->entry, (size_t)s->n, sizeof *s->entry, by_offset);
+    tensor_file_sort_offsets(s);
     for (int i = 0; i < s->n; i++) {
         const TensorEntry *t = &s->entry[i];
         if (t->offset != end)
@@ -145,7 +132,7 @@ static bool parse_header(TensorFile *s, json_t *header, uint64_t data_bytes, Err
     size_t n = json_object_size(header);
     if (n > INT32_MAX) return error_set(e, ERROR_INPUT, "%s: %zu tensors", s->path, n);
     s->entry = calloc(n ? n : 1, sizeof *s->entry);
-    if (!s->entry) return no_memory(s->path, e);
+    if (!s->entry) return tensor_file_no_memory(s->path, e);
     const char *name;
     json_t *value;
     json_object_foreach(header, name, value)
@@ -174,7 +161,7 @@ static bool read_header(TensorFile *s, Error *e)
                          (unsigned long long)n, (unsigned long long)(bytes - 8));
     if (n == 0) return error_set(e, ERROR_INPUT, "%s: the header is empty", s->path);
     char *text = malloc(n);
-    if (!text) return no_memory(s->path, e);
+    if (!text) return tensor_file_no_memory(s->path, e);
     bool ok = tensor_part_read(part, 8, text, n, e);
     if (ok && text[0] != '{')
         ok = error_set(e, ERROR_INPUT, "%s: the header begins with byte 0x%02x, expected '{'", s->path,

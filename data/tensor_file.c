@@ -60,7 +60,7 @@ char *tensor_file_copy(const char *text)
 
 /* ---- opening and closing ---- */
 
-static bool no_memory(const char *path, Error *e)
+bool tensor_file_no_memory(const char *path, Error *e)
 {
     return error_set(e, ERROR_MEMORY, "%s: out of memory reading the header", path);
 }
@@ -86,7 +86,7 @@ TensorFile *tensor_file_new(const char *path, const TensorForm *form, Error *e)
         f->path = tensor_file_copy(path);
     }
     if (!f || !f->path || !f->part[0].path)
-        no_memory(path, e);
+        tensor_file_no_memory(path, e);
     else if (open_part(&f->part[0], path, e))
         return f;
     tensor_file_close(f);
@@ -122,6 +122,19 @@ void tensor_file_close(TensorFile *f)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const TensorEntry *)a)->name, ((const TensorEntry *)b)->name);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const TensorEntry *x = a, *y = b;
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+    if (x->size != y->size) return x->size < y->size ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+void tensor_file_sort_offsets(TensorFile *f)
+{
+    if (f->n > 1) qsort(f->entry, (size_t)f->n, sizeof *f->entry, by_offset);
 }
 
 bool tensor_file_sort(TensorFile *f, Error *e)
@@ -162,7 +175,7 @@ bool tensor_file_set_meta(TensorFile *f, const char *key, const char *value, Err
     int at = 0;
     while (at < f->n_meta && strcmp(f->meta_key[at], key)) at++;
     char *copy = tensor_file_copy(value);
-    if (!copy) return no_memory(f->path, e);
+    if (!copy) return tensor_file_no_memory(f->path, e);
     if (at < f->n_meta) {
         free(f->meta_value[at]);
         f->meta_value[at] = copy;
@@ -182,7 +195,7 @@ bool tensor_file_set_meta(TensorFile *f, const char *key, const char *value, Err
     }
     free(name);
     free(copy);
-    return no_memory(f->path, e);
+    return tensor_file_no_memory(f->path, e);
 }
 
 const char *tensor_file_form(const TensorFile *f, const TensorEntry *entry)

@@ -118,6 +118,10 @@ TensorFile *tensor_file_new(const char *path, const TensorForm *form, Error *e);
 bool tensor_part_read(const TensorPart *p, uint64_t offset, void *dst, uint64_t n, Error *e);
 /* Sorts entries by name; false and an error naming one that is there twice. Anew after names have changed. */
 bool tensor_file_sort(TensorFile *f, Error *e);
+/* By offset, of equals the shorter first: as one who looks for holes and overlaps wants them. */
+void tensor_file_sort_offsets(TensorFile *f);
+/* Sets ERROR_MEMORY; false. */
+bool tensor_file_no_memory(const char *path, Error *e);
 /* Sets or replaces. */
 bool tensor_file_set_meta(TensorFile *f, const char *key, const char *value, Error *e);
 /* malloc'ed; NULL when out of memory. */

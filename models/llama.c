@@ -101,6 +101,10 @@ bool llama_open(Llama *m, Weights *w, Error *e)
     LlamaConfig c = {0};
     int64_t table[2] = {0}, q[2] = {0}, k[2] = {0}, gate[2] = {0};
     if (!weights_ok(w, e) || (w->file && !llama_adopt(w->file, NULL, e))) return false;
+    if (w->file && !weights_meta(w, "llama.rope_theta") && weights_entry(w, "model.embed_tokens.weight"))
+        weights_fail(w,
+                     "shapes do not tell a LLaMA's heads, norm_eps and rope_theta: expected config.json beside "
+                     "the weights, or the metadata llama.rope_theta");
     weights_shape(w, 2, table, "model.embed_tokens.weight");
     weights_shape(w, 2, q, "model.layers.0.self_attn.q_proj.weight");
     weights_shape(w, 2, k, "model.layers.0.self_attn.k_proj.weight");
@@ -114,7 +118,7 @@ bool llama_open(Llama *m, Weights *w, Error *e)
     c.tied = !weights_entry(w, "lm_head.weight") || (tied && !strcmp(tied, "true"));
     split_heads(w, &c, q[0], k[0]);
     c.norm_eps = (float)weights_meta_float(w, "llama.norm_eps", 1e-5, 0, 1);
-    c.rope_theta = (float)weights_meta_float(w, "llama.rope_theta", 500000, 1, 1e12);
+    c.rope_theta = (float)weights_meta_float(w, "llama.rope_theta", 0, 1, 1e12);
     return llama_create(m, w, c, e);
 }
 

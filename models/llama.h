@@ -42,8 +42,9 @@ typedef struct Llama {
 } Llama;
 
 /* From any form of file (models/llama_names.h). Sizes from shapes; "llama.heads", "llama.kv_heads" (or
- * "llama.head_dim"), "llama.norm_eps" (1e-5), "llama.rope_theta" (500000) from the file's metadata; without
- * them head_dim 128 as in LLaMA 3. "llama.tied" "true": tied though the file has a lm_head.weight. */
+ * "llama.head_dim"), "llama.norm_eps" (1e-5), "llama.rope_theta" from the file's metadata; a file without
+ * rope_theta is refused, one that says nothing of heads has them of 128. "llama.tied" "true": tied though the
+ * file has a lm_head.weight. */
 bool llama_open(Llama *m, Weights *w, Error *e);
 /* Of the given configuration: from w's file if there is one, else normal with sd 0.02, norms 1. */
 bool llama_create(Llama *m, Weights *w, LlamaConfig config, Error *e);

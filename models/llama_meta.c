@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef enum { PLAIN, QUERY, KEY } Rows;
 
@@ -27,13 +26,6 @@ static const struct {
     {"layers.%lld.ffn_norm.weight", "model.layers.%lld.post_attention_layernorm.weight", PLAIN},
 };
 
-/* A file of that name in the folder of the weights. */
-static bool beside(const TensorFile *f, const char *name, char *path, size_t room)
-{
-    const char *weights = f->part[0].path, *slash = strrchr(weights, '/');
-    return (size_t)snprintf(path, room, "%.*s%s", slash ? (int)(slash - weights) + 1 : 0, weights, name) < room;
-}
-
 /* One entry of params.json that older models leave out. */
 static bool get_param(const json_t *params, const char *key, const char *path, double fallback, double *out,
                       Error *e)
@@ -42,39 +34,48 @@ static bool get_param(const json_t *params, const char *key, const char *path, d
     return !json_object_get(params, key) || json_get_number(params, key, path, out, e);
 }
 
-static bool set_number(TensorFile *f, const char *key, double x, Error *e)
+/* A size; 0 where it is left out, or -1 as LLaMA 2's vocabulary. */
+static bool get_size(const json_t *params, const char *key, const char *path, int64_t *out, Error *e)
 {
-    char text[40];
-    snprintf(text, sizeof text, "%.17g", x);
-    return tensor_file_set_meta(f, key, text, e);
+    double x;
+    if (!get_param(params, key, path, -1, &x, e)) return false;
+    *out = x >= 1 && x <= INT32_MAX ? (int64_t)x : 0;
+    return x == -1 || (*out && (double)*out == x) ||
+           error_set(e, ERROR_INPUT, "%s: key \"%s\": expected a whole number from 1 to %d, found %g", path,
+                     key, INT32_MAX, x);
 }
 
-/* heads[QUERY], heads[KEY]. */
-static bool read_params(TensorFile *f, const char *config, int64_t heads[3], Error *e)
+static bool read_said(const json_t *params, const char *path, LlamaSaid *s, Error *e)
 {
+    double query, key;
+    if (!json_get_number(params, "n_heads", path, &query, e) ||
+        !get_param(params, "n_kv_heads", path, query, &key, e) ||
+        !get_param(params, "norm_eps", path, 1e-5, &s->norm_eps, e) ||
+        !get_param(params, "rope_theta", path, 10000, &s->rope_theta, e) ||
+        !get_size(params, "dim", path, &s->dim, e) || !get_size(params, "n_layers", path, &s->layers, e) ||
+        !get_size(params, "vocab_size", path, &s->vocab, e))
+        return false;
+    if (json_is_true(json_object_get(params, "use_scaled_rope")))
+        return error_set(e, ERROR_INPUT,
+                         "%s: \"use_scaled_rope\": rotary positions that are scaled are not computed", path);
     enum { MOST = 1 << 16 };
-    char path[4096];
-    double query, key, eps, theta;
-    if (!config && !beside(f, "params.json", path, sizeof path))
-        return error_set(e, ERROR_INPUT, "%s: the path is too long", f->path);
-    json_t *params = json_read(config ? config : path, e);
-    if (!params) return false;
-    if (!config) config = path;
-    bool ok = json_get_number(params, "n_heads", config, &query, e) &&
-              get_param(params, "n_kv_heads", config, query, &key, e) &&
-              get_param(params, "norm_eps", config, 1e-5, &eps, e) &&
-              get_param(params, "rope_theta", config, 10000, &theta, e);
-    if (ok && json_is_true(json_object_get(params, "use_scaled_rope")))
-        ok = error_set(e, ERROR_INPUT,
-                       "%s: \"use_scaled_rope\": rotary positions that are scaled are not computed", config);
-    json_decref(params);
-    if (!ok) return false;
     if (!(query >= 1 && query <= MOST && key >= 1 && key <= MOST && floor(query) == query && floor(key) == key))
-        return error_set(e, ERROR_INPUT, "%s: %g heads over %g key/value heads", config, query, key);
-    heads[QUERY] = (int64_t)query;
-    heads[KEY] = (int64_t)key;
-    return set_number(f, "llama.heads", query, e) && set_number(f, "llama.kv_heads", key, e) &&
-           set_number(f, "llama.norm_eps", eps, e) && set_number(f, "llama.rope_theta", theta, e);
+        return error_set(e, ERROR_INPUT, "%s: %g heads over %g key/value heads", path, query, key);
+    s->heads = (int64_t)query;
+    s->kv_heads = (int64_t)key;
+    return true;
+}
+
+static bool read_params(const TensorFile *f, const char *config, LlamaSaid *s, Error *e)
+{
+    char path[4096];
+    if (!config && !llama_beside(f, "params.json", path, sizeof path))
+        return error_set(e, ERROR_INPUT, "%s: expected params.json beside it, found none", f->path);
+    if (!config) config = path;
+    json_t *params = json_read(config, e);
+    bool ok = params && read_said(params, config, s, e);
+    json_decref(params);
+    return ok;
 }
 
 /* Whether `name` is the pattern's, and of which layer. */
@@ -119,17 +120,17 @@ static bool rename_meta(const TensorFile *f, TensorEntry *t, const int64_t heads
 bool llama_adopt_meta(TensorFile *f, const char *config, Error *e)
 {
     char path[4096];
-    struct stat st;
-    int64_t heads[3] = {0};
-    if (beside(f, "consolidated.01.pth", path, sizeof path) && stat(path, &st) == 0)
+    LlamaSaid s = {0};
+    if (llama_beside(f, "consolidated.01.pth", path, sizeof path))
         return error_set(
             e, ERROR_INPUT,
             "%s: the model lies in parts of its tensors (%s is one more): only whole ones are read", f->path,
             path);
-    if (!read_params(f, config, heads, e)) return false;
+    if (!read_params(f, config, &s, e)) return false;
+    const int64_t heads[3] = {[QUERY] = s.heads, [KEY] = s.kv_heads};
     for (int i = 0; i < f->n; i++)
         if (!rename_meta(f, &f->entry[i], heads, e)) return false;
-    return tensor_file_sort(f, e);
+    return tensor_file_sort(f, e) && llama_say(f, &s, e);
 }
 
 bool llama_is_meta(const TensorFile *f)

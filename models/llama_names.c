@@ -4,17 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { NAME = 128, MOST_LAYERS = 1000, MOST = 1 << 30 };
-
-/* What a file says of itself. 0: nothing. */
-typedef struct Said {
-    int64_t vocab, dim, layers, heads, kv_heads, head_dim, ffn;
-    double norm_eps, rope_theta;
-    bool tied;
-} Said;
 
 static bool set_size(TensorFile *f, const char *key, int64_t x, Error *e)
 {
@@ -52,8 +44,7 @@ static bool check_layers(const TensorFile *f, int64_t said, Error *e)
                      (long long)said, (long long)n);
 }
 
-/* Checks what is said against the tensors, which have Hugging Face's names by now, and makes it metadata. */
-static bool say(TensorFile *f, const Said *s, Error *e)
+bool llama_say(TensorFile *f, const LlamaSaid *s, Error *e)
 {
     bool head = tensor_file_find(f, "lm_head.weight");
     if (!s->tied && !head)
@@ -65,9 +56,17 @@ static bool say(TensorFile *f, const Said *s, Error *e)
            check_size(f, "the width", s->dim, "model.embed_tokens.weight", 1, e) &&
            check_size(f, "the width", s->dim, "model.norm.weight", 0, e) && check_layers(f, s->layers, e) &&
            set_size(f, "llama.heads", s->heads, e) && set_size(f, "llama.kv_heads", s->kv_heads, e) &&
-           set_size(f, "llama.head_dim", s->head_dim, e) && set_number(f, "llama.norm_eps", s->norm_eps, e) &&
+           (!s->head_dim || set_size(f, "llama.head_dim", s->head_dim, e)) &&
+           set_number(f, "llama.norm_eps", s->norm_eps, e) &&
            set_number(f, "llama.rope_theta", s->rope_theta, e) &&
            tensor_file_set_meta(f, "llama.tied", s->tied ? "true" : "false", e);
+}
+
+bool llama_beside(const TensorFile *f, const char *name, char *path, size_t room)
+{
+    const char *slash = strrchr(f->path, '/');
+    int n = snprintf(path, room, "%.*s%s", slash ? (int)(slash - f->path) + 1 : 0, f->path, name);
+    return n > 0 && (size_t)n < room && access(path, F_OK) == 0;
 }
 
 /* ---- GGUF ---- */
@@ -122,7 +121,7 @@ static bool check_graph(const TensorFile *f, Error *e)
     return true;
 }
 
-static bool said_by_keys(const TensorFile *f, Said *s, Error *e)
+static bool said_by_keys(const TensorFile *f, LlamaSaid *s, Error *e)
 {
     int64_t value_dim, rope_dim;
     if (!key_size(f, "llama.vocab_size", 0, &s->vocab, e) ||
@@ -196,7 +195,7 @@ static bool gguf_name(const char *name, char to[NAME])
     return false;
 }
 
-static bool rename_entry(TensorFile *f, TensorEntry *t, const Said *s, Error *e)
+static bool rename_entry(TensorFile *f, TensorEntry *t, const LlamaSaid *s, Error *e)
 {
     char name[NAME];
     if (!gguf_name(t->name, name))
@@ -216,14 +215,14 @@ static bool rename_entry(TensorFile *f, TensorEntry *t, const Said *s, Error *e)
 
 static bool adopt_gguf(TensorFile *f, Error *e)
 {
-    Said s = {0};
+    LlamaSaid s = {0};
     if (!check_graph(f, e) || !said_by_keys(f, &s, e) || !drop_rope_freqs(f, e)) return false;
     for (int i = 0; i < f->n; i++)
         if (!rename_entry(f, &f->entry[i], &s, e)) return false;
     if (!tensor_file_sort(f, e)) return false;
     s.tied = !tensor_file_find(f, "lm_head.weight");
     return check_size(f, "the feed-forward", s.ffn, "model.layers.0.mlp.gate_proj.weight", 0, e) &&
-           say(f, &s, e);
+           llama_say(f, &s, e);
 }
 
 /* ---- config.json ---- */
@@ -267,7 +266,7 @@ static bool config_text(const json_t *o, const char *key, const char *path, cons
 }
 
 /* Positions as they are, or scaled: rope_theta and rope_scaling, or since transformers 5 rope_parameters. */
-static bool config_rope(const json_t *o, const char *path, Said *s, Error *e)
+static bool config_rope(const json_t *o, const char *path, LlamaSaid *s, Error *e)
 {
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
     if (!config_number(o, "rope_theta", path, 1, 1e12, 10000, &s->rope_theta, e)) return false;
@@ -304,7 +303,7 @@ static bool config_quant(const json_t *o, const char *path, Error *e)
                      path, method, eight ? " in 8" : "");
 }
 
-static bool said_by_config(const json_t *o, const char *path, Said *s, Error *e)
+static bool said_by_config(const json_t *o, const char *path, LlamaSaid *s, Error *e)
 {
     static const char *const biases[] = {"attention_bias", "mlp_bias"};
     const char *type;
@@ -327,22 +326,11 @@ static bool said_by_config(const json_t *o, const char *path, Said *s, Error *e)
 
 static bool adopt_config(TensorFile *f, const char *path, Error *e)
 {
-    Said s = {0};
+    LlamaSaid s = {0};
     json_t *o = json_read(path, e);
-    bool ok = o && said_by_config(o, path, &s, e) && say(f, &s, e);
+    bool ok = o && said_by_config(o, path, &s, e) && llama_say(f, &s, e);
     json_decref(o);
     return ok;
-}
-
-/* The path of `name` beside the weights, or in their folder; false where there is no such file. */
-static bool beside(const TensorFile *f, const char *name, char *path, size_t room)
-{
-    struct stat st;
-    const char *slash = strrchr(f->path, '/');
-    int n = stat(f->path, &st) == 0 && S_ISDIR(st.st_mode)
-                ? snprintf(path, room, "%s/%s", f->path, name)
-                : snprintf(path, room, "%.*s%s", slash ? (int)(slash - f->path) + 1 : 0, f->path, name);
-    return n > 0 && (size_t)n < room && access(path, F_OK) == 0;
 }
 
 bool llama_adopt(TensorFile *f, const char *config, Error *e)
@@ -354,6 +342,6 @@ bool llama_adopt(TensorFile *f, const char *config, Error *e)
                        : error_set(e, ERROR_INPUT, "%s: a GGUF file says itself what %.200s would", f->path,
                                    config);
     if (llama_is_meta(f)) return llama_adopt_meta(f, config, e);
-    if (!config && beside(f, "config.json", path, sizeof path)) config = path;
+    if (!config && llama_beside(f, "config.json", path, sizeof path)) config = path;
     return !config || adopt_config(f, config, e);
 }

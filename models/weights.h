@@ -1,6 +1,6 @@
 /* Where a model gets its named tensors from. One Weights serves one part of a model (backbone, language model,
- * adapter, head) from one safetensors file, or from an initialisation rule where there is no file, and writes
- * the part back under the same names.
+ * adapter, head) from one file of tensors (data/tensor_file.h), or from an initialisation rule where there is
+ * no file, and writes the part back, as safetensors, under the same names.
  *
  * A frozen part is read straight into the `weights` arena, a strip at a time: loading takes at most what is
  * loaded and one tensor. A trainable part is declared in Params while the model opens, and filled by

@@ -5,7 +5,11 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { MAX_BYTES = 64 << 20, MAX_NODES = 1 << 24 };
+enum {
+    MAX_BYTES = 64 << 20,
+    MAX_NODES = 1 << 24,
+    MAX_WORD = 1024 /* bytes; a cut looks so far from each place */
+};
 static const int64_t MAX_FREQUENCY = (int64_t)1 << 40, MAX_TOTAL = (int64_t)1 << 52;
 
 /* ---- the trie ---- */
@@ -133,6 +137,11 @@ static bool read_frequency(const char *s, size_t n, int64_t *out, Error *e)
     return true;
 }
 
+static bool check_word(size_t n, Error *e)
+{
+    return n <= MAX_WORD || error_set(e, ERROR_INPUT, "a word of %zu bytes, expected at most %d", n, MAX_WORD);
+}
+
 static bool take_entry(Jieba *j, JiebaCutter *x, Line line, Error *e)
 {
     (void)x;
@@ -142,7 +151,8 @@ static bool take_entry(Jieba *j, JiebaCutter *x, Line line, Error *e)
     const char *from = space + 1;
     size_t rest = line.n - (size_t)(from - line.s);
     const char *stop = memchr(from, ' ', rest);
-    return read_frequency(from, stop ? (size_t)(stop - from) : rest, &frequency, e) &&
+    return check_word((size_t)(space - line.s), e) &&
+           read_frequency(from, stop ? (size_t)(stop - from) : rest, &frequency, e) &&
            add(j, line.s, (size_t)(space - line.s), frequency, e);
 }
 
@@ -185,11 +195,12 @@ static bool take_user_word(Jieba *j, JiebaCutter *x, Line line, Error *e)
         line.n -= 3;
     }
     if (!line.n) return true;
-    size_t n = 1, digits;
+    size_t n = 1, digits = 0;
     while (n < line.n &&
            (((unsigned char)line.s[n] & 0xC0) == 0x80 || !is_rest(line.s + n, line.n - n, &digits)))
         n++;
     int64_t frequency;
+    if (!check_word(n, e)) return false;
     if (n == line.n) digits = 0;
     if (!(digits ? read_frequency(line.s + n + 1, digits, &frequency, e)
                  : jieba_suggest(x, line.s, n, &frequency, e)))

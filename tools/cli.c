@@ -206,6 +206,24 @@ double cli_number_option(struct argp_state *state, const char *option, const cha
     return value;
 }
 
+void cli_quant_option(struct argp_state *state, const char *option, const char *text, DType *dtype,
+                      bool *nested)
+{
+    static const struct {
+        const char *name;
+        DType dtype;
+        bool nested;
+    } forms[] = {{"nf4", DTYPE_nf4, false},   {"nf4-dq", DTYPE_nf4, true}, {"fp4", DTYPE_fp4, false},
+                 {"fp4-dq", DTYPE_fp4, true}, {"q4_0", DTYPE_q4_0, false}, {"none", DTYPE_f32, false}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (!strcmp(forms[i].name, text)) {
+            *dtype = forms[i].dtype;
+            *nested = forms[i].nested;
+            return;
+        }
+    argp_error(state, "%s: expected nf4, nf4-dq, fp4, fp4-dq, q4_0 or none, found '%s'", option, text);
+}
+
 double cli_seconds(void)
 {
     struct timespec t;

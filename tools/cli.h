@@ -58,6 +58,10 @@ int64_t cli_int_option(struct argp_state *state, const char *option, const char 
 double cli_number_option(struct argp_state *state, const char *option, const char *text, double low,
                          double high);
 
+/* What Linears are kept in, likewise: nf4, nf4-dq (double quantisation), fp4, fp4-dq, q4_0, or none: f32. */
+void cli_quant_option(struct argp_state *state, const char *option, const char *text, DType *dtype,
+                      bool *nested);
+
 /* One line on stderr, rewritten at most five times a second, only when stderr is a terminal:
  *   resnet  1200/4000  30 %  41.2/s  1m08s left  loss 0.412
  * A NULL format means no note. */

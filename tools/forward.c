@@ -154,8 +154,7 @@ static bool save(const Forward *f, Error *e)
 
 /* ---- what is there and what is asked for ---- */
 
-/* Word i of a text of words; false at the end. */
-static bool word(const char *text, int i, char out[64])
+bool forward_word(const char *text, int i, char out[64])
 {
     for (;; i--) {
         text += strspn(text, " ");
@@ -190,7 +189,7 @@ static bool check_input(const Forward *f, Error *e)
 {
     char name[64], missing[160] = "", extra[160] = "";
     int rest_missing = 0, rest_extra = 0, at = 0;
-    for (int i = 0; word(f->model->input, i, name); i++) {
+    for (int i = 0; forward_word(f->model->input, i, name); i++) {
         bool optional = *name == '?';
         if (!tensor_file_find(f->input, name + optional) && !optional)
             list_name(missing, sizeof missing - 20, &rest_missing, name);
@@ -209,7 +208,7 @@ static bool is_ignored(const Forward *f, const char *name)
 {
     char pattern[64];
     if (!fnmatch("*num_batches_tracked", name, 0)) return true;
-    for (int i = 0; word(f->model->ignore, i, pattern); i++)
+    for (int i = 0; forward_word(f->model->ignore, i, pattern); i++)
         if (!fnmatch(pattern, name, 0)) return true;
     return false;
 }

@@ -87,6 +87,8 @@ void forward_tap(void *user, const char *name, Tensor *x);
 void forward_put(Forward *f, const char *name, const Tensor *x, ForwardLayout layout);
 /* The same for one number. */
 void forward_put_number(Forward *f, const char *name, float x);
+/* Word i of a text of words; false at the end. */
+bool forward_word(const char *text, int i, char out[64]);
 
 /* ---- tools/forward_input.c ---- */
 

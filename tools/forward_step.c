@@ -120,6 +120,17 @@ static bool read_texts(Step *s, const char *name, const char *lengths, int64_t *
     return true;
 }
 
+/* Tensors that say nothing without another, which is not there. */
+static bool check_alone(const Forward *f, const char *other, const char *names, Error *e)
+{
+    char name[64];
+    for (int i = 0; forward_word(names, i, name); i++)
+        if (forward_has(f, name))
+            return error_set(e, ERROR_INPUT, "%s: tensor \"%s\": expected \"%s\" too, found none",
+                             f->input->path, name, other);
+    return true;
+}
+
 /* What is said of slices, and the masks of what it is said of. */
 static bool read_clues(Step *s, Error *e)
 {
@@ -130,7 +141,9 @@ static bool read_clues(Step *s, Error *e)
     int *n_text;
     int32_t *study, *slice, *masked = NULL;
     float *mask = NULL;
-    if (!forward_has(f, "clues")) return true;
+    if (!forward_has(f, "clues"))
+        return check_alone(f, "clues", "clue_lengths clue_study clue_slice masks masked", e);
+    if (!forward_has(f, "masks") && !check_alone(f, "masks", "masked", e)) return false;
     if (!read_texts(s, "clues", "clue_lengths", &n, 1, &text, &n_text, e) ||
         !forward_ints(f, "clue_study", 1, &n, 0, b->B - 1, &study, e) ||
         !forward_ints(f, "clue_slice", 1, &n, 0, VISUAL_SLICES - 1, &slice, e))

@@ -117,24 +117,6 @@ static void choose(struct argp_state *state, const char *name)
     if (!a->model) argp_error(state, "no model \"%s\"; see --help", name);
 }
 
-static void quantise(struct argp_state *state, const char *form)
-{
-    static const struct {
-        const char *name;
-        DType dtype;
-        bool nested;
-    } forms[] = {{"none", DTYPE_f32, false}, {"nf4", DTYPE_nf4, false},   {"nf4-dq", DTYPE_nf4, true},
-                 {"fp4", DTYPE_fp4, false},  {"fp4-dq", DTYPE_fp4, true}, {"q4_0", DTYPE_q4_0, false}};
-    Arguments *a = state->input;
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (!strcmp(forms[i].name, form)) {
-            a->o.quant = forms[i].dtype;
-            a->o.nested = forms[i].nested;
-            return;
-        }
-    argp_error(state, "--quant: expected nf4, nf4-dq, fp4, fp4-dq, q4_0 or none, found '%s'", form);
-}
-
 static const char *one_of(struct argp_state *state, const char *option, const char *a, const char *b,
                           const char *arg)
 {
@@ -169,7 +151,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_TAPS: o->taps = true; break;
     case KEY_STRICT: o->strict = true; break;
     case KEY_CONFIG: only = "config", o->config = arg; break;
-    case KEY_QUANT: only = "quant", quantise(state, arg); break;
+    case KEY_QUANT: only = "quant", cli_quant_option(state, "--quant", arg, &o->quant, &o->nested); break;
     case KEY_ADAPTER: only = "adapter", o->adapter = arg; break;
     case KEY_BASE: only = "base", o->base = arg; break;
     case KEY_STYLE: only = "resnet-style", o->style = one_of(state, only, "v1.5", "caffe", arg); break;

@@ -42,19 +42,12 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static const struct Form {
-    const char *name;
-    DType quant;
-    bool nested;
-} forms[] = {{"nf4-dq", DTYPE_nf4, true}, {"nf4", DTYPE_nf4, false},   {"fp4-dq", DTYPE_fp4, true},
-             {"fp4", DTYPE_fp4, false},   {"q4_0", DTYPE_q4_0, false}, {"none", DTYPE_f32, false}};
-enum { FORMS = sizeof forms / sizeof *forms };
-
 typedef struct Arguments {
     CliCommon common;
     const char *model[MOST_MODELS], *out, *vocabulary;
     int n;
-    const struct Form *form;
+    DType quant;
+    bool nested;
     bool dry;
 } Arguments;
 
@@ -74,8 +67,8 @@ static bool open_llama(Weights *w, const char *model, const Arguments *a, Error 
     (void)model;
     Llama m;
     w->trainable = false;
-    w->quant = a->form->quant;
-    w->nested = a->form->nested;
+    w->quant = a->quant;
+    w->nested = a->nested;
     w->table = DTYPE_bf16;
     return llama_create(&m, w, llama_3_8b, e);
 }
@@ -206,13 +199,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_OUT: a->out = arg; return 0;
     case KEY_VOCABULARY: a->vocabulary = arg; return 0;
     case KEY_DRY: a->dry = true; return 0;
-    case KEY_QUANT:
-        a->form = NULL;
-        for (int i = 0; i < FORMS; i++)
-            if (!strcmp(forms[i].name, arg)) a->form = &forms[i];
-        if (!a->form)
-            argp_error(state, "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found '%s'", arg);
-        return 0;
+    case KEY_QUANT: cli_quant_option(state, "--quant", arg, &a->quant, &a->nested); return 0;
     case ARGP_KEY_END: check(state); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -347,7 +334,7 @@ int synth_weights(int argc, char **argv)
     static const struct argp argp = {options, parse, NULL, doc, children, NULL, NULL};
     static char name[] = "pcrl-synth weights";
     static Work w;
-    Arguments a = {.form = &forms[0], .vocabulary = "data/mini"};
+    Arguments a = {.quant = DTYPE_nf4, .nested = true, .vocabulary = "data/mini"};
     Error e = {0};
     argv[0] = name;
     cli_parse(&argp, argc, argv, &a);

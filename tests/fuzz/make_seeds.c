@@ -81,6 +81,7 @@ static bool weights(const char *folder, Error *e)
         st_writer_add(w, "model.embed_tokens.weight", ST_F32, 2, (int64_t[]){8, 8}, values);
         st_writer_add(w, "model.norm.weight", ST_F32, 1, (int64_t[]){8}, values);
         st_writer_meta(w, "llama.heads", "2");
+        st_writer_meta(w, "llama.rope_theta", "10000");
         for (int i = 0; i < 7; i++) {
             int n = snprintf(name, sizeof name, "model.layers.0.%s.weight", linear[i]);
             if (form)

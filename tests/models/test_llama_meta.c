@@ -123,6 +123,11 @@ static const struct {
     {"{'n_heads':4,'n_kv_heads':2,'rope_theta':[]}", ": key \"rope_theta\": expected a number, found an array"},
     {"{'n_heads':4,'n_kv_heads':2,'use_scaled_rope':true}",
      ": \"use_scaled_rope\": rotary positions that are scaled are not computed"},
+    {"{'n_heads':4,'dim':'32'}", ": key \"dim\": expected a number, found a string"},
+    {"{'n_heads':4,'dim':31.5}", ": key \"dim\": expected a whole number from 1 to 2147483647, found 31.5"},
+    {"{'n_heads':4,'n_layers':0}", ": key \"n_layers\": expected a whole number from 1 to 2147483647, found 0"},
+    {"{'n_heads':4,'vocab_size':1e300}",
+     ": key \"vocab_size\": expected a whole number from 1 to 2147483647, found 1e+300"},
     {"{'n_heads':4,", ":1:13: not JSON: string or '}' expected near end of file"},
 };
 
@@ -160,6 +165,15 @@ START_TEST(bad_params)
     ck_assert_msg(
         strstr(e.msg, "layers.0.attention.wk.weight (16,32): its rows are not of 16 heads of even size"), "%s",
         e.msg);
+    /* of another model */
+    ck_assert(!open_with("{'n_heads':4,'n_layers':3}", config, &e));
+    ck_assert_msg(strstr(e.msg, "00.pth: 3 layers are said to be there, its tensors have 2"), "%s", e.msg);
+    ck_assert(!open_with("{'n_heads':4,'dim':64,'n_layers':2}", config, &e));
+    ck_assert_msg(strstr(e.msg, "00.pth: the width is said to be 64, tensor model.embed_tokens.weight has 32"),
+                  "%s", e.msg);
+    ck_assert(!open_with("{'n_heads':4,'vocab_size':95}", config, &e));
+    ck_assert_msg(strstr(e.msg, "the vocabulary is said to be 95, tensor"), "%s", e.msg);
+    ck_assert_msg(open_with("{'n_heads':4,'vocab_size':-1}", config, &e), "%s", e.msg);
     ck_assert_msg(open_with("{'n_heads':4}", config, &e), "%s",
                   e.msg); /* LLaMA 1: as many key heads, theta 10000 */
     unlink(config);
@@ -180,8 +194,8 @@ START_TEST(other_files)
     ck_assert(file_write(path, bytes, n, &e));
     TensorFile *f = tensor_file_open(folder, &e);
     ck_assert_msg(f != NULL, "%s", e.msg);
-    ck_assert(!llama_adopt(f, NULL, &e) && e.code == ERROR_IO);
-    snprintf(expected, sizeof expected, "%s/params.json: cannot open: No such file or directory", folder);
+    ck_assert(!llama_adopt(f, NULL, &e) && e.code == ERROR_INPUT);
+    snprintf(expected, sizeof expected, "%s: expected params.json beside it, found none", path);
     ck_assert_str_eq(e.msg, expected);
     ck_assert(file_write(second, bytes, n, &e) && !llama_adopt(f, NULL, &e) && e.code == ERROR_INPUT);
     snprintf(expected, sizeof expected,

@@ -158,6 +158,32 @@ START_TEST(sums)
 }
 END_TEST
 
+/* One byte more than a word may have, in the one dictionary and the other, with a frequency and without. */
+START_TEST(long_words)
+{
+    char text[1100], path[128], expected[200];
+    static const char *const ends[] = {" 5\n", "\n"};
+    memset(text, 'a', sizeof text);
+    for (size_t n = 1024; n < 1026; n++)
+        for (int k = 0; k < 3; k++) {
+            Error e = {0};
+            const char *name = k ? "user.txt" : "dict.txt", *end = ends[k == 2];
+            memcpy(text + n, end, strlen(end));
+            small_put(folder, name, text, n + strlen(end));
+            snprintf(path, sizeof path, "%s/%s", folder, name);
+            Jieba *j = jieba_open(folder, &e);
+            bool ok = j && (!k || jieba_add_words(j, path, &e));
+            jieba_close(j);
+            ck_assert_msg(ok == (n == 1024), "%s: %s", name, e.msg);
+            snprintf(expected, sizeof expected, "%s: line 1: a word of 1025 bytes, expected at most 1024",
+                     path);
+            if (!ok) ck_assert_str_eq(e.msg, expected);
+            small_put(folder, "dict.txt", SMALL_DICT, sizeof SMALL_DICT - 1);
+            memset(text, 'a', sizeof text);
+        }
+}
+END_TEST
+
 /* Cut off anywhere a table is refused until its last brace, a dictionary wherever a line is no entry. */
 START_TEST(every_prefix)
 {
@@ -240,8 +266,8 @@ static void remove_files(void)
 int main(void)
 {
     if (!mkdtemp(folder)) return EXIT_FAILURE;
-    const TTest *const tests[] = {small_folder, user_words,   malformed_files, missing_files,
-                                  sums,         every_prefix, literals,        out_of_memory};
+    const TTest *const tests[] = {small_folder, user_words,   malformed_files, missing_files, sums,
+                                  long_words,   every_prefix, literals,        out_of_memory};
     Suite *suite = suite_create("jieba_files");
     TCase *t = tcase_create("jieba_files");
     tcase_set_timeout(t, 0);

@@ -209,7 +209,7 @@ START_TEST(config)
     maker_close(&base);
     write_batch(false, NULL);
     run_forward("pcrl-step", "--weights", folder, "--base", in_folder("base"), NULL);
-    ck_assert_msg(r.code == 2 && strstr(r.err, "q_proj of 64 rows"), "%s", r.err);
+    ck_assert_msg(r.code == 2 && strstr(r.err, "expected config.json beside the weights"), "%s", r.err);
     ck_assert_msg(file_write(in_folder("of-base.json"), text, strlen(text), &e), "%s", e.msg);
     run_forward("pcrl-step", "--weights", folder, "--base", in_folder("base"), "--config",
                 in_folder("of-base.json"), NULL);
@@ -249,6 +249,8 @@ START_TEST(faults)
            "tensor \"clue_lengths\": expected 1 to 8, found 0 at 0");
     expect(&(Input){"clue_study", ST_I32, 1, {CLUES}, ids, 0, NULL},
            "tensor \"clue_study\": expected 0 to 2, found 3 at 6");
+    expect(&(Input){.name = "clues"}, "tensor \"clue_lengths\": expected \"clues\" too, found none");
+    expect(&(Input){.name = "masks"}, "tensor \"masked\": expected \"masks\" too, found none");
     expect(&(Input){.name = "clue_slice"}, "tensor \"clue_slice\" (9) is missing");
     expect(
         &(Input){.name = "eos"},

@@ -261,7 +261,7 @@ START_TEST(weights_usage)
         {{"weights", "--model", "pcrl-head", "--out", "x.safetensors"},
          "--out x.safetensors: these are 2 files"},
         {{"weights", "--model", "llama3-8b", "--quant", "q4_1", "--dry-run"},
-         "--quant: expected nf4-dq, nf4, fp4-dq, fp4, q4_0 or none, found 'q4_1'"},
+         "--quant: expected nf4, nf4-dq, fp4, fp4-dq, q4_0 or none, found 'q4_1'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Run r;
