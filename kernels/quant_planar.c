@@ -10,11 +10,16 @@
  *
  * What bounds it: 8 look-ups, 8 multiply-adds, 7 shifts and 2 for the scales are 25 instructions of 512 bits
  * for 72 bytes (two halves each, four ports): 12.5 cycles if ports were never mistaken, 15 measured in cache on
- * Zen 4. Tried there, cycles for 128 weights: bytes widened by vpmovzxbd, table scaled for each block 17.3;
- * this 15.4; scales by two broadcasts to masks 15.8, by two multiply-adds of all lanes 15.6; codes loaded again
- * at byte offsets instead of shifted 16.9; four rows at a time 15.0, but their codes come from memory half as
- * fast; two pairs of blocks at once 15.6. Bytes (VNNI) instead of floats need levels and x in three parts each
- * to stay within 1e-6, six products: 28 instructions. Two parts of bf16, two products: 1e-5 off.
+ * Zen 4, 17 GB/s a core. Tried there, cycles for 128 weights: bytes widened by vpmovzxbd, table scaled for each
+ * block 17.3; this 15.4; scales by two broadcasts to masks 15.8, by two multiply-adds of all lanes 15.6; codes
+ * loaded again at byte offsets instead of shifted 16.9; two pairs of blocks at once 15.6; four rows of W at a
+ * time 15.0, but adjacent ones come from memory half as fast, and two that are pages apart no faster than one.
+ * Counted only: bytes (VNNI) need levels and x in three parts each to stay within 1e-6, six products, 28
+ * instructions; bf16 six products as well.
+ * From memory, one thread, GB/s of rows of 4096 and 14336: nothing fetched ahead 12.6, 6.7; the next row, into
+ * the first cache, 13.4, 8.7; the next strip and task, into the second, 14.4, 12.5 with strips of 28 KiB, 13.9,
+ * 9.4 with 16; 1 to 2 KiB ahead, into the first, as well 14.6, 13.0. Two threads that took turns by 16 rows
+ * fetched each other's codes: 16 instead of 25 GB/s where they share no third cache.
  *
  * Every output belongs to one thread: bits do not depend on the thread count.
  */
