@@ -10,11 +10,16 @@
  *
  * What bounds it: 8 look-ups, 8 multiply-adds, 7 shifts and 2 for the scales are 25 instructions of 512 bits
  * for 72 bytes (two halves each, four ports): 12.5 cycles if ports were never mistaken, 15 measured in cache on
- * Zen 4. Tried there, cycles for 128 weights: bytes widened by vpmovzxbd, table scaled for each block 17.3;
- * this 15.4; scales by two broadcasts to masks 15.8, by two multiply-adds of all lanes 15.6; codes loaded again
- * at byte offsets instead of shifted 16.9; four rows at a time 15.0, but their codes come from memory half as
- * fast; two pairs of blocks at once 15.6. Bytes (VNNI) instead of floats need levels and x in three parts each
- * to stay within 1e-6, six products: 28 instructions. Two parts of bf16, two products: 1e-5 off.
+ * Zen 4, 17 GB/s a core. Tried there, cycles for 128 weights: bytes widened by vpmovzxbd, table scaled for each
+ * block 17.3; this 15.4; scales by two broadcasts to masks 15.8, by two multiply-adds of all lanes 15.6; codes
+ * loaded again at byte offsets instead of shifted 16.9; two pairs of blocks at once 15.6; four rows of W at a
+ * time 15.0, but adjacent ones come from memory half as fast, and two that are pages apart no faster than one.
+ * Counted only: bytes (VNNI) need levels and x in three parts each to stay within 1e-6, six products, 28
+ * instructions; bf16 six products as well.
+ * From memory, one thread, GB/s of rows of 4096 and 14336: nothing fetched ahead 12.6, 6.7; the next row, into
+ * the first cache, 13.4, 8.7; the next strip and task, into the second, 14.4, 12.5 with strips of 28 KiB, 13.9,
+ * 9.4 with 16; 1 to 2 KiB ahead, into the first, as well 14.6, 13.0. Two threads that took turns by 16 rows
+ * fetched each other's codes: 16 instead of 25 GB/s where they share no third cache.
  *
  * Every output belongs to one thread: bits do not depend on the thread count.
  */
@@ -56,12 +61,13 @@ __attribute__((target("avx512f"), always_inline)) static inline __m512 sixteen(c
     for (int k = 0; k < 8; k++)
         x[k] = _mm512_permutex2var_ps(_mm512_loadu_ps(value + 2 * k * VEC), at,
                                       _mm512_loadu_ps(value + (2 * k + 1) * VEC));
-#pragma GCC unroll 3
-    for (int bit = 5; bit < 8; bit++) {
-        __mmask16 upper = _mm512_test_epi32_mask(at, _mm512_set1_epi32(1 << bit));
+    __mmask16 bit5 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32)),
+              bit6 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64)),
+              bit7 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(128));
 #pragma GCC unroll 4
-        for (int k = 0; k < 128 >> bit; k++) x[k] = _mm512_mask_blend_ps(upper, x[2 * k], x[2 * k + 1]);
-    }
+    for (int k = 0; k < 8; k += 2) x[k] = _mm512_mask_blend_ps(bit5, x[k], x[k + 1]);
+    x[0] = _mm512_mask_blend_ps(bit7, _mm512_mask_blend_ps(bit6, x[0], x[2]),
+                                _mm512_mask_blend_ps(bit6, x[4], x[6]));
     x[0] = _mm512_mul_ps(x[0], _mm512_set1_ps(scale));
     __asm__("" : "+v"(x[0])); /* rounded here, as without AVX-512: no multiply-add */
     return _mm512_add_ps(x[0], _mm512_set1_ps(offset));
