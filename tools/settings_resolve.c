@@ -1,4 +1,5 @@
 #include "tools/settings_parts.h"
+#include "tools/train_pcrl.h"
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,7 +126,7 @@ bool settings_resolve(Settings *s, Error *e)
     if (!check_stage(s, stage->bit, e)) return false;
     apply_preset(s);
     if (!o->steps) o->steps = stage->steps;
-    if (!o->batch) o->batch = stage->batch;
+    if (!o->batch) o->batch = o->sizes == SIZES_PAPER ? PAPER_BATCH : stage->batch;
     if (!(o->lr > 0)) o->lr = stage->lr;
     if (o->warm < 0) o->warm = stage->warm;
     if (o->clip < 0) o->clip = stage->clip;

@@ -57,8 +57,7 @@ const Setting settings_table[] = {
      "print the trainable tensors and the memory plan; train and write nothing"},
     {"sizes", CHOICE(sizes, "files|paper"), "files", NULL, STAGE_PCRL | STAGE_CALL,
      "of a dry run: those of the files, or the paper's (ResNet-101 at 512 pixels, LLaMA3-8B in 4 bits, batch "
-     "4), "
-     "which needs none"},
+     "4 unless it is given), which needs none"},
 
     {"stem", INT(stem, 1, 4096), "16", NULL, STAGE_RESNET, "channels after the stem"},
     {"widths", LIST(width, 1, 4096), "16,32,32,32", NULL, STAGE_RESNET, "of the bottlenecks' 3x3"},

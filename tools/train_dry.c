@@ -27,9 +27,9 @@ void pcrl_dry_batch(PcrlJob *j, Trainer *t, bool paper)
     static const PcrlPrompt prompt = {no_ids, no_ids, PAPER_MARKER, PAPER_INSTRUCTION, 0};
     static const PcrlTextPrompt text = {no_ids, no_ids, PAPER_BEFORE, PAPER_AFTER, 0, false};
     static const float mask[GRID_CELLS];
-    Lengths l =
-        paper ? (Lengths){PAPER_BATCH, PAPER_CHANNELS, PAPER_CLUES, PAPER_CLUE_TOKENS, PAPER_FINDINGS_TOKENS}
-              : longest(j);
+    Lengths l = paper ? (Lengths){j->stage->o->batch, PAPER_CHANNELS, PAPER_CLUES, PAPER_CLUE_TOKENS,
+                                  PAPER_FINDINGS_TOKENS}
+                      : longest(j);
     if (paper) {
         j->model.prompt = &prompt;
         j->model.text = &text;
