@@ -238,6 +238,26 @@ START_TEST(refused_configs)
 }
 END_TEST
 
+/* 4-bit weights: the feed-forward's size is not in their shape, (bytes, 1), and is not compared with it. */
+START_TEST(packed)
+{
+    static const float x[96 * 64];
+    Error e = {0};
+    StWriter *w = st_writer_new();
+    st_writer_add(w, "model.embed_tokens.weight", ST_F32, 2, (int64_t[]){96, 64}, x);
+    st_writer_add(w, "lm_head.weight", ST_F32, 2, (int64_t[]){96, 64}, x);
+    st_writer_add(w, "model.layers.0.input_layernorm.weight", ST_F32, 1, (int64_t[]){64}, x);
+    st_writer_add(w, "model.layers.1.input_layernorm.weight", ST_F32, 1, (int64_t[]){64}, x);
+    st_writer_add(w, "model.layers.0.mlp.gate_proj.weight", ST_U8, 2, (int64_t[]){96 * 32, 1}, x);
+    ck_assert_msg(st_writer_save(w, in_folder("model.safetensors"), &e), "%s", e.msg);
+    st_writer_free(w);
+    write_config("config", "quantization_config",
+                 "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"load_in_8bit\":false}");
+    ck_assert_msg(adopt(folder, &e), "%s", e.msg);
+    unlink(in_folder("config.json"));
+}
+END_TEST
+
 /* Of both ways of writing one. */
 START_TEST(config_prefixes)
 {
@@ -393,8 +413,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {gguf_file,    hugging_face_folder, refused_configs, config_prefixes,
-                                  refused_gguf, refused_graphs,      allocations};
+    const TTest *const tests[] = {gguf_file, hugging_face_folder, refused_configs, config_prefixes,
+                                  packed,    refused_gguf,        refused_graphs,  allocations};
     Error e = {0};
     golden = json_read("tests/golden/llama_gguf.json", &e);
     if (!golden || !mkdtemp(folder)) {
