@@ -197,6 +197,15 @@ bool json_get_number(const json_t *object, const char *key, const char *what, do
     return true;
 }
 
+bool json_get_bool(const json_t *object, const char *key, const char *what, bool *out, Error *e)
+{
+    json_t *value = member(object, key, what, "a boolean", e);
+    if (!value) return false;
+    if (!json_is_boolean(value)) return wrong_type(value, key, what, "a boolean", e);
+    *out = json_is_true(value);
+    return true;
+}
+
 bool json_get_array(const json_t *object, const char *key, const char *what, json_t **out, Error *e)
 {
     json_t *value = member(object, key, what, "an array", e);

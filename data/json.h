@@ -20,6 +20,7 @@ char *json_text(const json_t *value, size_t flags);
 bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e);
 bool json_get_int(const json_t *object, const char *key, const char *what, int64_t *out, Error *e);
 bool json_get_number(const json_t *object, const char *key, const char *what, double *out, Error *e);
+bool json_get_bool(const json_t *object, const char *key, const char *what, bool *out, Error *e);
 bool json_get_array(const json_t *object, const char *key, const char *what, json_t **out, Error *e);
 bool json_get_object(const json_t *object, const char *key, const char *what, json_t **out, Error *e);
 #endif

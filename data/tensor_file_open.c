@@ -112,13 +112,14 @@ static bool check_map(const TensorFile *f, json_t *map, Error *e)
 
 static TensorFile *open_index(const char *path, Error *e)
 {
-    json_t *index = json_read(path, e), *map, *value;
+    json_t *index = json_read(path, e), *map, *value, *metadata = json_object_get(index, "metadata");
     const char *name;
     TensorFile *f = index ? calloc(1, sizeof *f) : NULL;
     if (!index) return NULL;
     bool ok = f && (f->path = tensor_file_copy(path));
     if (!ok) error_set(e, ERROR_MEMORY, "%s: out of memory reading the index", path);
-    ok = ok && json_get_object(index, "weight_map", path, &map, e);
+    ok = ok && json_get_object(index, "weight_map", path, &map, e) &&
+         (!metadata || json_is_null(metadata) || json_get_object(index, "metadata", path, &metadata, e));
     if (ok) json_object_foreach(map, name, value)
         {
             const char *file = json_string_value(value);

@@ -26,44 +26,65 @@ static const struct {
     {"layers.%lld.ffn_norm.weight", "model.layers.%lld.post_attention_layernorm.weight", PLAIN},
 };
 
-/* One entry of params.json that older models leave out. */
-static bool get_param(const json_t *params, const char *key, const char *path, double fallback, double *out,
-                      Error *e)
+/* An entry of params.json that may be left out, in which case *out stays. */
+static bool get_number(const json_t *params, const char *key, const char *path, double low, double high,
+                       double *out, Error *e)
 {
-    *out = fallback;
-    return !json_object_get(params, key) || json_get_number(params, key, path, out, e);
+    if (!json_object_get(params, key)) return true;
+    if (!json_get_number(params, key, path, out, e)) return false;
+    return (*out >= low && *out <= high) ||
+           error_set(e, ERROR_INPUT, "%s: key \"%s\": expected a number from %g to %g, found %g", path, key,
+                     low, high, *out);
 }
 
-/* A size; 0 where it is left out, or -1 as LLaMA 2's vocabulary. */
-static bool get_size(const json_t *params, const char *key, const char *path, int64_t *out, Error *e)
+/* 2 and 2.0 are the same whole number. */
+static bool get_size(const json_t *params, const char *key, const char *path, int most, int64_t *out, Error *e)
 {
     double x;
-    if (!get_param(params, key, path, -1, &x, e)) return false;
-    *out = x >= 1 && x <= INT32_MAX ? (int64_t)x : 0;
-    return x == -1 || (*out && (double)*out == x) ||
-           error_set(e, ERROR_INPUT, "%s: key \"%s\": expected a whole number from 1 to %d, found %g", path,
-                     key, INT32_MAX, x);
+    if (!json_object_get(params, key)) return true;
+    if (!json_get_number(params, key, path, &x, e)) return false;
+    if (!(x >= 1 && x <= most && floor(x) == x))
+        return error_set(e, ERROR_INPUT, "%s: key \"%s\": expected a whole number from 1 to %d, found %.12g",
+                         path, key, most, x);
+    *out = (int64_t)x;
+    return true;
+}
+
+/* What Meta's code makes the feed-forward's width of, which the tensors tell. */
+static bool check_ffn(const json_t *params, const char *path, Error *e)
+{
+    int64_t multiple;
+    double factor;
+    return get_size(params, "multiple_of", path, INT32_MAX, &multiple, e) &&
+           (json_is_null(json_object_get(params, "ffn_dim_multiplier")) ||
+            get_number(params, "ffn_dim_multiplier", path, 0.001, 1000, &factor, e));
 }
 
 static bool read_said(const json_t *params, const char *path, LlamaSaid *s, Error *e)
 {
-    double query, key;
-    if (!json_get_number(params, "n_heads", path, &query, e) ||
-        !get_param(params, "n_kv_heads", path, query, &key, e) ||
-        !get_param(params, "norm_eps", path, 1e-5, &s->norm_eps, e) ||
-        !get_param(params, "rope_theta", path, 10000, &s->rope_theta, e) ||
-        !get_size(params, "dim", path, &s->dim, e) || !get_size(params, "n_layers", path, &s->layers, e) ||
-        !get_size(params, "vocab_size", path, &s->vocab, e))
-        return false;
-    if (json_is_true(json_object_get(params, "use_scaled_rope")))
-        return error_set(e, ERROR_INPUT,
-                         "%s: \"use_scaled_rope\": rotary positions that are scaled are not computed", path);
     enum { MOST = 1 << 16 };
-    if (!(query >= 1 && query <= MOST && key >= 1 && key <= MOST && floor(query) == query && floor(key) == key))
-        return error_set(e, ERROR_INPUT, "%s: %g heads over %g key/value heads", path, query, key);
-    s->heads = (int64_t)query;
-    s->kv_heads = (int64_t)key;
-    return true;
+    double need;
+    bool scaled = false;
+    *s = (LlamaSaid){.norm_eps = 1e-5, .rope_theta = 10000};
+    if (!json_get_number(params, "n_heads", path, &need, e) ||
+        !get_size(params, "n_heads", path, MOST, &s->heads, e))
+        return false;
+    s->kv_heads = s->heads;
+    json_t *vocab = json_object_get(params, "vocab_size"); /* LLaMA 2's is -1: the tokenizer's */
+    if (!get_size(params, "n_kv_heads", path, MOST, &s->kv_heads, e) ||
+        !get_number(params, "norm_eps", path, 0, 1, &s->norm_eps, e) ||
+        !get_number(params, "rope_theta", path, 1, 1e12, &s->rope_theta, e) ||
+        !get_size(params, "dim", path, INT32_MAX, &s->dim, e) ||
+        !get_size(params, "n_layers", path, INT32_MAX, &s->layers, e) ||
+        (!(json_is_integer(vocab) && json_integer_value(vocab) == -1) &&
+         !get_size(params, "vocab_size", path, INT32_MAX, &s->vocab, e)) ||
+        !check_ffn(params, path, e) ||
+        (json_object_get(params, "use_scaled_rope") &&
+         !json_get_bool(params, "use_scaled_rope", path, &scaled, e)))
+        return false;
+    return !scaled ||
+           error_set(e, ERROR_INPUT,
+                     "%s: \"use_scaled_rope\": rotary positions that are scaled are not computed", path);
 }
 
 static bool read_params(const TensorFile *f, const char *config, LlamaSaid *s, Error *e)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME = 128, MOST_LAYERS = 1000, MOST = 1 << 30 };
+enum { NAME = 128, MOST_LAYERS = 1000, MOST = 1 << 30, MOST_HEADS = 1 << 16 };
 
 static bool set_size(TensorFile *f, const char *key, int64_t x, Error *e)
 {
@@ -44,6 +44,14 @@ static bool check_layers(const TensorFile *f, int64_t said, Error *e)
                      (long long)said, (long long)n);
 }
 
+/* That of 4-bit weights is not in their shape, which is (bytes, 1) or (bytes). */
+static bool check_ffn(const TensorFile *f, int64_t said, Error *e)
+{
+    static const char name[] = "model.layers.0.mlp.gate_proj.weight";
+    const TensorEntry *t = tensor_file_find(f, name);
+    return (t && (t->ndim != 2 || t->dim[1] == 1)) || check_size(f, "the feed-forward", said, name, 0, e);
+}
+
 bool llama_say(TensorFile *f, const LlamaSaid *s, Error *e)
 {
     bool head = tensor_file_find(f, "lm_head.weight");
@@ -55,7 +63,8 @@ bool llama_say(TensorFile *f, const LlamaSaid *s, Error *e)
     return check_size(f, "the vocabulary", s->vocab, "model.embed_tokens.weight", 0, e) &&
            check_size(f, "the width", s->dim, "model.embed_tokens.weight", 1, e) &&
            check_size(f, "the width", s->dim, "model.norm.weight", 0, e) && check_layers(f, s->layers, e) &&
-           set_size(f, "llama.heads", s->heads, e) && set_size(f, "llama.kv_heads", s->kv_heads, e) &&
+           check_ffn(f, s->ffn, e) && set_size(f, "llama.heads", s->heads, e) &&
+           set_size(f, "llama.kv_heads", s->kv_heads, e) &&
            (!s->head_dim || set_size(f, "llama.head_dim", s->head_dim, e)) &&
            set_number(f, "llama.norm_eps", s->norm_eps, e) &&
            set_number(f, "llama.rope_theta", s->rope_theta, e) &&
@@ -221,8 +230,7 @@ static bool adopt_gguf(TensorFile *f, Error *e)
         if (!rename_entry(f, &f->entry[i], &s, e)) return false;
     if (!tensor_file_sort(f, e)) return false;
     s.tied = !tensor_file_find(f, "lm_head.weight");
-    return check_size(f, "the feed-forward", s.ffn, "model.layers.0.mlp.gate_proj.weight", 0, e) &&
-           llama_say(f, &s, e);
+    return llama_say(f, &s, e);
 }
 
 /* ---- config.json ---- */
@@ -233,15 +241,16 @@ static bool null_or_missing(const json_t *o, const char *key)
     return !v || json_is_null(v);
 }
 
-static bool config_size(const json_t *o, const char *key, const char *path, int64_t fallback, int64_t *out,
-                        Error *e)
+/* fallback 0: it must be there. */
+static bool config_size(const json_t *o, const char *key, const char *path, int most, int64_t fallback,
+                        int64_t *out, Error *e)
 {
     *out = fallback;
     if (fallback && null_or_missing(o, key)) return true;
     if (!json_get_int(o, key, path, out, e)) return false;
-    return (*out >= 1 && *out <= MOST) ||
+    return (*out >= 1 && *out <= most) ||
            error_set(e, ERROR_INPUT, "%s: %s: expected a whole number from 1 to %d, found %lld", path, key,
-                     (int)MOST, (long long)*out);
+                     most, (long long)*out);
 }
 
 static bool config_number(const json_t *o, const char *key, const char *path, double low, double high,
@@ -255,6 +264,12 @@ static bool config_number(const json_t *o, const char *key, const char *path, do
                      *out);
 }
 
+static bool config_flag(const json_t *o, const char *key, const char *path, bool *out, Error *e)
+{
+    *out = false;
+    return null_or_missing(o, key) || json_get_bool(o, key, path, out, e);
+}
+
 /* A text that must be `want` where it is there. */
 static bool config_text(const json_t *o, const char *key, const char *path, const char *want, Error *e)
 {
@@ -262,27 +277,40 @@ static bool config_text(const json_t *o, const char *key, const char *path, cons
     if (null_or_missing(o, key)) return true;
     if (!json_get_string(o, key, path, &text, e)) return false;
     return !strcmp(text, want) ||
-           error_set(e, ERROR_INPUT, "%s: %s: expected %s, found %.60s", path, key, want, text);
+           error_set(e, ERROR_INPUT, "%s: %s: expected %s, found \"%.60s\"", path, key, want, text);
+}
+
+/* "rope_type", or "type" before transformers 4.43; of both, either may be the one that counts. */
+static bool rope_plain(const json_t *rope, const char *key, const char *path, Error *e)
+{
+    static const char *const names[] = {"type", "rope_type"};
+    const char *type = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        if (null_or_missing(rope, names[i])) continue;
+        if (!json_get_string(rope, names[i], path, &type, e)) return false;
+        if (strcmp(type, "default"))
+            return error_set(e, ERROR_INPUT, "%s: %s: positions are scaled (%.40s), which is not computed here",
+                             path, key, type);
+    }
+    return type || error_set(e, ERROR_INPUT, "%s: %s: expected a rope_type, found none", path, key);
 }
 
 /* Positions as they are, or scaled: rope_theta and rope_scaling, or since transformers 5 rope_parameters. */
 static bool config_rope(const json_t *o, const char *path, LlamaSaid *s, Error *e)
 {
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-    if (!config_number(o, "rope_theta", path, 1, 1e12, 10000, &s->rope_theta, e)) return false;
+    double part; /* of a head that is turned */
+    if (!config_number(o, "rope_theta", path, 1, 1e12, 10000, &s->rope_theta, e) ||
+        !config_number(o, "partial_rotary_factor", path, 1, 1, 1, &part, e))
+        return false;
     for (size_t i = 0; i < 2; i++) {
         json_t *rope;
-        const char *type = "?";
         if (null_or_missing(o, keys[i])) continue;
         if (!json_get_object(o, keys[i], path, &rope, e) ||
-            !config_number(rope, "rope_theta", path, 1, 1e12, s->rope_theta, &s->rope_theta, e))
+            !config_number(rope, "rope_theta", path, 1, 1e12, s->rope_theta, &s->rope_theta, e) ||
+            !config_number(rope, "partial_rotary_factor", path, 1, 1, 1, &part, e) ||
+            !rope_plain(rope, keys[i], path, e))
             return false;
-        const json_t *said = json_object_get(rope, "rope_type");
-        if (!said) said = json_object_get(rope, "type");
-        if (json_is_string(said)) type = json_string_value(said);
-        if (strcmp(type, "default"))
-            return error_set(e, ERROR_INPUT, "%s: %s: positions are scaled (%.40s), which is not computed here",
-                             path, keys[i], type);
     }
     return true;
 }
@@ -293,11 +321,12 @@ static bool config_quant(const json_t *o, const char *path, Error *e)
 {
     json_t *q;
     const char *method;
+    bool four, eight;
     if (null_or_missing(o, "quantization_config")) return true;
     if (!json_get_object(o, "quantization_config", path, &q, e) ||
-        !json_get_string(q, "quant_method", path, &method, e))
+        !json_get_string(q, "quant_method", path, &method, e) ||
+        !config_flag(q, "load_in_4bit", path, &four, e) || !config_flag(q, "load_in_8bit", path, &eight, e))
         return false;
-    bool eight = json_is_true(json_object_get(q, "load_in_8bit"));
     return (!strcmp(method, "bitsandbytes") && !eight) ||
            error_set(e, ERROR_INPUT, "%s: quantization_config: expected bitsandbytes in 4 bits, found %.40s%s",
                      path, method, eight ? " in 8" : "");
@@ -310,17 +339,23 @@ static bool said_by_config(const json_t *o, const char *path, LlamaSaid *s, Erro
     if (!json_get_string(o, "model_type", path, &type, e) || !config_text(o, "model_type", path, "llama", e) ||
         !config_text(o, "hidden_act", path, "silu", e) || !config_quant(o, path, e))
         return false;
-    for (size_t i = 0; i < 2; i++)
-        if (json_is_true(json_object_get(o, biases[i])))
-            return error_set(e, ERROR_INPUT, "%s: %s: no biases are computed here", path, biases[i]);
-    s->tied = json_is_true(json_object_get(o, "tie_word_embeddings"));
-    return config_size(o, "vocab_size", path, 0, &s->vocab, e) &&
-           config_size(o, "hidden_size", path, 0, &s->dim, e) &&
-           config_size(o, "intermediate_size", path, 0, &s->ffn, e) &&
-           config_size(o, "num_hidden_layers", path, 0, &s->layers, e) &&
-           config_size(o, "num_attention_heads", path, 0, &s->heads, e) &&
-           config_size(o, "num_key_value_heads", path, s->heads, &s->kv_heads, e) &&
-           config_size(o, "head_dim", path, s->dim / s->heads, &s->head_dim, e) &&
+    for (size_t i = 0; i < 2; i++) {
+        bool bias;
+        if (!config_flag(o, biases[i], path, &bias, e)) return false;
+        if (bias) return error_set(e, ERROR_INPUT, "%s: %s: no biases are computed here", path, biases[i]);
+    }
+    if (!config_flag(o, "tie_word_embeddings", path, &s->tied, e) ||
+        !config_size(o, "vocab_size", path, MOST, 0, &s->vocab, e) ||
+        !config_size(o, "hidden_size", path, MOST, 0, &s->dim, e) ||
+        !config_size(o, "intermediate_size", path, MOST, 0, &s->ffn, e) ||
+        !config_size(o, "num_hidden_layers", path, MOST, 0, &s->layers, e) ||
+        !config_size(o, "num_attention_heads", path, MOST_HEADS, 0, &s->heads, e))
+        return false;
+    if (null_or_missing(o, "head_dim") && s->dim % s->heads)
+        return error_set(e, ERROR_INPUT, "%s: hidden_size: %lld does not divide into %lld heads", path,
+                         (long long)s->dim, (long long)s->heads);
+    return config_size(o, "num_key_value_heads", path, MOST_HEADS, s->heads, &s->kv_heads, e) &&
+           config_size(o, "head_dim", path, MOST_HEADS, s->dim / s->heads, &s->head_dim, e) &&
            config_number(o, "rms_norm_eps", path, 0, 1, 1e-6, &s->norm_eps, e) && config_rope(o, path, s, e);
 }
 

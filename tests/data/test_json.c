@@ -37,6 +37,8 @@ START_TEST(accessors)
     const char *s = NULL;
     int64_t i = 0;
     double x = 0;
+    bool t = false;
+    ck_assert(json_get_bool(v, "t", "f", &t, &e) && t);
     ck_assert(json_get_string(v, "s", "f", &s, &e) && strcmp(s, "x") == 0);
     ck_assert(json_get_int(v, "i", "f", &i, &e) && i == -7);
     ck_assert(json_get_number(v, "r", "f", &x, &e) && x == 2.5);
@@ -52,6 +54,8 @@ START_TEST(accessors)
     REFUSED(json_get_int(v, "r", "f", &i, &e), "f: key \"r\": expected an integer, found a real number");
     REFUSED(json_get_int(v, "s", "f", &i, &e), "f: key \"s\": expected an integer, found a string");
     REFUSED(json_get_number(v, "t", "f", &x, &e), "f: key \"t\": expected a number, found a boolean");
+    REFUSED(json_get_bool(v, "i", "f", &t, &e), "f: key \"i\": expected a boolean, found an integer");
+    REFUSED(json_get_bool(v, "zz", "f", &t, &e), "f: key \"zz\" is missing (expected a boolean)");
     REFUSED(json_get_array(v, "n", "f", &child, &e), "f: key \"n\": expected an array, found null");
     REFUSED(json_get_array(v, "o", "f", &child, &e), "f: key \"o\": expected an array, found an object");
     REFUSED(json_get_object(v, "a", "f", &child, &e), "f: key \"a\": expected an object, found an array");

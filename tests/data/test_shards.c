@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "tests/data/fail_alloc.h"
+#include "tests/data/shards_bad.h"
 
 static char folder[] = "/tmp/test-shards-XXXXXX";
 
@@ -59,57 +61,16 @@ static TensorFile *open_index(const char *text, Error *e)
     return tensor_file_open(in_folder("x.index.json"), e);
 }
 
-static const struct {
-    const char *index, *message; /* behind "FOLDER/x.index.json: ", or "FOLDER/" where it begins with a slash */
-} bad[] = {
-    {"", "1:0: not JSON: unexpected token near end of file"},
-    {"[]", "expected an object with key \"weight_map\", found an array"},
-    {"{}", "key \"weight_map\" is missing (expected an object)"},
-    {"{'weight_map':null}", "key \"weight_map\": expected an object, found null"},
-    {"{'weight_map':['a']}", "key \"weight_map\": expected an object, found an array"},
-    {"{'weight_map':{'x':null}}", "weight_map: tensor \"x\": expected the name of a file"},
-    {"{'weight_map':{'x':1}}", "weight_map: tensor \"x\": expected the name of a file"},
-    {"{'weight_map':{'x':['a']}}", "weight_map: tensor \"x\": expected the name of a file"},
-    {"{'weight_map':{'x':{}}}", "weight_map: tensor \"x\": expected the name of a file"},
-    {"{'weight_map':{'x':'a','x':'a'}}", "1:26: not JSON: duplicate object key near '\"x\"'"},
-    {"{'weight_map':{'x':'a'},'weight_map':{}}", "1:36: not JSON: duplicate object key near '\"weight_map\"'"},
-    /* files elsewhere */
-    {"{'weight_map':{'x':''}}", "weight_map: expected the name of a file beside the index, found \"\""},
-    {"{'weight_map':{'x':'.'}}", "weight_map: expected the name of a file beside the index, found \".\""},
-    {"{'weight_map':{'x':'..'}}", "weight_map: expected the name of a file beside the index, found \"..\""},
-    {"{'weight_map':{'x':'../a'}}", "weight_map: expected the name of a file beside the index, found \"../a\""},
-    {"{'weight_map':{'x':'./a'}}", "weight_map: expected the name of a file beside the index, found \"./a\""},
-    {"{'weight_map':{'x':'a/'}}", "weight_map: expected the name of a file beside the index, found \"a/\""},
-    {"{'weight_map':{'x':'s/a'}}", "weight_map: expected the name of a file beside the index, found \"s/a\""},
-    {"{'weight_map':{'x':'/etc/passwd'}}",
-     "weight_map: expected the name of a file beside the index, found \"/etc/passwd\""},
-    {"{'weight_map':{'x':'../../etc/passwd'}}",
-     "weight_map: expected the name of a file beside the index, found \"../../etc/passwd\""},
-    {"{'weight_map':{'x':'a\\u0000b'}}",
-     "1:29: not JSON: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"a\\u0000b\"'"},
-    {"{'weight_map':{'x':'none'}}", "/none: cannot open: No such file or directory"},
-    {"{'weight_map':{'x':'a','z':'none'}}", "/none: cannot open: No such file or directory"},
-    {"{'weight_map':{'x':'x.index.json'}}",
-     "/x.index.json: begins with 7b 22 77 65: expected safetensors, PyTorch's .pth or .bin, or GGUF"},
-    /* tensors that are elsewhere, or nowhere, or not named */
-    {"{'weight_map':{'x':'a','y':'a','z':'a'}}", "weight_map: tensor \"z\" is not in a"},
-    {"{'weight_map':{'x':'b','y':'a','z':'b'}}", "weight_map: tensor \"x\" is not in b"},
-    {"{'weight_map':{'x':'a','y':'b','z':'b'}}", "weight_map: tensor \"y\" is not in b"},
-    {"{'weight_map':{'x':'a','y':'a','z':'b','w':'b'}}", "weight_map: tensor \"w\" is not in b"},
-    {"{'weight_map':{'X':'a'}}", "weight_map: tensor \"X\" is not in a"},
-    {"{'weight_map':{'x':'a','z':'b'}}", "weight_map: 2 tensors, its files have 3"},
-    {"{'weight_map':{'z':'b','y':'a'}}", "weight_map: 2 tensors, its files have 3"},
-};
-
 START_TEST(bad_index)
 {
     Error e = {0};
     char expected[400];
-    TensorFile *f = open_index(bad[_i].index, &e);
-    ck_assert_msg(!f, "opened; expected: %s", bad[_i].message);
-    bool file = bad[_i].message[0] == '/';
+    TensorFile *f = open_index(bad_indices[_i].index, &e);
+    ck_assert_msg(!f, "opened; expected: %s", bad_indices[_i].message);
+    bool file = bad_indices[_i].message[0] == '/';
     snprintf(expected, sizeof expected, "%s%s%s%s", folder,
-             file ? "" : "/x.index.json:", file || bad[_i].message[1] == ':' ? "" : " ", bad[_i].message);
+             file ? "" : "/x.index.json:", file || bad_indices[_i].message[1] == ':' ? "" : " ",
+             bad_indices[_i].message);
     ck_assert_str_eq(e.msg, expected);
     ck_assert_int_eq(e.code, strstr(e.msg, "cannot open") ? ERROR_IO : ERROR_INPUT);
 }
@@ -267,10 +228,10 @@ END_TEST
 
 int main(void)
 {
-    if (!mkdtemp(folder)) return 1;
+    if (!mkdtemp(folder) || mkdir(in_folder("d"), 0700) != 0) return 1;
     Suite *s = suite_create("shards");
     TCase *t = tcase_create("shards");
-    tcase_add_loop_test(t, bad_index, 0, sizeof bad / sizeof *bad);
+    tcase_add_loop_test(t, bad_index, 0, sizeof bad_indices / sizeof *bad_indices);
     tcase_add_test(t, twice);
     tcase_add_test(t, metadata);
     tcase_add_test(t, prefixes);
@@ -283,6 +244,7 @@ int main(void)
     int failed = srunner_ntests_failed(sr);
     srunner_free(sr);
     remove_all();
+    rmdir(in_folder("d"));
     rmdir(folder);
     return failed != 0;
 }

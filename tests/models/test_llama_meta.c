@@ -4,7 +4,7 @@
 #include "models/llama_names.h"
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
-#include <sys/stat.h>
+#include "tests/models/params_bad.h"
 
 static const char meta_folder[] = "tests/golden/llama_meta",
                   golden_path[] = "tests/golden/llama_meta.safetensors";
@@ -108,75 +108,104 @@ END_TEST
 
 /* ---- params.json ---- */
 
-static const struct {
-    const char *params, *message; /* ' for "; the message is behind the file's path */
-} bad[] = {
-    {"{}", ": key \"n_heads\" is missing (expected a number)"},
-    {"[]", ": expected an object with key \"n_heads\", found an array"},
-    {"{'n_heads':'4'}", ": key \"n_heads\": expected a number, found a string"},
-    {"{'n_heads':0}", ": 0 heads over 0 key/value heads"},
-    {"{'n_heads':-4}", ": -4 heads over -4 key/value heads"},
-    {"{'n_heads':2.5}", ": 2.5 heads over 2.5 key/value heads"},
-    {"{'n_heads':1e300}", ": 1e+300 heads over 1e+300 key/value heads"},
-    {"{'n_heads':4,'n_kv_heads':null}", ": key \"n_kv_heads\": expected a number, found null"},
-    {"{'n_heads':4,'n_kv_heads':2,'norm_eps':'1e-5'}", ": key \"norm_eps\": expected a number, found a string"},
-    {"{'n_heads':4,'n_kv_heads':2,'rope_theta':[]}", ": key \"rope_theta\": expected a number, found an array"},
-    {"{'n_heads':4,'n_kv_heads':2,'use_scaled_rope':true}",
-     ": \"use_scaled_rope\": rotary positions that are scaled are not computed"},
-    {"{'n_heads':4,'dim':'32'}", ": key \"dim\": expected a number, found a string"},
-    {"{'n_heads':4,'dim':31.5}", ": key \"dim\": expected a whole number from 1 to 2147483647, found 31.5"},
-    {"{'n_heads':4,'n_layers':0}", ": key \"n_layers\": expected a whole number from 1 to 2147483647, found 0"},
-    {"{'n_heads':4,'vocab_size':1e300}",
-     ": key \"vocab_size\": expected a whole number from 1 to 2147483647, found 1e+300"},
-    {"{'n_heads':4,", ":1:13: not JSON: string or '}' expected near end of file"},
-};
+static char folder[] = "/tmp/test-llama-meta-XXXXXX";
 
-static bool open_with(const char *params, const char *config, Error *e)
+static const char *in_folder(const char *name)
 {
-    char text[200];
-    size_t n = strlen(params);
+    static char path[2][64];
+    static int next;
+    next = !next;
+    snprintf(path[next], sizeof path[0], "%s/%s", folder, name);
+    return path[next];
+}
+
+static void write_bytes(const char *name, const void *bytes, size_t n)
+{
+    FILE *f = fopen(in_folder(name), "wb");
+    ck_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+/* The fixture's weights in the folder. */
+static void copy_weights(void)
+{
+    Error e = {0};
+    uint8_t *bytes;
+    size_t n;
+    ck_assert(file_read("tests/golden/llama_meta/consolidated.00.pth", 1 << 20, &bytes, &n, &e));
+    write_bytes("consolidated.00.pth", bytes, n);
+    free(bytes);
+}
+
+/* Opens them with n bytes of a params.json, where ' stands for ". */
+static bool open_with(const char *params, size_t n, LlamaConfig *c, Error *e)
+{
+    char text[400];
+    Rig r;
+    Llama m;
+    Weights w;
+    ck_assert(n <= sizeof text);
     for (size_t i = 0; i < n; i++) text[i] = params[i] == '\'' ? '"' : params[i];
-    TensorFile *f = tensor_file_open(meta_folder, e);
-    ck_assert_msg(f != NULL, "%s", e->msg);
-    ck_assert(file_write(config, text, n, e));
-    bool ok = llama_adopt(f, config, e);
-    tensor_file_close(f);
+    write_bytes("params.json", text, n);
+    rig_open(&r, &backend_cpu);
+    weights_init(&w, &r.weights, &r.state, &r.params, 1);
+    bool ok = weights_open(&w, folder, e) && llama_open(&m, &w, e);
+    if (ok) *c = m.config;
+    weights_close(&w);
+    rig_close(&r);
     return ok;
 }
 
-START_TEST(bad_params)
+START_TEST(refused_params)
 {
-    char config[64], expected[300];
-    snprintf(config, sizeof config, "/tmp/test-%ld-params.json", (long)getpid());
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    copy_weights();
+    for (size_t i = 0; i < sizeof bad_params / sizeof *bad_params; i++) {
+        const BadParams *bad = &bad_params[i];
+        char expected[600];
+        LlamaConfig c;
         Error e = {0};
-        ck_assert_msg(!open_with(bad[i].params, config, &e), "%s", bad[i].message);
-        snprintf(expected, sizeof expected, "%s%s", config, bad[i].message);
+        bool ok = open_with(bad->params, strlen(bad->params), &c, &e);
+        ck_assert_msg(!ok, "%s: opened; expected: %s", bad->params, bad->message);
+        bool json = strstr(bad->message, ": not JSON") != NULL;
+        snprintf(expected, sizeof expected, "%s%s%s%s", folder,
+                 *bad->message == '/' ? "" : "/params.json:", *bad->message == '/' || json ? "" : " ",
+                 bad->message);
         ck_assert_str_eq(e.msg, expected);
         ck_assert_int_eq(e.code, ERROR_INPUT);
     }
-    Error e = {0};
-    ck_assert(!open_with("{'n_heads':3}", config, &e));
-    ck_assert_msg(
-        strstr(e.msg, "layers.0.attention.wq.weight (32,32): its rows are not of 3 heads of even size") ||
-            strstr(e.msg, "layers.0.attention.wk.weight (16,32): its rows are not of 3 heads of even size"),
-        "%s", e.msg);
-    ck_assert(!open_with("{'n_heads':4,'n_kv_heads':16}", config, &e));
-    ck_assert_msg(
-        strstr(e.msg, "layers.0.attention.wk.weight (16,32): its rows are not of 16 heads of even size"), "%s",
-        e.msg);
-    /* of another model */
-    ck_assert(!open_with("{'n_heads':4,'n_layers':3}", config, &e));
-    ck_assert_msg(strstr(e.msg, "00.pth: 3 layers are said to be there, its tensors have 2"), "%s", e.msg);
-    ck_assert(!open_with("{'n_heads':4,'dim':64,'n_layers':2}", config, &e));
-    ck_assert_msg(strstr(e.msg, "00.pth: the width is said to be 64, tensor model.embed_tokens.weight has 32"),
-                  "%s", e.msg);
-    ck_assert(!open_with("{'n_heads':4,'vocab_size':95}", config, &e));
-    ck_assert_msg(strstr(e.msg, "the vocabulary is said to be 95, tensor"), "%s", e.msg);
-    ck_assert_msg(open_with("{'n_heads':4,'vocab_size':-1}", config, &e), "%s", e.msg);
-    ck_assert_msg(open_with("{'n_heads':4}", config, &e), "%s",
-                  e.msg); /* LLaMA 1: as many key heads, theta 10000 */
-    unlink(config);
+}
+END_TEST
+
+START_TEST(good_params)
+{
+    static const char *const good[] = {
+        "{'n_heads':4,'n_kv_heads':2}", /* as LLaMA 1: the rest unsaid, theta 10000 */
+        "{'n_heads':4.0,'n_kv_heads':2.0,'dim':32.0,'vocab_size':-1}",
+        "{'dim':32,'n_layers':2,'n_heads':4,'n_kv_heads':2,'vocab_size':96,'multiple_of':256,"
+        "'ffn_dim_multiplier':null,'norm_eps':1e-05,'rope_theta':10000,'use_scaled_rope':false}"};
+    copy_weights();
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        Error e = {0};
+        LlamaConfig c;
+        ck_assert_msg(open_with(good[i], strlen(good[i]), &c, &e), "%s", e.msg);
+        ck_assert(c.heads == 4 && c.kv_heads == 2 && c.head_dim == 8 && c.norm_eps == 1e-5f &&
+                  c.rope_theta == 10000);
+    }
+}
+END_TEST
+
+START_TEST(params_prefixes)
+{
+    static const char text[] =
+        "{'dim':32,'n_layers':2,'n_heads':4,'n_kv_heads':2,'vocab_size':96,'multiple_of':16,\n"
+        "'ffn_dim_multiplier':1.0,'norm_eps':1e-05,'rope_theta':500000.0,'use_scaled_rope':false}";
+    copy_weights();
+    for (size_t n = 0; n < sizeof text; n++) {
+        Error e = {0};
+        LlamaConfig c;
+        bool ok = open_with(text, n, &c, &e);
+        ck_assert_msg(ok == (n == sizeof text - 1), "%zu bytes: %s", n, e.msg);
+        ck_assert(ok || (e.code == ERROR_INPUT && strstr(e.msg, "/params.json:") && strstr(e.msg, "not JSON")));
+    }
 }
 END_TEST
 
@@ -184,34 +213,40 @@ END_TEST
 START_TEST(other_files)
 {
     Error e = {0};
-    uint8_t *bytes;
-    size_t n;
-    char folder[] = "/tmp/test-meta-XXXXXX", path[64], second[64], expected[300];
-    ck_assert(mkdtemp(folder) &&
-              file_read("tests/golden/llama_meta/consolidated.00.pth", 1 << 20, &bytes, &n, &e));
+    char path[64], expected[300];
+    copy_weights();
+    unlink(in_folder("params.json"));
     snprintf(path, sizeof path, "%s/consolidated.00.pth", folder);
-    snprintf(second, sizeof second, "%s/consolidated.01.pth", folder);
-    ck_assert(file_write(path, bytes, n, &e));
     TensorFile *f = tensor_file_open(folder, &e);
     ck_assert_msg(f != NULL, "%s", e.msg);
     ck_assert(!llama_adopt(f, NULL, &e) && e.code == ERROR_INPUT);
     snprintf(expected, sizeof expected, "%s: expected params.json beside it, found none", path);
     ck_assert_str_eq(e.msg, expected);
-    ck_assert(file_write(second, bytes, n, &e) && !llama_adopt(f, NULL, &e) && e.code == ERROR_INPUT);
+    write_bytes("consolidated.01.pth", "", 0);
+    ck_assert(!llama_adopt(f, NULL, &e) && e.code == ERROR_INPUT);
     snprintf(expected, sizeof expected,
              "%s: the model lies in parts of its tensors (%s is one more): only whole ones are read", path,
-             second);
+             in_folder("consolidated.01.pth"));
     ck_assert_str_eq(e.msg, expected);
     tensor_file_close(f);
-    unlink(path);
-    unlink(second);
-    rmdir(folder);
-    free(bytes);
+    unlink(in_folder("consolidated.01.pth"));
+    /* named by hand, and not there */
+    f = tensor_file_open(folder, &e);
+    ck_assert(f && !llama_adopt(f, in_folder("none.json"), &e) && e.code == ERROR_IO);
+    snprintf(expected, sizeof expected, "%s: cannot open: No such file or directory", in_folder("none.json"));
+    ck_assert_str_eq(e.msg, expected);
+    tensor_file_close(f);
 }
 END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {plain, with_lora, quantised, adopted, bad_params, other_files};
-    return run_tests("llama_meta", tests, sizeof tests / sizeof *tests);
+    const TTest *const tests[] = {plain,          with_lora,   quantised,       adopted,
+                                  refused_params, good_params, params_prefixes, other_files};
+    if (!mkdtemp(folder)) return 1;
+    int failed = run_tests("llama_meta", tests, sizeof tests / sizeof *tests);
+    unlink(in_folder("consolidated.00.pth"));
+    unlink(in_folder("params.json"));
+    rmdir(folder);
+    return failed;
 }

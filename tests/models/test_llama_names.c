@@ -7,6 +7,7 @@
 #include "tests/golden/golden.h"
 #include "tests/models/main.h"
 #include "tests/data/fail_alloc.h"
+#include "tests/models/config_bad.h"
 
 enum { ROWS = 2, IDS = 11 };
 static const char fixture[] = "tests/golden/llama_gguf.gguf";
@@ -168,6 +169,14 @@ START_TEST(hugging_face_folder)
 }
 END_TEST
 
+static bool adopt(const char *path, Error *e)
+{
+    TensorFile *f = tensor_file_open(path, e);
+    bool ok = f && llama_adopt(f, NULL, e);
+    tensor_file_close(f);
+    return ok;
+}
+
 static void must_refuse(const char *path, const char *where, const char *message)
 {
     Error e = {0};
@@ -182,67 +191,95 @@ static void must_refuse(const char *path, const char *where, const char *message
     ck_assert_int_eq(e.code, ERROR_INPUT);
 }
 
+/* As file_write, but not as far as the disk. */
+static void write_bytes(const char *name, const void *bytes, size_t n)
+{
+    FILE *f = fopen(in_folder(name), "wb");
+    ck_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+static const char *with_quotes(const char *text)
+{
+    static char quoted[1000];
+    size_t n = strlen(text);
+    ck_assert(n < sizeof quoted);
+    for (size_t i = 0; i <= n; i++) quoted[i] = text[i] == '\'' ? '"' : text[i];
+    return quoted;
+}
+
 START_TEST(refused_configs)
 {
-    static const struct {
-        const char *which, *key, *value, *message;
-    } cases[] = {
-        {"config", "model_type", NULL, "key \"model_type\" is missing (expected a string)"},
-        {"config", "model_type", "\"qwen2\"", "model_type: expected llama, found qwen2"},
-        {"config", "model_type", "7", "key \"model_type\": expected a string, found an integer"},
-        {"config", "hidden_act", "\"gelu\"", "hidden_act: expected silu, found gelu"},
-        {"config", "attention_bias", "true", "attention_bias: no biases are computed here"},
-        {"config", "mlp_bias", "true", "mlp_bias: no biases are computed here"},
-        {"config", "num_attention_heads", NULL, "key \"num_attention_heads\" is missing (expected an integer)"},
-        {"config", "num_attention_heads", "0",
-         "num_attention_heads: expected a whole number from 1 to 1073741824, found 0"},
-        {"config", "num_key_value_heads", "-1",
-         "num_key_value_heads: expected a whole number from 1 to 1073741824, found -1"},
-        {"config", "head_dim", "1e3", "key \"head_dim\": expected an integer, found a real number"},
-        {"config", "rms_norm_eps", "2", "rms_norm_eps: expected a number from 0 to 1, found 2"},
-        {"config before 5", "rope_theta", "0", "rope_theta: expected a number from 1 to 1e+12, found 0"},
-        {"config before 5", "rope_scaling", "{\"type\":\"linear\",\"factor\":2.0}",
-         "rope_scaling: positions are scaled (linear), which is not computed here"},
-        {"config before 5", "rope_scaling",
-         "{\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
-         "\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"}",
-         "rope_scaling: positions are scaled (llama3), which is not computed here"},
-        {"config", "rope_parameters", "{\"rope_type\":\"yarn\",\"rope_theta\":10000.0}",
-         "rope_parameters: positions are scaled (yarn), which is not computed here"},
-        {"config", "rope_parameters", "{}",
-         "rope_parameters: positions are scaled (?), which is not computed here"},
-        {"config", "quantization_config", "{\"quant_method\":\"gptq\",\"bits\":4}",
-         "quantization_config: expected bitsandbytes in 4 bits, found gptq"},
-        {"config", "quantization_config", "{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}",
-         "quantization_config: expected bitsandbytes in 4 bits, found bitsandbytes in 8"},
-        {"config", "quantization_config", "{\"load_in_4bit\":true}",
-         "key \"quant_method\" is missing (expected a string)"},
-        {"config", "quantization_config", "true",
-         "key \"quantization_config\": expected an object, found a boolean"},
-        {"config", "rope_parameters", "[]", "key \"rope_parameters\": expected an object, found an array"},
-    };
-    char where[80];
     write_weights("");
-    snprintf(where, sizeof where, "%s/config.json", folder);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_config(cases[i].which, cases[i].key, cases[i].value);
-        must_refuse(folder, where, cases[i].message);
-    }
-    static const struct {
-        const char *key, *value, *message;
-    } contradicts[] = {
-        {"vocab_size", "97", "the vocabulary is said to be 97, tensor model.embed_tokens.weight has 96"},
-        {"hidden_size", "128", "the width is said to be 128, tensor model.embed_tokens.weight has 64"},
-        {"num_hidden_layers", "3", "3 layers are said to be there, its tensors have 2"},
-    };
-    for (size_t i = 0; i < sizeof contradicts / sizeof *contradicts; i++) {
-        write_config("config", contradicts[i].key, contradicts[i].value);
-        must_refuse(folder, in_folder("model.safetensors"), contradicts[i].message);
+    for (size_t i = 0; i < sizeof bad_configs / sizeof *bad_configs; i++) {
+        const BadConfig *bad = &bad_configs[i];
+        const char *value = bad->value ? with_quotes(bad->value) : NULL;
+        char expected[600];
+        Model o;
+        Error e = {0};
+        if (bad->key)
+            write_config("config", bad->key, value);
+        else
+            write_bytes("config.json", value, strlen(value));
+        bool ok = model_open(&o, folder, DTYPE_f32, &e);
+        ck_assert_msg(!ok, "%s %s: opened; expected: %s", bad->key ? bad->key : "", bad->value, bad->message);
+        model_close(&o);
+        bool json = strstr(bad->message, ": not JSON") != NULL;
+        snprintf(expected, sizeof expected, "%s%s%s%s", folder,
+                 *bad->message == '/' ? "" : "/config.json:", *bad->message == '/' || json ? "" : " ",
+                 bad->message);
+        ck_assert_str_eq(e.msg, expected);
+        ck_assert_int_eq(e.code, ERROR_INPUT);
     }
     write_config("config", NULL, NULL);
     write_weights("lm_head.weight");
     must_refuse(folder, in_folder("model.safetensors"),
                 "tensor lm_head.weight is missing, and the head is not tied to the embedding");
+    unlink(in_folder("config.json"));
+}
+END_TEST
+
+/* 4-bit weights: the feed-forward's size is not in their shape, (bytes, 1), and is not compared with it. */
+START_TEST(packed)
+{
+    static const float x[96 * 64];
+    Error e = {0};
+    StWriter *w = st_writer_new();
+    st_writer_add(w, "model.embed_tokens.weight", ST_F32, 2, (int64_t[]){96, 64}, x);
+    st_writer_add(w, "lm_head.weight", ST_F32, 2, (int64_t[]){96, 64}, x);
+    st_writer_add(w, "model.layers.0.input_layernorm.weight", ST_F32, 1, (int64_t[]){64}, x);
+    st_writer_add(w, "model.layers.1.input_layernorm.weight", ST_F32, 1, (int64_t[]){64}, x);
+    st_writer_add(w, "model.layers.0.mlp.gate_proj.weight", ST_U8, 2, (int64_t[]){96 * 32, 1}, x);
+    ck_assert_msg(st_writer_save(w, in_folder("model.safetensors"), &e), "%s", e.msg);
+    st_writer_free(w);
+    write_config("config", "quantization_config",
+                 "{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"load_in_8bit\":false}");
+    ck_assert_msg(adopt(folder, &e), "%s", e.msg);
+    unlink(in_folder("config.json"));
+}
+END_TEST
+
+/* Of both ways of writing one. */
+START_TEST(config_prefixes)
+{
+    static const char *const which[] = {"config", "config before 5"};
+    write_weights("");
+    for (int i = 0; i < 2; i++) {
+        uint8_t *text;
+        size_t n;
+        Error e = {0};
+        write_config(which[i], NULL, NULL);
+        ck_assert(file_read(in_folder("config.json"), 1 << 20, &text, &n, &e));
+        ck_assert(text[n - 1] == '\n' && text[n - 2] == '}');
+        for (size_t k = 0; k <= n; k++) {
+            Error part = {0};
+            write_bytes("config.json", text, k);
+            bool ok = adopt(folder, &part);
+            ck_assert_msg(ok == (k >= n - 1), "%zu of %zu bytes: %s", k, n, part.msg);
+            ck_assert(ok || (part.code == ERROR_INPUT && strstr(part.msg, "/config.json:") &&
+                             strstr(part.msg, ": not JSON: ")));
+        }
+        free(text);
+    }
     unlink(in_folder("config.json"));
 }
 END_TEST
@@ -259,8 +296,7 @@ static void write_edited(const char *from, const char *to, size_t n)
     uint8_t *at = memmem(bytes, size, from, n);
     ck_assert_msg(at != NULL, "%s is not in the file", from);
     memcpy(at, to, n);
-    FILE *f = fopen(in_folder("t.gguf"), "wb");
-    ck_assert(f && fwrite(bytes, 1, size, f) == size && fclose(f) == 0);
+    write_bytes("t.gguf", bytes, size);
     free(bytes);
 }
 
@@ -362,13 +398,6 @@ START_TEST(refused_graphs)
 }
 END_TEST
 
-static bool adopt(const char *path, Error *e)
-{
-    TensorFile *f = tensor_file_open(path, e);
-    bool ok = f && llama_adopt(f, NULL, e);
-    tensor_file_close(f);
-    return ok;
-}
 static bool adopt_fixture(Error *e) { return adopt(fixture, e); }
 static bool adopt_folder(Error *e) { return adopt(folder, e); }
 
@@ -384,8 +413,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {gguf_file,    hugging_face_folder, refused_configs,
-                                  refused_gguf, refused_graphs,      allocations};
+    const TTest *const tests[] = {gguf_file, hugging_face_folder, refused_configs, config_prefixes,
+                                  packed,    refused_gguf,        refused_graphs,  allocations};
     Error e = {0};
     golden = json_read("tests/golden/llama_gguf.json", &e);
     if (!golden || !mkdtemp(folder)) {
