@@ -152,7 +152,8 @@ FORWARD := tools/test_forward tools/test_forward_step
 
 # ---- make gpu: this machine's GPU, results first, then times (tools/gpu.sh), into gpu-results.md in OUT (the current folder).
 # make gpu-bundle: the same as one file for a machine that has nothing but a driver. SIZES=mini DEVICE=emu runs it without.
-DEVICE_TESTS := $(patsubst %,tests/%,kernels/test_kernels $(GOLDEN) $(SYSTEM))
+# ONNX's cases would have to be there, and loading is the host's.
+DEVICE_TESTS := $(patsubst %,tests/%,kernels/test_kernels $(filter-out onnx/test_onnx models/test_loading,$(GOLDEN)) $(SYSTEM))
 GPU_TOOLS := pcrl-gpu pcrl-report pcrl-synth pcrl-train
 GPU_DEVICE = $(or $(filter-out cpu,$(DEVICE)),cuda)
 GPU_PLUGIN = $(or $(PLUGIN_BUILD),$(BUILD))/bin/pcrl_$(GPU_DEVICE).so
@@ -178,7 +179,7 @@ gpu:
 gpu-bundle:
 	@$(MAKE) --no-print-directory $(JOBS) $(GPU_PLUGIN)
 	@$(MAKE) --no-print-directory $(JOBS) DNNL=0 PLUGIN_BUILD=$(BUILD) gpu-folder
-	@tar -C $(BUILD)-loops -czf $(BUNDLE) pcrl-gpu
+	@tar -C $(BUILD)-loops -I 'gzip -9' -cf $(BUNDLE) pcrl-gpu
 	@n=$$(stat -c %s $(BUNDLE)); echo "$(BUNDLE): $$n bytes; on a machine with a GPU: tar xzf it, then pcrl-gpu/gpu"; \
 	  [ $$n -le $$(($(BUNDLE_MEGABYTES) * 1000000)) ] || { echo "$(BUNDLE): more than $(BUNDLE_MEGABYTES) MB"; exit 1; }
 endif

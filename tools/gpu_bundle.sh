@@ -26,7 +26,8 @@ libraries() {
 libraries | while read -r library; do cp -L "$library" "$folder/lib/"; done
 others=$(LD_LIBRARY_PATH=$folder/lib libraries | grep -v "^$folder/lib/" || true)
 [ -z "$others" ] || { echo "gpu_bundle: still loaded from elsewhere: $others" >&2; exit 1; }
-cp data/mini/*.safetensors data/mini/adapter_config.json data/mini/tokenizer.json "$folder/data/mini/"
+cp data/mini/{resnet,llama,adapter_model,pcrl_heads}.safetensors data/mini/adapter_config.json data/mini/tokenizer.json \
+    "$folder/data/mini/" # what writes reports
 cp -r tests/golden/*.safetensors tests/golden/*.json tests/golden/bnb tests/golden/peft "$folder/tests/golden/"
 cp tools/gpu.sh "$folder/gpu"
 cp tools/gpu_torch.py tools/gpu_torch_models.py LICENSE "$folder/"

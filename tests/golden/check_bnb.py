@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 torch.set_num_threads(1)
-BIN = sys.argv[1]
+BIN = os.path.abspath(sys.argv[1])
 failed = 0
 
 
