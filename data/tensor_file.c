@@ -198,11 +198,6 @@ bool tensor_file_set_meta(TensorFile *f, const char *key, const char *value, Err
     return tensor_file_no_memory(f->path, e);
 }
 
-const char *tensor_file_form(const TensorFile *f, const TensorEntry *entry)
-{
-    return f->part[entry->part].form->name;
-}
-
 /* ---- the data ---- */
 
 bool tensor_part_read(const TensorPart *p, uint64_t offset, void *dst, uint64_t n, Error *e)

@@ -94,8 +94,7 @@ void tensor_file_close(TensorFile *f);                                      /* N
 const TensorEntry *tensor_file_find(const TensorFile *f, const char *name); /* NULL if absent */
 /* The next entry from *at on, moved behind it, that tensor_file_find never gave out; NULL at the end. */
 const TensorEntry *tensor_file_unasked(const TensorFile *f, int *at);
-const char *tensor_file_meta(const TensorFile *f, const char *key);          /* NULL if absent */
-const char *tensor_file_form(const TensorFile *f, const TensorEntry *entry); /* "GGUF" */
+const char *tensor_file_meta(const TensorFile *f, const char *key); /* NULL if absent */
 /* The raw bytes of an entry into dst (entry->size bytes). */
 bool tensor_file_read(const TensorFile *f, const TensorEntry *entry, void *dst, Error *e);
 /* `count` bytes from byte `from` of the entry. */

@@ -2,7 +2,8 @@
 #include <stdint.h>
 #include <string.h>
 
-uint64_t memory_resident(void)
+/* The process's peak in bytes; 0 where the system does not tell it. */
+static uint64_t resident_peak(void)
 {
     FILE *f = fopen("/proc/self/status", "re");
     char line[256];
@@ -23,7 +24,7 @@ void memory_print(const Arena *const arena[MEMORY_ARENAS], const char *state, FI
 {
     const char *const what[MEMORY_ARENAS] = {"frozen weights", state, "activations and their gradients",
                                              "inside one kernel"};
-    uint64_t total = 0, resident = memory_resident();
+    uint64_t total = 0, resident = resident_peak();
     bool plan = arena[0]->backend == &backend_plan;
     for (int i = 0; i < MEMORY_ARENAS; i++) {
         if (!arena[i]->peak) continue;

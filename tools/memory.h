@@ -10,7 +10,4 @@ enum { MEMORY_ARENAS = 4 };
  * byte; scratch is the device's own: the plan's kernels do nothing. After a run also the process's own peak of
  * resident memory, where the system tells it. state: what that arena holds. */
 void memory_print(const Arena *const arena[MEMORY_ARENAS], const char *state, FILE *out);
-
-/* The process's peak of resident memory in bytes; 0 where the system does not tell it. */
-uint64_t memory_resident(void);
 #endif
