@@ -65,6 +65,14 @@ static bool read_end(const json_t *range, const char *key, const char *what, dou
     return json_is_null(json_object_get(range, key)) || json_get_number(range, key, what, out, e);
 }
 
+enum { TEXT = 32 };
+static const char *number(char text[TEXT], double x)
+{
+    if (isnan(x)) return "-";
+    snprintf(text, TEXT, "%.4f", x);
+    return text;
+}
+
 /* Compares one system of a run with its committed metrics. */
 static bool check_system(const json_t *committed, const Table *t, const TableRun *r, int system, double margin,
                          const char *what, FILE *out, int *compared, int *outside, Error *e)
@@ -81,9 +89,10 @@ static bool check_system(const json_t *committed, const Table *t, const TableRun
         bool inside = isnan(value) ? isnan(low) : value >= low - margin && value <= high + margin;
         if (inside) continue;
         ++*outside;
-        fprintf(out, "%s, seed %lld, %s%s%s: %.4f is outside %.4f to %.4f widened by %g\n",
-                table_row(r->row)->name, (long long)r->seed, system ? t->system[system] : "",
-                system ? ", " : "", metric->name, value, low, high, margin);
+        char text[3][TEXT];
+        fprintf(out, "%s, seed %lld, %s%s%s: %s is outside %s to %s widened by %g\n", table_row(r->row)->name,
+                (long long)r->seed, system ? t->system[system] : "", system ? ", " : "", metric->name,
+                number(text[0], value), number(text[1], low), number(text[2], high), margin);
     }
     return true;
 }

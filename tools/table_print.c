@@ -89,7 +89,7 @@ static void put_pairs(FILE *out, const Table *t)
     enum { N = sizeof compared / sizeof *compared };
     fprintf(out,
             "\nWhat each clue does: differences in the same seed, mean and range; the verdict is on lesion "
-            "F1\n%-42s",
+            "F1\n%-47s",
             "");
     for (int i = 0; i < N; i++) fprintf(out, " %*s", CELL + 3, table_metric(compared[i])->name);
     fputs("  seeds  verdict\n", out);

@@ -100,7 +100,7 @@ START_TEST(printing)
     run_table(&r, (const char *[]){NULL}, ALL, paths);
     ck_assert_msg(!r.code, "%s", r.err);
     ck_assert(strstr(r.out, "24 runs on 300 test studies (held-out F1: 60 studies), commit 0123abcd"));
-    ck_assert_msg(has_line(r.out, "a  ", "S ", "0.355"), "%s", r.out);
+    ck_assert_msg(has_line(r.out, "a  ", "S ", "0.355"), "%.900s", r.out);
     ck_assert(has_line(r.out, "0.351-0.359", "0.371-0.379", ""));
     ck_assert(has_line(r.out, "e  ", "S E T", "BERT"));
     ck_assert(has_line(r.out, "  shuffled", "0.052", "0.062"));
@@ -130,14 +130,14 @@ START_TEST(writing_and_checking)
     metric = json_object_get(json_object_get(row, "metrics"), "lesion_f1");
     ck_assert_double_eq_tol(json_number_value(json_object_get(metric, "min")), 0.331, 1e-9);
     run_table(&r, (const char *[]){"--check", ranges, "--margin", "0", NULL}, ALL, paths);
-    ck_assert_msg(!r.code, "%s%s", r.out, r.err);
+    ck_assert_msg(!r.code, "%.900s%s", r.out, r.err);
     ck_assert_msg(strstr(r.out, "456 numbers"), "%s",
                   r.out); /* 24 runs: 7 of the model, 6 of each of 2 controls */
     /* One seed of every row lies in the range of three. */
     const char *one[TABLE_ROWS];
     for (int i = 0; i < TABLE_ROWS; i++) one[i] = paths[i * SEEDS + 1];
     run_table(&r, (const char *[]){"--check", ranges, "--margin", "0", NULL}, TABLE_ROWS, one);
-    ck_assert_msg(!r.code, "%s%s", r.out, r.err);
+    ck_assert_msg(!r.code, "%.900s%s", r.out, r.err);
     run_table(&r, (const char *[]){"--check", ranges, NULL}, TABLE_ROWS - 1, one);
     ck_assert_int_eq(r.code, 2);
     ck_assert(strstr(r.out, "ours (release): no run, and"));
@@ -147,15 +147,50 @@ START_TEST(writing_and_checking)
     json_object_set_new(metric, "max", json_real(0.3291));
     ck_assert(json_write(ranges, o, &e));
     run_table(&r, (const char *[]){"--check", ranges, NULL}, ALL, paths);
-    ck_assert_msg(!r.code, "%s%s", r.out, r.err);
+    ck_assert_msg(!r.code, "%.900s%s", r.out, r.err);
     json_object_set_new(metric, "max", json_real(0.3289));
     ck_assert(json_write(ranges, o, &e));
     run_table(&r, (const char *[]){"--check", ranges, NULL}, ALL, paths);
     ck_assert_int_eq(r.code, 2);
     ck_assert_msg(strstr(r.out, "a, seed 3, lesion F1: 0.3590 is outside 0.3510 to 0.3289 widened by 0.03"),
-                  "%s", r.out);
+                  "%.900s", r.out);
     ck_assert(strstr(r.err, "1 of the numbers are outside"));
+    /* A number where none was defined, and none where one was. */
+    json_object_set_new(metric, "max", json_real(0.359));
+    metric =
+        json_object_get(json_object_get(json_object_get(json_object_get(o, "rows"), "a"), "metrics"), "side");
+    json_object_set_new(metric, "min", json_null());
+    json_object_set_new(metric, "max", json_null());
+    ck_assert(json_write(ranges, o, &e));
+    run_table(&r, (const char *[]){"--check", ranges, NULL}, ALL, paths);
+    ck_assert_int_eq(r.code, 2);
+    ck_assert(strstr(r.out, "a, seed 1, side: 0.4110 is outside - to - widened by 0.03"));
+    ck_assert(strstr(r.err, "3 of the numbers are outside"));
     json_decref(o);
+}
+END_TEST
+
+/* Reports of a run that name no side. */
+START_TEST(undefined)
+{
+    Run r;
+    Error e = {0};
+    char file[64];
+    snprintf(file, sizeof file, "%s/bad.json", folder);
+    json_t *o = fixture_result(0, 1);
+    json_t *model = json_array_get(json_object_get(json_object_get(o, "scores"), "systems"), 0);
+    json_object_set_new(json_object_get(model, "all"), "side", json_null());
+    ck_assert(json_write(file, o, &e));
+    json_decref(o);
+    const char *one = file;
+    run_table(&r, (const char *[]){"--write", ranges, NULL}, 1, paths);
+    ck_assert(!r.code);
+    run_table(&r, (const char *[]){"--check", ranges, NULL}, 1, &one);
+    ck_assert(r.code == 2 && strstr(r.out, "baseline, seed 1, side: - is outside 0.3610 to 0.3610"));
+    run_table(&r, (const char *[]){"--write", ranges, NULL}, 1, &one);
+    ck_assert(!r.code && has_line(r.out, "baseline", " - ", ""));
+    run_table(&r, (const char *[]){"--check", ranges, NULL}, 1, &one);
+    ck_assert_msg(!r.code, "%s", r.err);
 }
 END_TEST
 
@@ -284,6 +319,7 @@ int main(void)
     tcase_add_test(t, ranges_and_differences);
     tcase_add_test(t, printing);
     tcase_add_test(t, writing_and_checking);
+    tcase_add_test(t, undefined);
     tcase_add_test(t, damaged);
     tcase_add_test(t, two_files);
     tcase_add_test(t, usage);
