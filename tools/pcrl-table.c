@@ -1,0 +1,84 @@
+/* pcrl-table: the paper's experiments as tables, from what its runs left behind. */
+#include "tools/cli.h"
+#include "tools/table.h"
+#include <string.h>
+
+static const char doc[] =
+    "Prints the paper's tables from scores that were computed before; it computes none itself."
+    "\vtable2 reads RUN/result.json, one for each trained row and seed, and prints every row's mean and range "
+    "over seeds, its "
+    "controls below it, and what each clue does, seed by seed. --write keeps the ranges, --check compares with "
+    "kept ones: the "
+    "F1s of rows and controls and the rows' side accuracy. Exit code 2 if one is outside.\n\n"
+    "Examples:\n"
+    "  pcrl-table table2 --write results/table2.json build/table2/*/result.json\n"
+    "  pcrl-table table2 --check results/table2.json build/table2/*-1/result.json";
+
+enum { KEY_WRITE = 0x3001, KEY_CHECK, KEY_MARGIN };
+
+static const struct argp_option options[] = {
+    {"write", KEY_WRITE, "FILE", 0, "table2: write the ranges over seeds", 0},
+    {"check", KEY_CHECK, "FILE", 0, "table2: compare with the ranges that --write wrote", 0},
+    {"margin", KEY_MARGIN, "X", 0, "by how much --check widens a range on each side (default 0.03)", 0},
+    {0}};
+
+typedef struct Options {
+    CliCommon common;
+    const char *what, *write, *check;
+    double margin;
+    char **path;
+    int n;
+} Options;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    Options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
+    case KEY_WRITE: o->write = arg; return 0;
+    case KEY_CHECK: o->check = arg; return 0;
+    case KEY_MARGIN: o->margin = cli_number_option(state, "--margin", arg, 0, 1); return 0;
+    case ARGP_KEY_ARG:
+        if (!o->what) {
+            o->what = arg;
+            return 0;
+        }
+        o->path = state->argv + state->next - 1;
+        o->n = state->argc - state->next + 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->what || strcmp(o->what, "table2"))
+            argp_error(state, "expected table2 as the first argument, found '%s'", o->what ? o->what : "");
+        if (!o->n) argp_error(state, "expected result files");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool table2(const Options *o, Error *e)
+{
+    Table t;
+    int outside = 0;
+    if (!table_read((const char *const *)o->path, o->n, &t, e)) return false;
+    table_print(stdout, &t);
+    if (o->check) putchar('\n');
+    bool ok = (!o->write || table_write(o->write, &t, e)) &&
+              (!o->check || table_check(o->check, &t, o->margin, stdout, &outside, e));
+    table_free(&t);
+    if (ok && outside)
+        ok = error_set(e, ERROR_INPUT, "%d of the numbers are outside the ranges of %s", outside, o->check);
+    if (!ok || (!fflush(stdout) && !ferror(stdout))) return ok;
+    return error_set(e, ERROR_IO, "standard output: cannot write the table");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
+    static const struct argp argp = {options, parse, "table2 RESULT...", doc, children, NULL, NULL};
+    Options o = {.margin = 0.03};
+    Error e = {0};
+    cli_parse(&argp, argc, argv, &o);
+    if (!table2(&o, &e)) cli_fail(&e);
+    return 0;
+}
