@@ -38,8 +38,7 @@ static const TablePair pairs[TABLE_PAIRS] = {
 };
 const TablePair *table_pair(int pair) { return &pairs[pair]; }
 
-/* The number at keys "a/b/c" below o; NaN for null. */
-static bool number_at(const json_t *o, const char *path, const char *what, double most, double *out, Error *e)
+bool table_number(const json_t *o, const char *path, const char *what, double most, double *out, Error *e)
 {
     char key[64], where[512];
     snprintf(where, sizeof where, "%s", what);
@@ -89,7 +88,7 @@ static bool read_value(const TableRun *r, const json_t *scores, const char *what
             return false;
         o = one;
     }
-    return number_at(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
+    return table_number(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
 }
 
 /* The names in "systems", the model first; the first file's are the table's. */
@@ -209,6 +208,13 @@ static void add(TableRange *r, double x)
 }
 
 static TableRange finish(TableRange r) { return r.n ? r : (TableRange){0, NAN, NAN, NAN}; }
+
+TableRange table_range_of(const double *x, int n)
+{
+    TableRange r = {0};
+    for (int i = 0; i < n; i++) add(&r, x[i]);
+    return finish(r);
+}
 
 TableRange table_range(const Table *t, int row, int system, int metric)
 {

@@ -22,9 +22,10 @@ static inline double fixture_value(int row, int64_t seed, int system, int metric
 static inline json_t *fixture_text(int row, int64_t seed, int system)
 {
 #define V(m) fixture_value(row, seed, system, METRIC_##m)
-    return json_pack("{s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}", "BLEU-4", V(BLEU4), "METEOR",
-                     V(METEOR), "ROUGE-L", V(ROUGE), "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1",
-                     V(MENTION), "finding", "micro", "f1", V(FINDING));
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}", "BLEU-1", 0.9,
+                     "BLEU-2", 0.8, "BLEU-3", 0.7, "BLEU-4", V(BLEU4), "METEOR", V(METEOR), "ROUGE-L", V(ROUGE),
+                     "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1", V(MENTION), "finding", "micro",
+                     "f1", V(FINDING));
 #undef V
 }
 
@@ -40,6 +41,7 @@ static inline json_t *fixture_scores(int row, int64_t seed, bool held_out)
                                "focal", "f1", fixture_value(row, seed, s, METRIC_FOCAL)));
         if (s) json_object_set_new(controls, fixture_systems[s], fixture_text(row, seed, s));
     }
+    json_object_set_new(o, "settings", json_pack("{s:s}", "tokenizer", "jieba"));
     json_object_set_new(o, "studies", json_integer(held_out ? 60 : 300));
     json_object_set_new(o, "systems", systems);
     json_object_set_new(o, "controls", controls);
