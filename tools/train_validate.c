@@ -22,8 +22,7 @@ static bool losses(Trainer *t, PcrlJob *j, double term[STEP_TERMS], Error *e)
         int64_t count = n - k < B ? n - k : B;
         float one[STEP_TERMS];
         for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
-        pcrl_fill_batch(j, set, count, j->study);
-        if (stopped(e) ||
+        if (stopped(e) || !pcrl_fill_batch(j, &t->tape, set, count, j->study, e) ||
             !pcrl_read_features(set, &t->tape, count, j->study, &j->batch.grid, &j->batch.pooled, e))
             return false;
         Tensor *x = tape_tensor(&t->tape, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
