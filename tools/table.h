@@ -6,6 +6,7 @@
  *     "held_out": the same for studies with lesions in places that training has not seen them in } */
 #ifndef TOOLS_TABLE_H
 #define TOOLS_TABLE_H
+#include "data/findings.h"
 #include "data/json.h"
 #include <stdio.h>
 
@@ -66,6 +67,13 @@ typedef struct Table {
  * seed, controls that differ from the first file's. The caller owns the result (table_free). */
 bool table_read(const char *const *path, int n, Table *out, Error *e);
 void table_free(Table *t);
+
+/* Of the findings that are held out on one side (data/held_out.def), in a system's entry of "systems":
+ * held_out_f1 is their F1 in patients who have one on that side. Bad input: none is true. */
+typedef struct TableCounts {
+    int64_t right, said, truth;
+} TableCounts;
+bool table_held_out(const json_t *system, const char *what, TableCounts *out, Error *e);
 
 /* Over runs; NaN where undefined in all of them. */
 typedef struct TableRange {
