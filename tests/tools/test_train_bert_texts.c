@@ -174,6 +174,16 @@ START_TEST(begins)
 }
 END_TEST
 
+/* One of the two alignments alone. */
+START_TEST(one_branch)
+{
+    Run r;
+    new_model("alone", true);
+    RUN(PCRL, BERT, "--model", at("alone"), "--out", at("no-entity"), "--steps", "1", "--weight-entity", "0");
+    RUN(PCRL, BERT, "--model", at("alone"), "--out", at("no-theme"), "--steps", "1", "--weight-theme", "0");
+}
+END_TEST
+
 /* A run that began without BERT's Linears cannot go on with them. */
 START_TEST(changed)
 {
@@ -213,6 +223,7 @@ int main(void)
     tcase_add_test(c, release_resumes);
     tcase_add_test(c, different);
     tcase_add_test(c, begins);
+    tcase_add_test(c, one_branch);
     tcase_add_test(c, changed);
     tcase_add_test(c, dry);
     suite_add_tcase(s, c);
