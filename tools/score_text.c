@@ -138,13 +138,10 @@ static bool flatten(Cutter *c, const char *text, Error *e)
 static bool join_characters(Cutter *c, Error *e)
 {
     bool ok = true;
-    char one[8];
-    for (size_t at = 0, length; ok && at < c->plain.n; at += length) {
+    for (size_t at = 0, n; ok && at < c->plain.n; at += n) {
         int32_t point;
-        length = (size_t)utf8_next(c->plain.s + at, c->plain.n - at, &point);
-        memcpy(one, c->plain.s + at, length);
-        one[length] = 0;
-        ok = report_empty(one) || put_word(&c->joined, one, length, e);
+        n = (size_t)utf8_next(c->plain.s + at, c->plain.n - at, &point);
+        ok = utf8_space(point) || put_word(&c->joined, c->plain.s + at, n, e);
     }
     return ok;
 }
