@@ -20,7 +20,7 @@ static const TableMetric metrics[TABLE_METRICS] = {
     [METRIC_MACRO] = {"macro_f1", "macro F1", "all/macro_f1", true, false, true},
     [METRIC_FOCAL] = {"focal_f1", "focal F1", "focal/f1", true, false, true},
     [METRIC_SIDE] = {"side", "side", "all/side", true, false, true},
-    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "all/f1", true, true, true},
+    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "findings", true, true, true},
     [METRIC_MENTION] = {"mention_f1", "mention F1", "clinical/mention/micro/f1", false, false, true},
     [METRIC_FINDING] = {"finding_f1", "finding F1", "clinical/finding/micro/f1", false, false, true},
     [METRIC_BLEU4] = {"bleu_4", "BLEU-4", "BLEU-4", false, false, false},
@@ -38,8 +38,7 @@ static const TablePair pairs[TABLE_PAIRS] = {
 };
 const TablePair *table_pair(int pair) { return &pairs[pair]; }
 
-/* The number at keys "a/b/c" below o; NaN for null. */
-static bool number_at(const json_t *o, const char *path, const char *what, double most, double *out, Error *e)
+bool table_number(const json_t *o, const char *path, const char *what, double most, double *out, Error *e)
 {
     char key[64], where[512];
     snprintf(where, sizeof where, "%s", what);
@@ -71,6 +70,39 @@ static const json_t *find_system(const json_t *scores, const char *name)
     return NULL;
 }
 
+static bool held_out_finding(int finding)
+{
+    return finding >= 0 && (finding_held_out(finding, SIDE_LEFT) || finding_held_out(finding, SIDE_RIGHT));
+}
+
+bool table_held_out(const json_t *system, const char *what, TableCounts *out, Error *e)
+{
+    json_t *list;
+    size_t i;
+    const json_t *one;
+    *out = (TableCounts){0};
+    if (!json_get_array(system, "findings", what, &list, e)) return false;
+    json_array_foreach(list, i, one)
+    {
+        const char *entity, *density;
+        int64_t right, said, truth;
+        if (!json_get_string(one, "entity", what, &entity, e) ||
+            !json_get_string(one, "density", what, &density, e) ||
+            !json_get_int(one, "right", what, &right, e) || !json_get_int(one, "said", what, &said, e) ||
+            !json_get_int(one, "truth", what, &truth, e))
+            return false;
+        if (right < 0 || right > said || right > truth || said > INT32_MAX || truth > INT32_MAX)
+            return error_set(e, ERROR_INPUT, "%s: findings: %.30s %.30s: %lld right of %lld said and %lld true",
+                             what, entity, density, (long long)right, (long long)said, (long long)truth);
+        int e_index = entity_from_name(entity), d_index = density_from_name(density);
+        if (e_index < 0 || d_index < 0 || !held_out_finding(finding_index((Entity)e_index, (Density)d_index)))
+            continue;
+        out->right += right, out->said += said, out->truth += truth;
+    }
+    return out->truth > 0 ||
+           error_set(e, ERROR_INPUT, "%s: findings: none is true of those that are held out", what);
+}
+
 static bool read_value(const TableRun *r, const json_t *scores, const char *what, const char *system,
                        int metric, double *out, Error *e)
 {
@@ -89,7 +121,13 @@ static bool read_value(const TableRun *r, const json_t *scores, const char *what
             return false;
         o = one;
     }
-    return number_at(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
+    if (metric == METRIC_HELD_OUT) {
+        TableCounts c;
+        if (!table_held_out(o, where, &c, e)) return false;
+        *out = 2 * (double)c.right / (double)(c.said + c.truth);
+        return true;
+    }
+    return table_number(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
 }
 
 /* The names in "systems", the model first; the first file's are the table's. */
@@ -209,6 +247,13 @@ static void add(TableRange *r, double x)
 }
 
 static TableRange finish(TableRange r) { return r.n ? r : (TableRange){0, NAN, NAN, NAN}; }
+
+TableRange table_range_of(const double *x, int n)
+{
+    TableRange r = {0};
+    for (int i = 0; i < n; i++) add(&r, x[i]);
+    return finish(r);
+}
 
 TableRange table_range(const Table *t, int row, int system, int metric)
 {

@@ -6,6 +6,7 @@
  *     "held_out": the same for studies with lesions in places that training has not seen them in } */
 #ifndef TOOLS_TABLE_H
 #define TOOLS_TABLE_H
+#include "data/findings.h"
 #include "data/json.h"
 #include <stdio.h>
 
@@ -67,11 +68,19 @@ typedef struct Table {
 bool table_read(const char *const *path, int n, Table *out, Error *e);
 void table_free(Table *t);
 
-/* Over a row's runs; NaN where undefined in all of them. */
+/* Of the findings that are held out on one side (data/held_out.def), in a system's entry of "systems":
+ * held_out_f1 is their F1 in patients who have one on that side. Bad input: none is true. */
+typedef struct TableCounts {
+    int64_t right, said, truth;
+} TableCounts;
+bool table_held_out(const json_t *system, const char *what, TableCounts *out, Error *e);
+
+/* Over runs; NaN where undefined in all of them. */
 typedef struct TableRange {
     int n; /* runs in which it is defined */
     double min, mean, max;
 } TableRange;
+TableRange table_range_of(const double *x, int n); /* NaN does not count */
 TableRange table_range(const Table *t, int row, int system, int metric);
 TableRange table_seconds(const Table *t, int row);
 int table_runs(const Table *t, int row);
@@ -100,4 +109,18 @@ bool table_write(const char *path, const Table *t, Error *e);
  * both sides; prints a line for each that does not, and how many were compared. *outside counts them: a row of
  * the file without a run counts too. False: the file is not what table_write wrote. */
 bool table_check(const char *path, const Table *t, double margin, FILE *out, int *outside, Error *e);
+
+/* The parts of it, for other tables. A number of a file at nested keys "a/b/c", 0..most; NaN for null. */
+bool table_number(const json_t *o, const char *path, const char *what, double most, double *out, Error *e);
+json_t *table_range_json(const TableRange *r); /* {min, mean, max}, nulls where undefined; a new reference */
+typedef struct TableComparison {
+    const char *path;
+    double margin;
+    FILE *out;
+    int compared, outside;
+} TableComparison;
+/* x with the range at `key` of an object that `what` names in errors; `label` stands before a number outside.
+ */
+bool table_compare(TableComparison *c, const json_t *ranges, const char *key, double x, const char *what,
+                   const char *label, Error *e);
 #endif

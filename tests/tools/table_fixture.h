@@ -4,6 +4,7 @@
 #include "data/json.h"
 #include "tools/table.h"
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 
 static const char *const fixture_systems[] = {"model", "constant", "shuffled"};
@@ -22,24 +23,37 @@ static inline double fixture_value(int row, int64_t seed, int system, int metric
 static inline json_t *fixture_text(int row, int64_t seed, int system)
 {
 #define V(m) fixture_value(row, seed, system, METRIC_##m)
-    return json_pack("{s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}", "BLEU-4", V(BLEU4), "METEOR",
-                     V(METEOR), "ROUGE-L", V(ROUGE), "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1",
-                     V(MENTION), "finding", "micro", "f1", V(FINDING));
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}", "BLEU-1", 0.9,
+                     "BLEU-2", 0.8, "BLEU-3", 0.7, "BLEU-4", V(BLEU4), "METEOR", V(METEOR), "ROUGE-L", V(ROUGE),
+                     "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1", V(MENTION), "finding", "micro",
+                     "f1", V(FINDING));
 #undef V
+}
+
+/* Two findings that are held out and one that is not; F1 of the two: the metric's. */
+static inline json_t *fixture_findings(int row, int64_t seed, int system)
+{
+    int right = (int)lrint(1e6 * fixture_value(row, seed, system, METRIC_HELD_OUT));
+    return json_pack("[{s:s, s:s, s:i, s:i, s:i}, {s:s, s:s, s:i, s:i, s:i}, {s:s, s:s, s:i, s:i, s:i}]",
+                     "entity", "丘脑", "density", "高", "right", right - 100, "said", 900000, "truth", 950000,
+                     "entity", "枕叶", "density", "低", "right", 100, "said", 100000, "truth", 50000, "entity",
+                     "丘脑", "density", "低", "right", 1000000, "said", 1000000, "truth", 1000000);
 }
 
 static inline json_t *fixture_scores(int row, int64_t seed, bool held_out)
 {
     json_t *o = fixture_text(row, seed, 0), *systems = json_array(), *controls = json_object();
     for (int s = 0; s < FIXTURE_SYSTEMS; s++) {
-        double lesion = fixture_value(row, seed, s, held_out ? METRIC_HELD_OUT : METRIC_LESION);
         json_array_append_new(
-            systems, json_pack("{s:s, s:{s:f, s:f, s:o}, s:{s:f}}", "name", fixture_systems[s], "all", "f1",
-                               lesion, "macro_f1", fixture_value(row, seed, s, METRIC_MACRO), "side",
+            systems, json_pack("{s:s, s:{s:f, s:f, s:o}, s:{s:f}, s:o}", "name", fixture_systems[s], "all",
+                               "f1", fixture_value(row, seed, s, METRIC_LESION), "macro_f1",
+                               fixture_value(row, seed, s, METRIC_MACRO), "side",
                                s == 1 ? json_null() : json_real(fixture_value(row, seed, s, METRIC_SIDE)),
-                               "focal", "f1", fixture_value(row, seed, s, METRIC_FOCAL)));
+                               "focal", "f1", fixture_value(row, seed, s, METRIC_FOCAL), "findings",
+                               held_out ? fixture_findings(row, seed, s) : json_array()));
         if (s) json_object_set_new(controls, fixture_systems[s], fixture_text(row, seed, s));
     }
+    json_object_set_new(o, "settings", json_pack("{s:s}", "tokenizer", "jieba"));
     json_object_set_new(o, "studies", json_integer(held_out ? 60 : 300));
     json_object_set_new(o, "systems", systems);
     json_object_set_new(o, "controls", controls);

@@ -32,7 +32,7 @@ START_TEST(reading)
                 if (s == 1 && m == METRIC_SIDE)
                     ck_assert(isnan(r->value[s][m]));
                 else
-                    ck_assert_double_eq(r->value[s][m], fixture_value(r->row, r->seed, s, m));
+                    ck_assert_double_eq_tol(r->value[s][m], fixture_value(r->row, r->seed, s, m), 1e-9);
     }
     ck_assert(table_shared(&t, 1) && !table_shared(&t, 2) && !table_shared(&t, 0));
     table_free(&t);
@@ -218,6 +218,10 @@ static const struct {
     {"\"macro_f1\": 0.37", "\"macro_f1\": 37.",
      ": scores: all: key \"macro_f1\": expected a number from 0 to 1, found 37"},
     {"\"controls\"", "\"control\"", ": scores: constant: key \"controls\" is missing"},
+    {"\"said\": 900000", "\"said\": 0",
+     ": held_out: findings: 丘脑 高: 430900 right of 0 said and 950000 true"},
+    {"\"entity\": \"丘脑\"", "\"entity\": 5",
+     ": held_out: key \"entity\": expected a string, found an integer"},
     {"{\n", "[\n", "not JSON"},
 };
 
