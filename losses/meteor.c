@@ -56,17 +56,20 @@ bool meteor_pair(const char *said, const char *truth, MeteorStats *out, double *
     return true;
 }
 
+void meteor_add(MeteorStats *sum, const MeteorStats *pair)
+{
+    for (int k = 0; k < 2; k++) {
+        sum->words[k] += pair->words[k];
+        sum->function_words[k] += pair->function_words[k];
+        sum->matched[k] += pair->matched[k];
+        sum->matched_function[k] += pair->matched_function[k];
+    }
+    sum->chunks += is_whole(pair) ? 0 : pair->chunks;
+}
+
 double meteor_corpus(const MeteorStats *stats, int n)
 {
     MeteorStats sum = {0};
-    for (int i = 0; i < n; i++) {
-        for (int k = 0; k < 2; k++) {
-            sum.words[k] += stats[i].words[k];
-            sum.function_words[k] += stats[i].function_words[k];
-            sum.matched[k] += stats[i].matched[k];
-            sum.matched_function[k] += stats[i].matched_function[k];
-        }
-        sum.chunks += is_whole(&stats[i]) ? 0 : stats[i].chunks;
-    }
+    for (int i = 0; i < n; i++) meteor_add(&sum, &stats[i]);
     return score_of(&sum);
 }
