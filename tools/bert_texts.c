@@ -50,14 +50,16 @@ void bert_texts_close(BertTexts *b)
 
 void bert_texts_ids(const BertTexts *b, Tape *t, const int32_t *ids, int64_t n, float *out)
 {
-    const int64_t flat[2] = {n, b->model.config.dim};
+    const int64_t D = b->model.config.dim, flat[2] = {n, D}, places[4] = {1, n, 1, D};
     bool recording = t->recording;
     ArenaMark mark = arena_mark(t->step);
     t->recording = false;
     Tensor *x = tape_tensor(t, DTYPE_i32, 2, (const int64_t[]){1, n});
     tensor_upload(x, ids);
-    Tensor *h = tensor_reshape(t->step, bert_forward(t, &b->model, x, NULL), 2, flat); /* (n,D) */
-    tensor_download(op_cast(t, tensor_slice(t->step, h, 0, 1), DTYPE_f32), out);
+    Tensor *h = op_cast(t, bert_forward(t, &b->model, x, NULL), DTYPE_f32); /* (1,n,D) */
+    tensor_download(b->mean ? op_adaptive_pool(t, tensor_reshape(t->step, h, 4, places), 1, 1)
+                            : tensor_slice(t->step, tensor_reshape(t->step, h, 2, flat), 0, 1),
+                    out);
     t->recording = recording;
     arena_pop(t->step, mark);
 }

@@ -1,10 +1,12 @@
 /* Row e of Table 2: texts that images are aligned with, read by a frozen BERT in the place of the language
  * model.
  *
- * A text is [CLS] its pieces [SEP], cut to BERT's positions, without instruction, and its feature is the last
- * hidden state at [CLS]: the place that BERT has for a whole text, and the same whatever else is in the batch.
- * The authors' code (which has the row commented out, with bert-base-multilingual-uncased) takes the last
- * column of the padded batch instead: [PAD] for all but the longest text. */
+ * A text is [CLS] its pieces [SEP], cut to BERT's positions, without instruction. Its feature is the last
+ * hidden state at [CLS], the place that BERT has for a whole text, or with `mean` the mean over all places: a
+ * BERT trained by its masked words alone, as stage bert's, has learnt nothing at [CLS] itself. Either is the
+ * same whatever else is in the batch. The authors' code (which has the row commented out, with
+ * bert-base-multilingual-uncased) takes the last column of the padded batch: [PAD] for all but the longest
+ * text. */
 #ifndef TOOLS_BERT_TEXTS_H
 #define TOOLS_BERT_TEXTS_H
 #include "models/bert.h"
@@ -14,6 +16,7 @@ typedef struct BertTexts {
     Weights part;
     Bert model;
     Wordpiece words;
+    bool mean; /* set after opening */
 } BertTexts;
 
 extern const BertConfig bert_texts_paper; /* the authors' */

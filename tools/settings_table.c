@@ -130,7 +130,9 @@ const Setting settings_table[] = {
      "where the negatives of equation 6 come from"},
     {"text-features", CHOICE(text_features, "llama|bert"), "llama", NULL, STAGE_PCRL,
      "what reads the texts that are aligned: the language model, or a frozen BERT without instruction, by its "
-     "last hidden state at [CLS]"},
+     "last hidden state"},
+    {"bert-pool", CHOICE(bert_pool, "cls|mean"), "cls", NULL, STAGE_PCRL,
+     "what stands for a text that BERT reads: [CLS], or the mean over all its places"},
     {"text-prompt", CHOICE(text_prompt, "paper|release"), "paper", "release", STAGE_PCRL,
      "words around the text that is aligned"},
     {"text-pool", CHOICE(text_pool, "last|padded"), "last", "padded", STAGE_PCRL,

@@ -215,6 +215,7 @@ static bool open_bert(PcrlJob *j, Trainer *t, bool paper, Error *e)
     if (paper ? !bert_texts_plan(&j->bert, &t->weights, &t->state, e)
               : !bert_texts_open(&j->bert, &t->weights, &t->state, s->bert, s->vocab, e))
         return false;
+    j->bert.mean = s->o->bert_pool == BERT_MEAN;
     if (j->head.file && weights_entry(&j->head, "local_text_embed_bert.weight") &&
         !weights_open(&j->embeds, j->head.file->path, e))
         return false;
