@@ -95,7 +95,7 @@ bool figure_tiles(const FigureStudy *s, FigureTile tile[FIGURE_TILES], int *n, E
     return true;
 }
 
-void figure_head(FILE *f, const char *title, const char *about)
+void figure_head(FILE *f, const char *title, const char *about, const char *choice)
 {
     fprintf(
         f,
@@ -113,7 +113,7 @@ void figure_head(FILE *f, const char *title, const char *about)
     for (int s = FIGURE_RIGHT; s < FIGURE_STATES; s++)
         fprintf(f, ".%s{background:rgba(%d,%d,%d,.3)}\n", states[s].name, states[s].rgb[0], states[s].rgb[1],
                 states[s].rgb[2]);
-    fprintf(f, "</style></head><body>\n<h1>%s</h1>\n<p>%s</p>\n<p>", title, about);
+    fprintf(f, "</style></head><body>\n<h1>%s</h1>\n<p>%s %s</p>\n<p>", title, about, choice);
     for (int s = FIGURE_RIGHT; s < FIGURE_STATES; s++)
         fprintf(f, "<span class=\"claim %s\">%s</span> ", states[s].name, states[s].english);
     fputs("</p>\n<p><small>仅供研究使用，非医疗器械。图像左侧为患者右侧。Research use only, not a medical "

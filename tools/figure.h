@@ -16,9 +16,10 @@ typedef struct FigureStudy {
     const char *ours, *baseline; /* reports; baseline NULL: figure 3 only */
 } FigureStudy;
 
-/* Writes folder/figure3.html and .png, folder/figure4.html and .png. Crash-safe. */
-bool figure3_write(const char *folder, const FigureStudy *study, int n, Error *e);
-bool figure4_write(const char *folder, const FigureStudy *study, int n, Error *e);
+/* `choice` says on the page how the studies were chosen. Writes folder/figure3.html and .png, of the first four
+ * studies; folder/figure4.html and .png. Crash-safe. */
+bool figure3_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e);
+bool figure4_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e);
 
 /* ---- what both need ---- */
 
@@ -52,5 +53,5 @@ bool figure_mask(const FigureStudy *s, const FigureTile *t, uint8_t *mask, Error
 int figure_times(int size);
 
 /* The beginning of a page up to its first study, with its legend; then `</body></html>` is the caller's. */
-void figure_head(FILE *f, const char *title, const char *about);
+void figure_head(FILE *f, const char *title, const char *about, const char *choice);
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP = 4, MARGIN = 16, SCALE = 2, LINE = 10 * SCALE, TEXT = 1000 };
+enum { MOST = 4, GAP = 4, MARGIN = 16, SCALE = 2, LINE = 10 * SCALE, TEXT = 1000 };
 static const uint8_t INK[3] = {29, 35, 39}, TRUTH[3] = {255, 220, 60};
 
 /* A tile's two pictures: the slice with the true lesion's outline, and what the segmentation head saw there. */
@@ -138,11 +138,12 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
     return ok;
 }
 
-bool figure3_write(const char *folder, const FigureStudy *study, int n, Error *e)
+bool figure3_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e)
 {
     char path[4096];
     FileWriter w;
     Image all = {0};
+    if (n > MOST) n = MOST;
     if (snprintf(path, sizeof path, "%s/figure3.html", folder) >= (int)sizeof path - 8)
         return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
     if (!file_make_folder(folder, e) || !file_create(&w, path, e)) return false;
@@ -150,7 +151,8 @@ bool figure3_write(const char *folder, const FigureStudy *study, int n, Error *e
                 "每个病变：真实范围（黄线），分割头的概率（蓝到红，浅蓝线为 0.5），以及描述它的句子。Each "
                 "lesion: its true outline (yellow), "
                 "the segmentation head's probability (blue to red, contour at 0.5 in light blue), and the "
-                "sentence that names it.");
+                "sentence that names it.",
+                choice);
     bool ok = put_studies(w.stream, study, n, &all, e);
     fputs("</body></html>\n", w.stream);
     if (ok)

@@ -9,6 +9,9 @@
 enum { MARGIN = 16, SCALE = 2, LINE = 12 * SCALE, CELL = 200, NAME = 540, TEXT = 4000 };
 static const uint8_t INK[3] = {29, 35, 39}, PAPER[3] = {255, 255, 255}, TRUTH[3] = {255, 220, 60};
 
+/* The slices are half as large as in figure 3. */
+static int small_times(int size) { return (figure_times(size) + 1) / 2; }
+
 /* A row of the comparison: a finding that the truth or a report names; FINDING_COUNT: claims outside the table.
  */
 typedef struct Row {
@@ -59,7 +62,7 @@ static void put_report(FILE *f, const char *report, const FindingSet *other, boo
 static bool draw_lesion(const FigureStudy *s, Image *out, Error *e)
 {
     FigureTile tile[FIGURE_TILES];
-    int n, times = figure_times(s->size);
+    int n, times = small_times(s->size);
     size_t plane = (size_t)s->size * (size_t)s->size;
     *out = (Image){0};
     if (!figure_tiles(s, tile, &n, e)) return false;
@@ -134,7 +137,7 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
     Row row[FINDING_COUNT + 1];
     int width = 0, height = MARGIN;
     for (int i = 0; i < n; i++) {
-        int large = study[i].size * figure_times(study[i].size), rows = (compare(&study[i], row) + 1) * LINE;
+        int large = study[i].size * small_times(study[i].size), rows = (compare(&study[i], row) + 1) * LINE;
         if (large + NAME + 2 * CELL + 3 * MARGIN > width) width = large + NAME + 2 * CELL + 3 * MARGIN;
         height += (rows > large ? rows : large) + MARGIN;
     }
@@ -143,7 +146,7 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
     bool ok = true;
     for (int i = 0, y = MARGIN; ok && i < n; i++) {
         Image lesion;
-        int rows = compare(&study[i], row), large = study[i].size * figure_times(study[i].size);
+        int rows = compare(&study[i], row), large = study[i].size * small_times(study[i].size);
         ok = draw_lesion(&study[i], &lesion, e) && put_study(f, &study[i], &lesion, e);
         if (ok) write_study(all, y, &study[i], row, rows, &lesion);
         free(lesion.pixel);
@@ -153,7 +156,7 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
     return ok;
 }
 
-bool figure4_write(const char *folder, const FigureStudy *study, int n, Error *e)
+bool figure4_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e)
 {
     char path[4096];
     FileWriter w;
@@ -166,7 +169,8 @@ bool figure4_write(const char *folder, const FigureStudy *study, int n, Error *e
                 "those of the baseline (without "
                 "alignment losses) and of the model; each clause has the colour of what it claims. In the "
                 "truth: how our report "
-                "stands to it.");
+                "stands to it.",
+                choice);
     bool ok = put_studies(w.stream, study, n, &all, e);
     fputs("</body></html>\n", w.stream);
     if (ok)
