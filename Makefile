@@ -74,6 +74,7 @@ $(BUILD)/%.o: %.c
 # The pages' templates are part of the objects.
 $(BUILD)/tools/page.o: tools/page.html
 $(BUILD)/tools/run_page.o: tools/run_page.html
+$(BUILD)/tools/table_page.o: tools/results.md.in
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
