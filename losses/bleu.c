@@ -60,7 +60,7 @@ static bool no_memory(Error *e, int longest)
     return error_set(e, ERROR_MEMORY, "no memory to score texts of %d tokens", longest);
 }
 
-static void add_lengths(BleuStats *sum, const Tokens *said, const Tokens *truth)
+static void add_lengths(BleuCounts *sum, const Tokens *said, const Tokens *truth)
 {
     sum->said += said->n;
     sum->truth += truth->n;
@@ -68,7 +68,7 @@ static void add_lengths(BleuStats *sum, const Tokens *said, const Tokens *truth)
 }
 
 /* place: room for both texts, `longest` each. */
-static void add_pair(BleuStats *sum, const Tokens *said, const Tokens *truth, int *place, int longest)
+static void add_pair(BleuCounts *sum, const Tokens *said, const Tokens *truth, int *place, int longest)
 {
     add_lengths(sum, said, truth);
     for (int k = 1; k <= BLEU_ORDERS; k++) {
@@ -78,23 +78,23 @@ static void add_pair(BleuStats *sum, const Tokens *said, const Tokens *truth, in
     }
 }
 
-static bool add_pairs(const Tokens *said, const Tokens *truth, int n, BleuStats *sum, Error *e)
+static bool add_pairs(const Tokens *said, const Tokens *truth, int n, BleuCounts *sum, Error *e)
 {
     int longest = longest_of(truth, n, longest_of(said, n, 1));
     int *place = malloc(2 * (size_t)longest * sizeof *place);
     if (!place) return no_memory(e, longest);
-    *sum = (BleuStats){0};
+    *sum = (BleuCounts){0};
     for (int i = 0; i < n; i++) add_pair(sum, &said[i], &truth[i], place, longest);
     free(place);
     return true;
 }
 
-bool bleu_pair(const Tokens *said, const Tokens *truth, BleuStats *out, Error *e)
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e)
 {
     return add_pairs(said, truth, 1, out, e);
 }
 
-void bleu_from_sums(const BleuStats *sum, double bleu[BLEU_ORDERS])
+void bleu_from_counts(const BleuCounts *sum, double bleu[BLEU_ORDERS])
 {
     double ratio = ((double)sum->said + 1e-15) / ((double)sum->truth + 1e-9);
     double brevity = ratio < 1 ? exp(1 - 1 / ratio) : 1, product = 1;
@@ -106,21 +106,21 @@ void bleu_from_sums(const BleuStats *sum, double bleu[BLEU_ORDERS])
 
 bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e)
 {
-    BleuStats sum;
+    BleuCounts sum;
     if (!add_pairs(said, truth, n, &sum, e)) return false;
-    bleu_from_sums(&sum, bleu);
+    bleu_from_counts(&sum, bleu);
     return true;
 }
 
 /* Every text's k-grams are sorted once; pairs are only merged. */
-bool bleu_constants(const Tokens *said, int m, const Tokens *truth, int n, BleuStats *sum, Error *e)
+bool bleu_constants(const Tokens *said, int m, const Tokens *truth, int n, BleuCounts *sum, Error *e)
 {
     size_t longest = (size_t)longest_of(truth, n, longest_of(said, m, 1));
     int *place = malloc((size_t)(m + 1) * BLEU_ORDERS * longest * sizeof *place);
     if (!place) return no_memory(e, (int)longest);
     int *of_truth = place + (size_t)m * BLEU_ORDERS * longest;
     for (int j = 0; j < m; j++) {
-        sum[j] = (BleuStats){0};
+        sum[j] = (BleuCounts){0};
         for (size_t k = 0; k < BLEU_ORDERS; k++)
             sorted_grams(&said[j], (int)k + 1, place + ((size_t)j * BLEU_ORDERS + k) * longest);
     }

@@ -10,14 +10,14 @@ enum { BLEU_ORDERS = 4 };
 bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e);
 
 /* What one pair adds to a corpus, and the score of a corpus from the sums. */
-typedef struct BleuStats {
+typedef struct BleuCounts {
     int64_t correct[BLEU_ORDERS], guess[BLEU_ORDERS]; /* k-grams: clipped matches, and all that are said */
     int64_t said, truth;                              /* lengths */
-} BleuStats;
-bool bleu_pair(const Tokens *said, const Tokens *truth, BleuStats *out, Error *e);
-void bleu_from_sums(const BleuStats *sum, double bleu[BLEU_ORDERS]);
+} BleuCounts;
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e);
+void bleu_from_counts(const BleuCounts *sum, double bleu[BLEU_ORDERS]);
 
 /* Each of m texts as if it were said of all n truths: sum[j] is the sum over the pairs (said[j], truth[i]).
  * False only without memory. */
-bool bleu_constants(const Tokens *said, int m, const Tokens *truth, int n, BleuStats *sum, Error *e);
+bool bleu_constants(const Tokens *said, int m, const Tokens *truth, int n, BleuCounts *sum, Error *e);
 #endif

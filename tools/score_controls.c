@@ -66,14 +66,14 @@ bool control_commonest(const ControlTrain *t, ControlChoice *out, Error *e)
 static bool constant_bleu(const ControlTrain *t, const Common *c, int m, double *score, Error *e)
 {
     Tokens *said = calloc((size_t)m + (size_t)t->n, sizeof *said), *truth = said + m;
-    BleuStats *sum = calloc((size_t)m, sizeof *sum);
+    BleuCounts *sum = calloc((size_t)m, sizeof *sum);
     bool ok = (said && sum) || no_memory(e, t->n);
     for (int j = 0; ok && j < m; j++) ok = words_characters(c[j].report, &said[j], e);
     for (int i = 0; ok && i < t->n; i++) ok = words_characters(t->report[i], &truth[i], e);
     ok = ok && bleu_constants(said, m, truth, t->n, sum, e);
     for (int j = 0; ok && j < m; j++) {
         double bleu[BLEU_ORDERS];
-        bleu_from_sums(&sum[j], bleu);
+        bleu_from_counts(&sum[j], bleu);
         score[j] = bleu[BLEU_ORDERS - 1];
     }
     for (int i = 0; said && i < m + t->n; i++) tokens_free(&said[i]);

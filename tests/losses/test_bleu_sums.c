@@ -24,7 +24,7 @@ static void draw(void)
     }
 }
 
-static void add(BleuStats *sum, const BleuStats *one)
+static void add(BleuCounts *sum, const BleuCounts *one)
 {
     for (int k = 0; k < BLEU_ORDERS; k++) {
         sum->correct[k] += one->correct[k];
@@ -36,21 +36,21 @@ static void add(BleuStats *sum, const BleuStats *one)
 
 START_TEST(pairs)
 {
-    BleuStats sum = {0}, one;
+    BleuCounts sum = {0}, one;
     double a[BLEU_ORDERS], b[BLEU_ORDERS];
     Error e = {0};
     for (int i = 0; i < N; i++) {
-        ck_assert(bleu_pair(&said[i], &truth[i], &one, &e));
+        ck_assert(bleu_count(&said[i], &truth[i], &one, &e));
         add(&sum, &one);
         if (i != 3) continue;
-        bleu_from_sums(&one, a);
+        bleu_from_counts(&one, a);
         ck_assert(bleu_score(&said[i], &truth[i], 1, b, &e) && a[3] == b[3]);
     }
-    bleu_from_sums(&sum, a);
+    bleu_from_counts(&sum, a);
     ck_assert(bleu_score(said, truth, N, b, &e));
     for (int k = 0; k < BLEU_ORDERS; k++) ck_assert(a[k] == b[k] && a[k] > 0.05);
     static int32_t aab[] = {1, 1, 2}, ab[] = {1, 2}; /* by hand: one 1 is clipped */
-    ck_assert(bleu_pair(&(Tokens){aab, 3}, &(Tokens){ab, 2}, &one, &e));
+    ck_assert(bleu_count(&(Tokens){aab, 3}, &(Tokens){ab, 2}, &one, &e));
     ck_assert(one.correct[0] == 2 && one.guess[0] == 3 && one.correct[1] == 1 && one.guess[1] == 2 &&
               one.guess[2] == 1 && one.guess[3] == 0 && one.said == 3 && one.truth == 2);
 }
@@ -58,14 +58,14 @@ END_TEST
 
 START_TEST(constants)
 {
-    BleuStats sum[N];
+    BleuCounts sum[N];
     Error e = {0};
     ck_assert(bleu_constants(said, N, truth, N, sum, &e));
     for (int j = 0; j < N; j++) {
         Tokens same[N];
         double a[BLEU_ORDERS], b[BLEU_ORDERS];
         for (int i = 0; i < N; i++) same[i] = said[j];
-        bleu_from_sums(&sum[j], a);
+        bleu_from_counts(&sum[j], a);
         ck_assert(bleu_score(same, truth, N, b, &e));
         for (int k = 0; k < BLEU_ORDERS; k++) ck_assert(a[k] == b[k]);
     }
