@@ -16,25 +16,26 @@ static const TableRow rows[TABLE_ROWS] = {
 const TableRow *table_row(int row) { return &rows[row]; }
 
 static const TableMetric metrics[TABLE_METRICS] = {
-    [METRIC_LESION] = {"lesion_f1", "lesion F1", "all/f1", true, false, true},
-    [METRIC_MACRO] = {"macro_f1", "macro F1", "all/macro_f1", true, false, true},
-    [METRIC_FOCAL] = {"focal_f1", "focal F1", "focal/f1", true, false, true},
-    [METRIC_SIDE] = {"side", "side", "all/side", true, false, true},
-    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "findings", true, true, true},
-    [METRIC_MENTION] = {"mention_f1", "mention F1", "clinical/mention/micro/f1", false, false, true},
-    [METRIC_FINDING] = {"finding_f1", "finding F1", "clinical/finding/micro/f1", false, false, true},
-    [METRIC_BLEU4] = {"bleu_4", "BLEU-4", "BLEU-4", false, false, false},
-    [METRIC_METEOR] = {"meteor", "METEOR", "METEOR", false, false, false},
-    [METRIC_ROUGE] = {"rouge_l", "ROUGE-L", "ROUGE-L", false, false, false},
-    [METRIC_CIDER] = {"cider", "CIDEr", "CIDEr", false, false, false},
+    [METRIC_LESION] = {"lesion_f1", "lesion F1", "lesion/f1", false, true},
+    [METRIC_MACRO] = {"macro_f1", "macro F1", "lesion/macro_f1", false, true},
+    [METRIC_FOCAL] = {"focal_f1", "focal F1", "lesion/focal/f1", false, true},
+    [METRIC_SIDE] = {"side", "side", "lesion/side", false, true},
+    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "findings", true, true},
+    [METRIC_MENTION] = {"mention_f1", "mention F1", "clinical/mention/micro/f1", false, true},
+    [METRIC_FINDING] = {"finding_f1", "finding F1", "clinical/finding/micro/f1", false, true},
+    [METRIC_BLEU4] = {"bleu_4", "BLEU-4", "BLEU-4", false, false},
+    [METRIC_METEOR] = {"meteor", "METEOR", "METEOR", false, false},
+    [METRIC_ROUGE] = {"rouge_l", "ROUGE-L", "ROUGE-L", false, false},
+    [METRIC_CIDER] = {"cider", "CIDEr", "CIDEr", false, false},
 };
 const TableMetric *table_metric(int metric) { return &metrics[metric]; }
 
-enum { A = 1, B, C, D, E_, OURS, RELEASE };
 static const TablePair pairs[TABLE_PAIRS] = {
-    {A, 0, "segmentation"},           {B, 0, "entities"},           {C, 0, "themes"},
-    {D, 0, "segmentation, entities"}, {OURS, 0, "all, paper"},      {RELEASE, 0, "all, release"},
-    {OURS, D, "themes, beside d"},    {OURS, E_, "LLaMA for BERT"}, {E_, 0, "all, BERT"},
+    {ROW_A, ROW_BASELINE, "segmentation"},  {ROW_B, ROW_BASELINE, "entities"},
+    {ROW_C, ROW_BASELINE, "themes"},        {ROW_D, ROW_BASELINE, "segmentation, entities"},
+    {ROW_OURS, ROW_BASELINE, "all, paper"}, {ROW_RELEASE, ROW_BASELINE, "all, release"},
+    {ROW_OURS, ROW_D, "themes, beside d"},  {ROW_OURS, ROW_E, "LLaMA for BERT"},
+    {ROW_E, ROW_BASELINE, "all, BERT"},
 };
 const TablePair *table_pair(int pair) { return &pairs[pair]; }
 
@@ -103,65 +104,79 @@ bool table_held_out(const json_t *system, const char *what, TableCounts *out, Er
            error_set(e, ERROR_INPUT, "%s: findings: none is true of those that are held out", what);
 }
 
-static bool read_value(const TableRun *r, const json_t *scores, const char *what, const char *system,
-                       int metric, double *out, Error *e)
+/* The held-out F1 of a system; NaN where only the other studies have it. */
+static bool read_held_out(const TableRun *r, const json_t *held_out, const char *system, double *out, Error *e)
 {
-    const TableMetric *m = &metrics[metric];
-    const json_t *o = scores;
-    char where[400];
-    bool control = strcmp(system, "model") != 0;
-    snprintf(where, sizeof where, "%s: %s%s%s", r->path, what, control ? ": " : "", control ? system : "");
-    if (m->of_systems) {
-        o = find_system(scores, system);
-        if (!o) return error_set(e, ERROR_INPUT, "%s: %s: \"systems\" has no \"%s\"", r->path, what, system);
-    } else if (control) {
-        json_t *all, *one;
-        if (!json_get_object(scores, "controls", where, &all, e) ||
-            !json_get_object(all, system, where, &one, e))
-            return false;
-        o = one;
-    }
-    if (metric == METRIC_HELD_OUT) {
-        TableCounts c;
-        if (!table_held_out(o, where, &c, e)) return false;
-        *out = 2 * (double)c.right / (double)(c.said + c.truth);
-        return true;
-    }
-    return table_number(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
+    char what[400];
+    TableCounts c;
+    const json_t *one = find_system(held_out, system);
+    snprintf(what, sizeof what, "%s: held_out: %s", r->path, system);
+    *out = NAN;
+    if (!one)
+        return strcmp(system, "model")
+                   ? true
+                   : error_set(e, ERROR_INPUT, "%s: held_out: \"systems\" has no \"model\"", r->path);
+    if (!table_held_out(one, what, &c, e)) return false;
+    *out = 2 * (double)c.right / (double)(c.said + c.truth);
+    return true;
 }
 
-/* The names in "systems", the model first; the first file's are the table's. */
+static bool read_values(TableRun *r, const json_t *scores, const json_t *held_out, const Table *t, Error *e)
+{
+    Estimate lesion;
+    if (!table_estimate(scores, "lesion/f1", "lesion/sd/f1", r->path, &lesion, e)) return false;
+    r->noise = table_sd(&lesion);
+    for (int s = 0; s < t->n_systems; s++) {
+        const char *name = t->system[s];
+        json_t *controls, *o = (json_t *)(uintptr_t)scores;
+        char what[400];
+        snprintf(what, sizeof what, "%s: scores%s%s", r->path, s ? ": controls: " : "", s ? name : "");
+        if (s && (!json_get_object(scores, "controls", what, &controls, e) ||
+                  !json_get_object(controls, name, what, &o, e)))
+            return false;
+        for (int m = 0; m < TABLE_METRICS; m++)
+            if (!(metrics[m].held_out
+                      ? read_held_out(r, held_out, name, &r->value[s][m], e)
+                      : table_number(o, metrics[m].path, what, m == METRIC_CIDER ? 10 : 1, &r->value[s][m], e)))
+                return false;
+    }
+    return true;
+}
+
+/* The controls' names and how texts are cut; the first file's are the table's. */
 static bool read_systems(const TableRun *r, const json_t *scores, Table *t, Error *e)
 {
-    json_t *list;
-    if (!json_get_array(scores, "systems", r->path, &list, e)) return false;
-    size_t n = json_array_size(list);
+    json_t *controls, *settings, *one;
+    const char *split, *name;
     bool first = !t->n_systems;
-    if (n < 1 || n > TABLE_SYSTEMS)
-        return error_set(e, ERROR_INPUT, "%s: \"systems\": expected 1 to %d, found %zu", r->path, TABLE_SYSTEMS,
-                         n);
+    if (!json_get_object(scores, "controls", r->path, &controls, e) ||
+        !json_get_object(scores, "settings", r->path, &settings, e) ||
+        !json_get_string(settings, "split", r->path, &split, e))
+        return false;
+    size_t n = 1 + json_object_size(controls);
+    if (n > TABLE_SYSTEMS)
+        return error_set(e, ERROR_INPUT, "%s: %zu controls, expected at most %d", r->path, n - 1,
+                         TABLE_SYSTEMS - 1);
     if (!first && (int)n != t->n_systems)
-        return error_set(e, ERROR_INPUT, "%s: %zu systems, expected %d as in %s", r->path, n, t->n_systems,
-                         t->run[0].path);
-    for (size_t i = 0; i < n; i++) {
-        const char *name;
-        if (!json_get_string(json_array_get(list, i), "name", r->path, &name, e)) return false;
-        if (first && i == 0 && strcmp(name, "model"))
-            return error_set(e, ERROR_INPUT, "%s: the first of \"systems\" is \"%.60s\", expected \"model\"",
-                             r->path, name);
-        if (first) {
-            for (size_t k = 0; k < i; k++)
-                if (!strcmp(name, t->system[k]))
-                    return error_set(e, ERROR_INPUT, "%s: system \"%.60s\" is there twice", r->path, name);
-            if (snprintf(t->system[i], sizeof t->system[i], "%s", name) >= (int)sizeof t->system[i])
-                return error_set(e, ERROR_INPUT, "%s: system \"%.60s...\": the name is too long", r->path,
-                                 name);
-        } else if (!find_system(scores, t->system[i])) {
-            return error_set(e, ERROR_INPUT, "%s: \"systems\" has no \"%s\", which %s has", r->path,
-                             t->system[i], t->run[0].path);
-        }
-    }
-    t->n_systems = (int)n;
+        return error_set(e, ERROR_INPUT, "%s: %zu controls, expected %d as in %s", r->path, n - 1,
+                         t->n_systems - 1, t->run[0].path);
+    if (!first && strcmp(split, t->split))
+        return error_set(e, ERROR_INPUT, "%s: texts cut by %.60s, expected %s as in %s", r->path, split,
+                         t->split, t->run[0].path);
+    for (int i = 1; !first && i < t->n_systems; i++)
+        if (!json_object_get(controls, t->system[i]))
+            return error_set(e, ERROR_INPUT, "%s: no control \"%s\", which %s has", r->path, t->system[i],
+                             t->run[0].path);
+    if (!first) return true;
+    if (snprintf(t->split, sizeof t->split, "%s", split) >= (int)sizeof t->split)
+        return error_set(e, ERROR_INPUT, "%s: split \"%.60s...\": the name is too long", r->path, split);
+    snprintf(t->system[t->n_systems++], sizeof t->system[0], "model");
+    json_object_foreach(
+        controls, name,
+        one) if (snprintf(t->system[t->n_systems++], sizeof t->system[0], "%s", name) >=
+                 (int)sizeof t->system[0]) return error_set(e, ERROR_INPUT,
+                                                            "%s: control \"%.60s...\": the name is too long",
+                                                            r->path, name);
     return true;
 }
 
@@ -199,12 +214,7 @@ static bool read_run(const char *path, Table *t, Error *e)
     if (r->seconds < 0) return error_set(e, ERROR_INPUT, "%s: %g seconds", path, r->seconds);
     if (snprintf(r->commit, sizeof r->commit, "%s", commit) >= (int)sizeof r->commit)
         return error_set(e, ERROR_INPUT, "%s: commit '%.80s...' is too long", path, commit);
-    for (int s = 0; s < t->n_systems; s++)
-        for (int m = 0; m < TABLE_METRICS; m++)
-            if (!read_value(r, metrics[m].held_out ? held_out : scores,
-                            metrics[m].held_out ? "held_out" : "scores", t->system[s], m, &r->value[s][m], e))
-                return false;
-    return true;
+    return read_values(r, scores, held_out, t, e);
 }
 
 static int compare_runs(const void *a, const void *b)
@@ -298,8 +308,16 @@ TableRange table_difference(const Table *t, const TablePair *p, int metric)
     return finish(r);
 }
 
-const char *table_verdict(const TableRange *d)
+double table_noise(const Table *t)
+{
+    double sum = 0;
+    for (int i = 0; i < t->n; i++) sum += t->run[i].noise;
+    return t->n ? sum / t->n : 0;
+}
+
+const char *table_verdict(const TableRange *d, double noise)
 {
     if (d->n < 2) return d->n ? "one seed" : "-";
-    return d->min > 0 ? "helps" : d->max < 0 ? "harms" : "does not help";
+    if (d->min > 0 && d->mean > noise) return "helps";
+    return d->max < 0 && d->mean < -noise ? "harms" : "does not help";
 }
