@@ -69,6 +69,13 @@ static double number(const json_t *o, const char *path)
     return json_number_value(o);
 }
 
+static const char *setting(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json_object_get(o, "settings"), key));
+    ck_assert_msg(text != NULL, "no setting %s", key);
+    return text;
+}
+
 /* ---- the vectors' pairs ---- */
 
 /* In one of four forms; the hypotheses in another order than the references. words: cut by jieba. */
@@ -126,8 +133,7 @@ START_TEST(goldens)
         ck_assert(number(o, "studies") == 6 && number(o, "settings/counts/scored") == 6);
         ck_assert(number(o, "lesion/truth") == 10 && number(o, "lesion/right") == 4 &&
                   number(o, "clinical/mention/micro/f1") > 0);
-        ck_assert_str_eq(json_string_value(json_object_get(json_object_get(o, "settings"), "tokenizer")),
-                         "char");
+        ck_assert_str_eq(setting(o, "split"), "char");
         json_decref(o);
     }
     put_vectors(root, "ref", "ref", true, 0);
@@ -196,7 +202,7 @@ START_TEST(jieba_and_tokens)
     json_t *other =
         json_of(score("ref", "hyp", "--json", "--split", "jieba", "--dict", jieba, "--user-dict", user, NULL));
     ck_assert(number(other, "BLEU-1") != number(o, "BLEU-1"));
-    const char *about = json_string_value(json_object_get(json_object_get(other, "settings"), "words"));
+    const char *about = setting(other, "tokenizer");
     ck_assert(strstr(about, jieba) && strstr(about, user));
     json_decref(o), json_decref(words), json_decref(other);
     unlink(user);
@@ -209,8 +215,7 @@ START_TEST(jieba_and_tokens)
     ck_assert(r->code == ERROR_USAGE && strstr(r->err, "--split llama3 needs --tokenizer"));
     o = json_of(
         score("ref", "hyp", "--json", "--split", "llama3", "--tokenizer", "data/mini/tokenizer.json", NULL));
-    ck_assert(strstr(json_string_value(json_object_get(json_object_get(o, "settings"), "words")),
-                     "data/mini/tokenizer.json"));
+    ck_assert(strstr(setting(o, "tokenizer"), "data/mini/tokenizer.json"));
     ck_assert(number(o, "BLEU-1") > 0.5);
     json_decref(o);
 }
