@@ -47,7 +47,7 @@ typedef struct TextScores {
     int n;
     TextScore all;   /* BLEU and METEOR of the corpus, ROUGE-L's and CIDEr's means */
     TextScore *each; /* (n) of each pair alone, CIDEr with the document frequencies of all truths */
-    double *sums;    /* (n,TEXT_SUMS) */
+    double *sums;    /* (n,TEXT_SUMS); may be freed, and set to NULL, before the rest */
 } TextScores;
 
 /* Scores said[i] against truth[i], i < n. False without memory or when a text cannot be cut. The caller frees.
