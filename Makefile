@@ -101,8 +101,8 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 # of FOLDER/test_NAME
 FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg \
-              data/ctrg_brain data/resample models/llama_names models/weights_quant tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf \
-              tokenizer/jieba_files
+              data/ctrg_brain data/resample models/llama_names models/weights_quant tokenizer/wordpiece \
+              tokenizer/bpe_file tokenizer/bpe_gguf tokenizer/jieba_files
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # This one has more sources than the file of its name.
