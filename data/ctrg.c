@@ -1,6 +1,7 @@
 /* Reading and checking a data set in CTRG's schema; see ctrg.h. The checks never stop at the first fault: each
  * is told to the caller's sink, and the study that has one is dropped. */
 #include "data/ctrg.h"
+#include "data/cq500_labels.h"
 #include "data/file.h"
 #include "data/json.h"
 #include "data/rle.h"
@@ -254,6 +255,14 @@ static bool read_truth(Reader *r, const json_t *object, CtrgStudy *s)
     return ok;
 }
 
+static bool read_labels(Reader *r, const json_t *object, CtrgStudy *s)
+{
+    Error e = {0};
+    char where[512];
+    s->has_votes = cq500_votes(object, place(r, where, sizeof where), s->vote, &e);
+    return s->has_votes || fault_from(r, &e);
+}
+
 static bool read_study(Reader *r, const json_t *object, size_t index, CtrgStudy *s)
 {
     snprintf(r->study, sizeof r->study, "entry %zu", index);
@@ -261,7 +270,8 @@ static bool read_study(Reader *r, const json_t *object, size_t index, CtrgStudy 
     bool ok = read_id(r, object, index, &s->id);
     ok = read_report(r, object, s) && ok;
     ok = read_images(r, object, s) && ok;
-    const json_t *truth = json_object_get(object, "truth");
+    const json_t *truth = json_object_get(object, "truth"), *labels = json_object_get(object, "labels");
+    ok = (!labels || read_labels(r, labels, s)) && ok;
     return (!truth || read_truth(r, truth, s)) && ok;
 }
 

@@ -67,6 +67,11 @@ bool study_from_files(const char *const path[STUDY_SLICES], const char *const wh
  * entry of the same id and keeping all others. findings: the report, "" where there is none. */
 bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e);
 
+/* The same with a member `key` of that entry more, which is borrowed. */
+struct json_t;
+bool study_write_with(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu,
+                      const char *key, struct json_t *value, Error *e);
+
 /* Reads hu/<id>/NN.png back: int16 [24][*size][*size], malloc'ed. False with e->code 0 if there is none. */
 bool study_read_hu(const char *folder, int64_t id, int16_t **hu, int *size, Error *e);
 #endif

@@ -214,7 +214,8 @@ static json_t *entry(const Study *s, int64_t id, const char *findings)
                      "finding_idx_images_contain_entity", "import", import);
 }
 
-static bool write_entry(const Study *s, const char *folder, int64_t id, const char *findings, Error *e)
+static bool write_entry(const Study *s, const char *folder, int64_t id, const char *findings, const char *key,
+                        json_t *value, Error *e)
 {
     char path[4096], text[64];
     struct stat there;
@@ -225,6 +226,8 @@ static bool write_entry(const Study *s, const char *folder, int64_t id, const ch
     snprintf(text, sizeof text, "%lld", (long long)id);
     bool ok = json_is_array(list) || error_set(e, ERROR_INPUT, "%s: expected a list of studies", path);
     if (ok && !made) ok = error_set(e, ERROR_INPUT, "%s: study %s: findings are not UTF-8", path, text);
+    if (ok && key && json_object_set(made, key, value))
+        ok = error_set(e, ERROR_MEMORY, "%s: no memory for an entry", path);
     size_t k = 0;
     while (ok && k < json_array_size(list)) {
         const char *other = json_string_value(json_object_get(json_array_get(list, k), "id"));
@@ -240,10 +243,16 @@ static bool write_entry(const Study *s, const char *folder, int64_t id, const ch
     return ok;
 }
 
-bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e)
+bool study_write_with(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu,
+                      const char *key, json_t *value, Error *e)
 {
     return write_slices(s, folder, id, e) && (!with_hu || !s->hu || write_hu(s, folder, id, e)) &&
-           write_entry(s, folder, id, findings, e);
+           write_entry(s, folder, id, findings, key, value, e);
+}
+
+bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e)
+{
+    return study_write_with(s, folder, id, findings, with_hu, NULL, NULL, e);
 }
 
 bool study_read_hu(const char *folder, int64_t id, int16_t **hu, int *size, Error *e)
