@@ -251,6 +251,13 @@ START_TEST(damaged)
         ck_assert_msg(e.code == 2 && strstr(e.msg, expected), "'%s' -> %s", bad[i].to, e.msg);
         free(edited);
     }
+    for (size_t k = 0; k + 2 < n; k++) { /* every beginning; the last byte is a line end */
+        Table t;
+        FILE *f = fopen(file, "w"); /* in haste: file_write waits for the disk */
+        ck_assert(f && fwrite(text, 1, k, f) == k && !fclose(f));
+        e = (Error){0};
+        ck_assert_msg(!table_read((const char *[]){file}, 1, &t, &e) && e.code == 2, "%zu bytes", k);
+    }
     free(bytes);
 }
 END_TEST
