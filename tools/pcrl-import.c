@@ -1,25 +1,38 @@
-/* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen. */
+/* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen; or all of CQ500.
+ */
 #include "data/montage.h"
 #include "data/nifti.h"
 #include "data/study.h"
 #include "tools/cli.h"
+#include "tools/cq500.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char doc[] = "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
-                          "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
-                          "--spacing, --axes) or a "
-                          "folder of PNG slices. Without --range the slices run from the skull base to the "
-                          "upper cortex, found by the "
-                          "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
-                          "Examples:\n"
-                          "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
-                          "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
-                          "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
-                          "0.957,0.957,1.5 --axes LAS matrix.dat\n"
-                          "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n";
+static const char doc[] =
+    "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
+    "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
+    "--spacing, --axes) or a "
+    "folder of PNG slices. Without --range the slices run from the skull base to the "
+    "upper cortex, found by the "
+    "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
+    "--cq500 takes no INPUT: ROOT holds CQ500 as it is published, reads.csv and a folder a study "
+    "with its series of DICOM files, which the program dcm2niix (Debian's package dcm2niix) "
+    "reads. Of a study's series the plain one with the most files up to 100 is taken, else the "
+    "shortest plain one. A label is a study's when two of its three readers saw it. Nobody "
+    "said in which slices: all 24, which run from the brain's first to its last, get the "
+    "study's labels, so many a slice of a study with a bleed shows none (weak labels). What "
+    "is there already is kept: run again to go on. A table of the labels goes to standard "
+    "output.\n\n"
+    "Examples:\n"
+    "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
+    "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
+    "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
+    "0.957,0.957,1.5 --axes LAS matrix.dat\n"
+    "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n"
+    "  pcrl-import --cq500 CQ500 --out sets/cq500 --validation sets/cq500-validation "
+    "--size 512\n";
 
 enum {
     KEY_ID = 0x2001,
@@ -37,7 +50,10 @@ enum {
     KEY_SKIP,
     KEY_PIXEL,
     KEY_ANY,
-    KEY_VERTEX
+    KEY_VERTEX,
+    KEY_CQ500,
+    KEY_READS,
+    KEY_VALIDATION
 };
 
 static const struct argp_option options[] = {
@@ -60,13 +76,19 @@ static const struct argp_option options[] = {
     {"pixel-size", KEY_PIXEL, "MM", 0, "pixel size of the files, to bring them to the common scale", 3},
     {"any-count", KEY_ANY, 0, 0, "accept other than 24 files: repeat or skip slices", 3},
     {"from-vertex", KEY_VERTEX, 0, 0, "the first file is the uppermost slice", 3},
+    {0, 0, 0, 0, "CQ500:", 4},
+    {"cq500", KEY_CQ500, "ROOT", 0, "import all studies of CQ500 found under ROOT, each under its own number",
+     4},
+    {"reads", KEY_READS, "FILE", 0, "what its readers saw (default: ROOT/reads.csv)", 4},
+    {"validation", KEY_VALIDATION, "FOLDER", 0,
+     "data set for every fifth study with a bleed and every fifth without", 4},
     {0}};
 
 typedef struct Import {
     CliCommon common;
-    const char *input, *out, *montage, *report;
+    const char *input, *out, *montage, *report, *cq500, *reads, *validation;
     int64_t id;
-    bool hu, raw_options, dims, spacing;
+    bool hu, raw_options, dims, spacing, one; /* one: an option of a single study was given */
     StudyOptions study;
     RawLayout raw;
 } Import;
@@ -116,9 +138,22 @@ static error_t parse_raw(int key, char *arg, struct argp_state *state, Import *o
     }
 }
 
+static void check(struct argp_state *state, const Import *o)
+{
+    if (o->cq500 && o->input) argp_error(state, "--cq500 takes no INPUT, found '%s'", o->input);
+    if (o->cq500 && o->one)
+        argp_error(state, "--cq500 goes with --out, --reads, --validation, --size and --hu alone");
+    if (!o->cq500 && (o->reads || o->validation)) argp_error(state, "--reads and --validation are for --cq500");
+    if (!o->cq500 && !o->input) argp_error(state, "no INPUT");
+    if (!o->out) argp_error(state, "no --out FOLDER");
+    if (o->validation && !strcmp(o->validation, o->out))
+        argp_error(state, "--out and --validation: expected two folders, found '%s' twice", o->out);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     Import *o = state->input;
+    o->one |= key >= KEY_ID && key <= KEY_VERTEX && key != KEY_SIZE && key != KEY_HU;
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'o': o->out = arg; return 0;
@@ -133,14 +168,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_PIXEL: o->study.pixel_mm = cli_number_option(state, "--pixel-size", arg, 0.05, 20); return 0;
     case KEY_ANY: o->study.any_count = true; return 0;
     case KEY_VERTEX: o->study.from_vertex = true; return 0;
+    case KEY_CQ500: o->cq500 = arg; return 0;
+    case KEY_READS: o->reads = arg; return 0;
+    case KEY_VALIDATION: o->validation = arg; return 0;
     case ARGP_KEY_ARG:
         if (o->input) argp_error(state, "one INPUT at a time, found '%s' and '%s'", o->input, arg);
         o->input = arg;
         return 0;
-    case ARGP_KEY_END:
-        if (!o->input) argp_error(state, "no INPUT");
-        if (!o->out) argp_error(state, "no --out FOLDER");
-        return 0;
+    case ARGP_KEY_END: check(state, o); return 0;
     default: return key >= KEY_DTYPE && key <= KEY_SKIP ? parse_raw(key, arg, state, o) : ARGP_ERR_UNKNOWN;
     }
 }
@@ -177,12 +212,22 @@ static void list_slices(const Study *s)
             printf("%d\t%d\t%s\n", i, i / 3, s->source[i]);
 }
 
+static int import_cq500(const Import *o)
+{
+    Cq500Import all = {o->cq500, o->reads, o->out, o->validation, o->study, o->hu};
+    Error e = {0};
+    cli_catch_interrupt();
+    if (!cq500_import(&all, stdout, &e)) cli_fail(&e);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
     static const struct argp argp = {options, parse, "INPUT", doc, children, NULL, NULL};
     Import o = {.study = study_options(), .raw = {.axes = "LPS", .slope = 1}, .report = ""};
     cli_parse(&argp, argc, argv, &o);
+    if (o.cq500) return import_cq500(&o);
 
     Error e = {0};
     Volume v = {0};
