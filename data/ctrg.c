@@ -415,11 +415,6 @@ void ctrg_free(Ctrg *c)
 
 /* ---- pixels ---- */
 
-static uint8_t grey(const uint8_t *pixel, int channels)
-{
-    return channels == 1 ? *pixel : (uint8_t)((299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] + 500) / 1000);
-}
-
 bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *width, int *height, Error *e)
 {
     uint8_t *block = NULL;
@@ -428,8 +423,7 @@ bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *
         char path[4096];
         Image image;
         bool ok = snprintf(path, sizeof path, "%s/%s", c->folder, s->image[k]) < (int)sizeof path;
-        if (!(ok ? image_read_png(path, &image, e)
-                 : error_set(e, ERROR_INPUT, "%s: path too long", s->image[k]))) {
+        if (!(ok ? image_read(path, &image, e) : error_set(e, ERROR_INPUT, "%s: path too long", s->image[k]))) {
             free(block);
             return false;
         }
@@ -444,8 +438,8 @@ bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *
             ok = error_set(e, ERROR_INPUT, "%s: %d x %d pixels, expected %d x %d as in the study's first slice",
                            path, image.width, image.height, *width, *height);
         }
-        for (size_t i = 0; ok && i < n; i++)
-            block[k * n + i] = grey(image.pixel + i * (size_t)image.channels, image.channels);
+        image_to_grey(&image);
+        if (ok) memcpy(block + k * n, image.pixel, n);
         free(image.pixel);
         if (!ok) {
             free(block);

@@ -289,3 +289,17 @@ void findings_mirror_text(char *report)
             memcpy(s, "左", 3), s += 2;
     }
 }
+
+bool finding_held_out(int finding, Side side)
+{
+    static const struct {
+        int finding;
+        Side side;
+    } held[] = {
+#define HELD_OUT(entity, density, side) {FIND_##entity##_##density, SIDE_##side},
+#include "data/held_out.def"
+    };
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++)
+        if (held[i].finding == finding && held[i].side == side) return true;
+    return false;
+}

@@ -85,6 +85,9 @@ uint64_t labels_mirror(uint64_t labels);
 /* The set a given label mask means (the inverse of findings_labels for sets without `other`). */
 FindingSet findings_from_labels(uint64_t labels);
 
+/* Whether experiments hold this combination out of their training data (data/held_out.def). */
+bool finding_held_out(int finding, Side side);
+
 /* Swaps 左 and 右 in place: the report of the mirrored patient. */
 void findings_mirror_text(char *report);
 #endif

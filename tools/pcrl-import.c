@@ -14,7 +14,7 @@ static const char doc[] =
     "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
     "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
     "--spacing, --axes) or a "
-    "folder of PNG slices. Without --range the slices run from the skull base to the "
+    "folder of PNG or JPEG slices. Without --range the slices run from the skull base to the "
     "upper cortex, found by the "
     "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
     "--cq500 takes no INPUT: ROOT holds CQ500 as it is published, reads.csv and a folder a study "
@@ -60,7 +60,7 @@ static const struct argp_option options[] = {
     {"out", 'o', "FOLDER", 0, "data set to write into, made if missing (required)", 1},
     {"id", KEY_ID, "N", 0, "the study's number (default 0); an entry of that number is replaced", 1},
     {"size", KEY_SIZE, "PIXELS", 0, "128, 224, 512 or any from 64 to 1024 (default 128)", 1},
-    {"range", KEY_RANGE, "A:B", 0, "mm above the lowest face of the scan; for PNG folders, file numbers", 1},
+    {"range", KEY_RANGE, "A:B", 0, "mm above the lowest face of the scan; for folders, file numbers", 1},
     {"montage", KEY_MONTAGE, "FILE", 0, "draw the slices into this PNG file", 1},
     {"report", KEY_REPORT, "TEXT", 0, "the findings that belong to the study", 1},
     {"hu", KEY_HU, 0, 0, "keep Hounsfield units too, so that the page can change the window", 1},
@@ -72,7 +72,7 @@ static const struct argp_option options[] = {
     {"slope", KEY_SLOPE, "X", 0, "HU = slope * stored + offset (default 1)", 2},
     {"offset", KEY_OFFSET, "X", 0, "(default 0)", 2},
     {"skip", KEY_SKIP, "BYTES", 0, "header bytes before the voxels (default 0)", 2},
-    {0, 0, 0, 0, "PNG folders:", 3},
+    {0, 0, 0, 0, "Folders of slices:", 3},
     {"pixel-size", KEY_PIXEL, "MM", 0, "pixel size of the files, to bring them to the common scale", 3},
     {"any-count", KEY_ANY, 0, 0, "accept other than 24 files: repeat or skip slices", 3},
     {"from-vertex", KEY_VERTEX, 0, 0, "the first file is the uppermost slice", 3},

@@ -42,19 +42,27 @@ static void print_tuples(FILE *out, const ScoreSystem *systems, int n, bool foca
     }
 }
 
-static void print_text(FILE *out, const ScoreSystem *systems, int n)
+static void print_text(FILE *out, const ScoreSheet *sheet, TextSplit split)
 {
-    for (int tokens = 0; tokens < 2; tokens++) {
-        if (tokens && !systems[0].has_tokens) continue;
-        fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %8s\n",
-                tokens ? "by the tokenizer's tokens" : "character by character", "", "BLEU-1", "BLEU-2",
-                "BLEU-3", "BLEU-4", "ROUGE-L");
-        for (int i = 0; i < n; i++) {
-            const ScoreText *t = tokens ? &systems[i].tokens : &systems[i].characters;
-            fprintf(out, "%-18s %6s %6s %6s %6s %8s\n", systems[i].name, share(t->bleu[0]), share(t->bleu[1]),
-                    share(t->bleu[2]), share(t->bleu[3]), share(t->rouge_l));
-        }
+    fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %8s %16s\n", cutter_about(sheet->cutters.by[split]), "",
+            "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "(trailing space)");
+    for (int i = 0; i < sheet->n; i++) {
+        const TextScore *t = &sheet->system[i].text[split].all;
+        fprintf(out, "%-18s %6s %6s %6s %6s %8s %16s\n", sheet->system[i].name, share(t->bleu[0]),
+                share(t->bleu[1]), share(t->bleu[2]), share(t->bleu[3]), share(t->rouge_l),
+                share(t->rouge_l_space));
     }
+}
+
+static void print_texts(FILE *out, const ScoreSheet *sheet)
+{
+    for (int i = 0; i < SPLIT_COUNT; i++)
+        if (sheet->cutters.by[i]) print_text(out, sheet, (TextSplit)i);
+    fputs("BLEU: of the corpus, one reference each, the brevity penalty over summed lengths. ROUGE-L: beta "
+          "1.2, the "
+          "mean over studies;\n(trailing space): with an empty word more on both sides, as split(\" \") gives "
+          "it\n",
+          out);
 }
 
 static void bin_name(char name[32], const TupleBin *b)
@@ -112,85 +120,61 @@ static void print_findings(FILE *out, const ScoreSystem *systems, int n)
     }
 }
 
-void score_print(FILE *out, const ScoreTruth *t, const ScoreSystem *systems, int n)
+static void print_counts(FILE *out, const char *path, const ReportCounts *c)
 {
-    fprintf(out, "%d studies with %lld findings; +- is one standard deviation over resampled studies\n", t->n,
-            (long long)systems[0].tuples.all.truth);
+    if (!c->n_keys) return;
+    fprintf(out, "%s: not read:", path);
+    for (int i = 0; i < c->n_keys; i++)
+        fprintf(out, "%s %s (%lld)", i ? "," : "", c->key[i].name, (long long)c->key[i].n);
+    if (c->other_keys) fprintf(out, ", members with other names (%lld)", (long long)c->other_keys);
+    fputc('\n', out);
+}
+
+/* What was scored, and what of the files was not. */
+static void print_head(FILE *out, const ScoreSheet *s)
+{
+    const ScoreTruth *t = &s->truth;
+    int empty = 0;
+    for (int i = 0; i < t->n; i++) empty += report_empty(t->report[i]);
+    fprintf(out,
+            "%d studies with %lld findings; +- is one standard deviation over %d resamplings of the studies\n",
+            t->n, (long long)s->system[0].tuples.all.truth, s->bootstrap);
+    fprintf(out, "%s: %d references, %d scored, %d of these without a word\n", s->truth_path, t->all, t->n,
+            empty);
+    print_counts(out, s->truth_path, &t->counts);
+    for (int i = 0; i < s->n; i++) {
+        const ScoreSystem *y = &s->system[i];
+        if (!y->path) continue;
+        fprintf(out, "%s: %d hypotheses, %d scored, %d of these without a word\n", y->path, y->counts.reports,
+                t->n, y->empty);
+        print_counts(out, y->path, &y->counts);
+    }
+}
+
+void score_print(FILE *out, const ScoreSheet *s)
+{
+    const ScoreSystem *systems = s->system;
+    int n = s->n;
+    print_head(out, s);
     print_tuples(out, systems, n, false);
     print_tuples(out, systems, n, true);
     if (any_size(&systems[0])) {
         print_sizes(out, systems, n, false);
         print_sizes(out, systems, n, true);
     }
-    print_text(out, systems, n);
+    print_texts(out, s);
     print_findings(out, systems, n);
     if (n > 1) fputs("\nControls\n", out);
     for (int i = 1; i < n; i++) fprintf(out, "%-18s %s\n", systems[i].name, systems[i].how);
 }
 
-json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
-static json_t *tuple_json(const TupleScore *s)
+void score_print_rows(FILE *out, const ScoreSheet *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:I}", "right", (json_int_t)s->right,
-                     "said", (json_int_t)s->said, "truth", (json_int_t)s->truth, "precision",
-                     score_number(s->precision), "recall", score_number(s->recall), "f1", score_number(s->f1),
-                     "macro_f1", score_number(s->macro), "macro_findings", s->macro_n, "side",
-                     score_number(s->side), "side_n", (json_int_t)s->side_n);
-}
-
-static json_t *bins_json(const TupleBin bins[TUPLES_SIZE_BINS])
-{
-    json_t *list = json_array();
-    for (int b = 0; b < TUPLES_SIZE_BINS; b++)
-        json_array_append_new(list,
-                              json_pack("{s:f, s:o, s:I, s:I, s:o, s:o, s:o, s:I}", "low_mm", bins[b].low_mm,
-                                        "high_mm", score_number(bins[b].high_mm), "truth",
-                                        (json_int_t)bins[b].truth, "right", (json_int_t)bins[b].right, "recall",
-                                        score_number(bins[b].recall), "f1", score_number(bins[b].f1), "side",
-                                        score_number(bins[b].side), "side_n", (json_int_t)bins[b].side_n));
-    return list;
-}
-
-static json_t *text_json(const ScoreText *t)
-{
-    return json_pack("{s:[f,f,f,f], s:f}", "bleu", t->bleu[0], t->bleu[1], t->bleu[2], t->bleu[3], "rouge_l",
-                     t->rouge_l);
-}
-
-static json_t *findings_json(const TupleScores *s)
-{
-    json_t *list = json_array();
-    for (int f = 0; f < FINDING_COUNT; f++) {
-        const FindingKind *k = finding_kind(f);
-        json_t *one = tuple_json(&s->finding[f]);
-        json_object_del(one, "macro_f1");
-        json_object_del(one, "macro_findings");
-        json_object_set_new(one, "entity", json_string(entity_name(k->entity)));
-        json_object_set_new(one, "density", json_string(density_name(k->density)));
-        json_array_append_new(list, one);
+    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | R-L |\n|---|---|---|---|---|---|---|\n", out);
+    for (int i = 0; i < s->n; i++) {
+        const TextScore *t = &s->system[i].text[s->cutters.main].all;
+        fprintf(out, "| %s | %s |", s->system[i].name, text_split_name(s->cutters.main));
+        for (int k = 0; k < BLEU_ORDERS; k++) fprintf(out, " %.1f |", 100 * t->bleu[k]);
+        fprintf(out, " %.1f |\n", 100 * t->rouge_l);
     }
-    return list;
-}
-
-static json_t *system_json(const ScoreSystem *s)
-{
-    const TupleSpread *d = &s->spread;
-    json_t *sd = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "f1", d->f1, "macro_f1", d->macro, "side",
-                           d->side, "focal_f1", d->focal_f1, "focal_macro_f1", d->focal_macro, "focal_side",
-                           d->focal_side, "exact", d->exact);
-    json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
-                          "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
-                          score_number(s->tuples.exact), "sd", sd, "by_size", bins_json(s->tuples.size),
-                          "focal_by_size", bins_json(s->tuples.focal_size), "characters",
-                          text_json(&s->characters), "findings", findings_json(&s->tuples));
-    if (s->has_tokens) json_object_set_new(o, "tokens", text_json(&s->tokens));
-    return o;
-}
-
-json_t *score_json(const ScoreTruth *t, const ScoreSystem *systems, int n)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, system_json(&systems[i]));
-    return json_pack("{s:i, s:o}", "studies", t->n, "systems", list);
 }

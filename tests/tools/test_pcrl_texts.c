@@ -46,7 +46,7 @@ START_TEST(any_size)
     Bpe *bpe = bpe_open(bpe_path, &e);
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
         for (int area = 0; area < 2; area++) {
-            PcrlTextOptions o = {clue_path, true, false, area ? RESIZE_AREA : RESIZE_NEAREST};
+            PcrlTextOptions o = {clue_path, true, false, area ? RESIZE_AREA : RESIZE_NEAREST, false};
             bool exact = sizes[k][0] % GRID == 0 && sizes[k][1] % GRID == 0;
             float near = exact ? 0 : area ? 0.35f : 1;
             PcrlTexts x;
