@@ -98,7 +98,10 @@ static bool check(const Settings *s, int bit, Error *e)
             "--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, "
             "the heads a multiple of the key/value heads",
             (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
-    if (bit & (STAGE_PCRL | STAGE_SAM | STAGE_MEDCLIP) && o->validate_every && !o->validation)
+    if (bit == STAGE_RESNET && o->labels == LABELS_TRUTH && (o->backbone || o->validation || o->validate_every))
+        return error_set(e, ERROR_USAGE, "%s: only for --labels bleed or cq500",
+                         o->backbone ? "--backbone" : "--validation, --validate-every");
+    if (bit & (STAGE_RESNET | STAGE_PCRL | STAGE_SAM | STAGE_MEDCLIP) && o->validate_every && !o->validation)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
     if (bit == STAGE_BERT && o->dim % o->heads)
