@@ -139,9 +139,9 @@ START_TEST(faults)
 {
     Run r;
     TOOL("pcrl-train", TRAIN, "--backbone", "x", "--out", at("e"), "--model", at("e"));
-    ck_assert(r.code == 1 && strstr(r.err, "--backbone: only for --labels bleed or cq500"));
+    ck_assert(r.code == 1 && strstr(r.err, "--backbone: of stage resnet only with --labels bleed or cq500"));
     TOOL("pcrl-train", TRAIN, "--validation", at("more"), "--out", at("e"), "--model", at("e"));
-    ck_assert(r.code == 1 && strstr(r.err, "--validation, --validate-every: only for --labels bleed or cq500"));
+    ck_assert(r.code == 1 && strstr(r.err, "--validation: of stage resnet only with --labels bleed or cq500"));
     TOOL("pcrl-train", TRAIN, "--labels", "bleed", "--validate-every", "2", "--out", at("e"), "--model",
          at("e"));
     ck_assert(r.code == 1 && strstr(r.err, "--validate-every 2: --validation is needed"));
