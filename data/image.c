@@ -6,6 +6,7 @@
 #include "tensor/checked.h"
 #include <png.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -258,4 +259,16 @@ bool image_write_png(const char *path, const Image *image, Error *e)
     bool ok = file_write(path, bytes, n, e);
     free(bytes);
     return ok;
+}
+
+bool image_put_png(const char *path, const Image *image, Error *e)
+{
+    uint8_t *bytes;
+    size_t n;
+    if (!encode(path, image, &bytes, &n, e)) return false;
+    FILE *f = fopen(path, "wb");
+    bool ok = f && fwrite(bytes, 1, n, f) == n;
+    ok = f && !fclose(f) && ok;
+    free(bytes);
+    return ok || error_set(e, ERROR_IO, "%s: cannot write %zu bytes: %m", path, n);
 }

@@ -30,8 +30,10 @@ bool image_is_name(const char *name);
 /* RGB to grey in place, as Pillow's convert("L"): (19595 R + 38470 G + 7471 B + 32768) >> 16. */
 void image_to_grey(Image *image);
 
-/* Crash-safe (temporary name, fsync, rename). */
+/* Crash-safe (temporary name, fsync, rename); image_put_png is neither, for pictures after which a crash-safe
+ * file says that they are complete. */
 bool image_write_png(const char *path, const Image *image, Error *e);
+bool image_put_png(const char *path, const Image *image, Error *e);
 
 /* The same to memory; *bytes is malloc'ed and the caller's. For pages that embed their pictures. */
 bool image_encode_png(const Image *image, uint8_t **bytes, size_t *n, Error *e);

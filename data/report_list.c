@@ -80,7 +80,7 @@ static char *copy_id(const Reader *r, const json_t *object, const char *key, Err
     }
     if (!text || !*text) {
         error_set(e, ERROR_INPUT, "%s: key \"%s\": expected a string or a whole number, found %s", r->where,
-                  key, text ? "an empty string" : "something else");
+                  key, text ? "an empty string" : json_type_name(id));
         return NULL;
     }
     char *copy = strdup(text);
@@ -408,10 +408,7 @@ bool report_empty(const char *text)
     for (size_t at = 0, n = strlen(text); at < n;) {
         int32_t c;
         at += (size_t)utf8_next(text + at, n - at, &c);
-        bool space = c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0xA0 || c == 0x3000 ||
-                     c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-                     c == 0x205F;
-        if (!space) return false;
+        if (!utf8_space(c)) return false;
     }
     return true;
 }

@@ -49,6 +49,6 @@ int report_list_find(const ReportList *l, const char *id);
 /* "line 3" or "entry 2", for messages. */
 const char *report_list_place(const ReportList *l, int i, char text[32]);
 
-/* Whether a text, which is UTF-8, has no character but white space (Unicode's). */
+/* Whether a text has no character but white space (tensor/utf8.h). */
 bool report_empty(const char *text);
 #endif

@@ -49,30 +49,42 @@ static int64_t common_grams(const Tokens *a, const Tokens *b, int k, int *place_
     return common;
 }
 
-bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e)
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e)
 {
-    int longest = 1;
-    for (int i = 0; i < n; i++) {
-        if (said[i].n > longest) longest = said[i].n;
-        if (truth[i].n > longest) longest = truth[i].n;
-    }
-    int *place = malloc(2 * (size_t)longest * sizeof *place);
+    int longest = said->n > truth->n ? said->n : truth->n;
+    int *place = malloc(2 * ((size_t)longest + 1) * sizeof *place);
     if (!place) return error_set(e, ERROR_MEMORY, "no memory to score texts of %d tokens", longest);
-    int64_t correct[BLEU_ORDERS] = {0}, guess[BLEU_ORDERS] = {0}, said_length = 0, truth_length = 0;
-    for (int i = 0; i < n; i++) {
-        said_length += said[i].n;
-        truth_length += truth[i].n;
-        for (int k = 1; k <= BLEU_ORDERS; k++) {
-            correct[k - 1] += common_grams(&said[i], &truth[i], k, place, place + longest);
-            guess[k - 1] += said[i].n >= k ? said[i].n - k + 1 : 0;
-        }
+    *out = (BleuCounts){.said = said->n, .truth = truth->n};
+    for (int k = 1; k <= BLEU_ORDERS; k++) {
+        out->correct[k - 1] = common_grams(said, truth, k, place, place + longest + 1);
+        out->guess[k - 1] = said->n >= k ? said->n - k + 1 : 0;
     }
     free(place);
-    double ratio = ((double)said_length + 1e-15) / ((double)truth_length + 1e-9);
+    return true;
+}
+
+void bleu_from_counts(const BleuCounts *c, double bleu[BLEU_ORDERS])
+{
+    double ratio = ((double)c->said + 1e-15) / ((double)c->truth + 1e-9);
     double brevity = ratio < 1 ? exp(1 - 1 / ratio) : 1, product = 1;
     for (int k = 1; k <= BLEU_ORDERS; k++) {
-        product *= ((double)correct[k - 1] + 1e-15) / ((double)guess[k - 1] + 1e-9);
+        product *= ((double)c->correct[k - 1] + 1e-15) / ((double)c->guess[k - 1] + 1e-9);
         bleu[k - 1] = pow(product, 1.0 / k) * brevity;
     }
+}
+
+bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e)
+{
+    BleuCounts sum = {0}, one;
+    for (int i = 0; i < n; i++) {
+        if (!bleu_count(&said[i], &truth[i], &one, e)) return false;
+        sum.said += one.said;
+        sum.truth += one.truth;
+        for (int k = 0; k < BLEU_ORDERS; k++) {
+            sum.correct[k] += one.correct[k];
+            sum.guess[k] += one.guess[k];
+        }
+    }
+    bleu_from_counts(&sum, bleu);
     return true;
 }

@@ -5,6 +5,16 @@
 
 enum { BLEU_ORDERS = 4 };
 
+/* What the score is computed from: k-grams of the pair that match (each at most as often as the truth has it),
+ * k-grams said, words. Sums over a corpus. */
+typedef struct BleuCounts {
+    int64_t correct[BLEU_ORDERS], guess[BLEU_ORDERS], said, truth;
+} BleuCounts;
+/* Of one pair. False only without memory. */
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e);
+/* bleu[k-1] is BLEU-k in 0..1. */
+void bleu_from_counts(const BleuCounts *c, double bleu[BLEU_ORDERS]);
+
 /* Scores n pairs as one corpus; said[i] is compared with truth[i]. bleu[k-1] is BLEU-k in 0..1. With n = 1 the
  * score of one pair. False only without memory. */
 bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e);

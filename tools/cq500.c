@@ -219,10 +219,11 @@ static bool finish(const Job *j, const char *reads, FILE *table, Error *e)
     if (j->scan.strays)
         cli_note("%s: %d folders with *.dcm files are in no study's folder, left out", j->o->root,
                  j->scan.strays);
-    cli_note("%d studies written, %d there already", j->written, j->kept);
+    cli_note("%d studies written, %d there already, %d left out", j->written, j->kept, j->failed);
     print_table(j, table);
-    return !j->failed || error_set(e, ERROR_INPUT, "%d studies could not be imported, the first: %.400s",
-                                   j->failed, j->first.msg);
+    return !j->failed || j->o->skip_bad ||
+           error_set(e, ERROR_INPUT, "%d studies could not be imported, the first: %.400s", j->failed,
+                     j->first.msg);
 }
 
 bool cq500_import(const Cq500Import *o, FILE *table, Error *e)

@@ -14,13 +14,13 @@ typedef struct Cq500Import {
                                in the order of their numbers and counted over all of reads.csv: the same ones
                                whatever is on disk */
     StudyOptions study;
-    bool hu;
+    bool hu, skip_bad;
 } Cq500Import;
 
 /* A study's series are tried in the order of data/cq500.h until one is a head. What is there already with the
  * same votes and size is left as it is, so that a call that was stopped goes on. A table of the labels goes to
- * `table`. A study none of whose series will do is said when it is met, and at the end the result is false with
- * ERROR_INPUT and how many they were; all others are written. Studies without a folder are counted and said. A
- * missing dcm2niix and a full disk end it at once. */
+ * `table`. A study none of whose series will do is said when it is met, and without skip_bad the result is
+ * false in the end with ERROR_INPUT and how many they were; all others are written. Studies without a folder
+ * are counted and said. A missing dcm2niix and a full disk end it at once. */
 bool cq500_import(const Cq500Import *o, FILE *table, Error *e);
 #endif

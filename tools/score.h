@@ -80,6 +80,12 @@ typedef struct ScoreSheet {
 } ScoreSheet;
 void score_sheet_free(ScoreSheet *s);
 
+/* What each printed number is: the average it is, and how it is computed. Ends with a row of NULLs. */
+typedef struct ScoreAbout {
+    const char *metric, *average, *how;
+} ScoreAbout;
+extern const ScoreAbout score_about[];
+
 /* Tables for people. */
 void score_print(FILE *out, const ScoreSheet *s);
 /* Rows in the layout of the paper's table of results, times 100. */

@@ -28,8 +28,9 @@ static json_t *bins_json(const TupleBin bins[TUPLES_SIZE_BINS])
 
 static json_t *text_json(const TextScore *t)
 {
-    return json_pack("{s:[f,f,f,f], s:f, s:f}", "bleu", t->bleu[0], t->bleu[1], t->bleu[2], t->bleu[3],
-                     "rouge_l", t->rouge_l, "rouge_l_space", t->rouge_l_space);
+    return json_pack("{s:[f,f,f,f], s:f, s:f, s:f, s:f}", "bleu", t->bleu[0], t->bleu[1], t->bleu[2],
+                     t->bleu[3], "meteor", t->meteor, "rouge_l", t->rouge_l, "rouge_l_space", t->rouge_l_space,
+                     "cider", t->cider);
 }
 
 static json_t *findings_json(const TupleScores *s)
@@ -75,8 +76,10 @@ static void set_text(json_t *o, const TextScore *t)
         snprintf(name, sizeof name, "BLEU-%d", k + 1);
         json_object_set_new(o, name, json_real(t->bleu[k]));
     }
+    json_object_set_new(o, "METEOR", json_real(t->meteor));
     json_object_set_new(o, "ROUGE-L", json_real(t->rouge_l));
     json_object_set_new(o, "ROUGE-L (trailing space)", json_real(t->rouge_l_space));
+    json_object_set_new(o, "CIDEr", json_real(t->cider));
 }
 
 /* Puts a system's numbers into o. */
@@ -116,15 +119,15 @@ static json_t *settings_json(const ScoreSheet *s)
         if (y->path) json_object_set_new(controls, y->name, counts_json(y->path, &y->counts, y->empty));
     }
     json_object_set_new(counts, "controls", controls);
-    return json_pack(
-        "{s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:o, s:I, s:i}", "split",
-        text_split_name(s->cutters.main), "tokenizer", cutter_about(s->cutters.by[s->cutters.main]), "averages",
-        "BLEU", "corpus", "ROUGE-L", "mean over studies", "lesion",
-        "micro: over all tuples (entity, side, density); macro_f1: mean over kinds of finding", "conventions",
-        "BLEU", "one reference, 1e-15 and 1e-9 added as in the captioning evaluation code", "ROUGE-L",
-        "beta 1.2, words by split(); (trailing space): by split(\" \") with a space after the last word",
-        "empty", "a report without a word is the word None", "counts", counts, "seed", (json_int_t)s->seed,
-        "bootstrap", s->bootstrap);
+    json_t *averages = json_object(), *conventions = json_object();
+    for (const ScoreAbout *a = score_about; a->metric; a++) {
+        if (*a->average) json_object_set_new(averages, a->metric, json_string(a->average));
+        json_object_set_new(conventions, a->metric, json_string(a->how));
+    }
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "split", text_split_name(s->cutters.main),
+                     "tokenizer", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages,
+                     "conventions", conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap",
+                     s->bootstrap);
 }
 
 json_t *score_json(const ScoreSheet *s)

@@ -2,6 +2,28 @@
 #include <math.h>
 #include <string.h>
 
+const ScoreAbout score_about[] = {
+    {"lesion F1, P, R", "micro: over the tuples of all studies",
+     "a tuple is (entity, side, density) as data/findings.h reads a report; macro: mean F1 over kinds of "
+     "finding; "
+     "side: of sided findings that both name; exact: studies with the very set"},
+    {"BLEU-1 to 4", "corpus", "one reference each, clipped counts and lengths summed, 1e-15 and 1e-9 added"},
+    {"METEOR", "corpus",
+     "METEOR 1.5, -l en -norm, of the words with their spaces: Chinese by characters; exact matches; alpha "
+     ".85, "
+     "beta .20, gamma .60, delta .75, statistics summed"},
+    {"ROUGE-L", "mean over studies", "beta 1.2, words as split() gives them"},
+    {"ROUGE-L (trailing space)", "mean over studies",
+     "beta 1.2, words as split(\" \") gives them, with a space after the last: an empty word more, which "
+     "matches"},
+    {"CIDEr", "mean over studies",
+     "CIDEr-D, n-grams to 4, sigma 6, no stemming, document frequencies of the scored references; 0 to 10, in "
+     "papers "
+     "times 100"},
+    {"empty reports", "", "a report without a word is scored as the word None"},
+    {0},
+};
+
 /* A share, "-" where it is undefined. Rotating buffers, so that one printf may take several. */
 static const char *share(double x)
 {
@@ -44,13 +66,13 @@ static void print_tuples(FILE *out, const ScoreSystem *systems, int n, bool foca
 
 static void print_text(FILE *out, const ScoreSheet *sheet, TextSplit split)
 {
-    fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %8s %16s\n", cutter_about(sheet->cutters.by[split]), "",
-            "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "(trailing space)");
+    fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", cutter_about(sheet->cutters.by[split]),
+            "", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "(trailing space)", "CIDEr");
     for (int i = 0; i < sheet->n; i++) {
         const TextScore *t = &sheet->system[i].text[split].all;
-        fprintf(out, "%-18s %6s %6s %6s %6s %8s %16s\n", sheet->system[i].name, share(t->bleu[0]),
-                share(t->bleu[1]), share(t->bleu[2]), share(t->bleu[3]), share(t->rouge_l),
-                share(t->rouge_l_space));
+        fprintf(out, "%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", sheet->system[i].name, share(t->bleu[0]),
+                share(t->bleu[1]), share(t->bleu[2]), share(t->bleu[3]), share(t->meteor), share(t->rouge_l),
+                share(t->rouge_l_space), share(t->cider));
     }
 }
 
@@ -58,11 +80,6 @@ static void print_texts(FILE *out, const ScoreSheet *sheet)
 {
     for (int i = 0; i < SPLIT_COUNT; i++)
         if (sheet->cutters.by[i]) print_text(out, sheet, (TextSplit)i);
-    fputs("BLEU: of the corpus, one reference each, the brevity penalty over summed lengths. ROUGE-L: beta "
-          "1.2, the "
-          "mean over studies;\n(trailing space): with an empty word more on both sides, as split(\" \") gives "
-          "it\n",
-          out);
 }
 
 static void bin_name(char name[32], const TupleBin *b)
@@ -166,15 +183,19 @@ void score_print(FILE *out, const ScoreSheet *s)
     print_findings(out, systems, n);
     if (n > 1) fputs("\nControls\n", out);
     for (int i = 1; i < n; i++) fprintf(out, "%-18s %s\n", systems[i].name, systems[i].how);
+    fputs("\nHow\n", out);
+    for (const ScoreAbout *a = score_about; a->metric; a++)
+        fprintf(out, "%s: %s%s%s\n", a->metric, a->average, *a->average ? "; " : "", a->how);
 }
 
 void score_print_rows(FILE *out, const ScoreSheet *s)
 {
-    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | R-L |\n|---|---|---|---|---|---|---|\n", out);
+    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | M | R-L | C |\n|---|---|---|---|---|---|---|---|---|\n",
+          out);
     for (int i = 0; i < s->n; i++) {
         const TextScore *t = &s->system[i].text[s->cutters.main].all;
         fprintf(out, "| %s | %s |", s->system[i].name, text_split_name(s->cutters.main));
         for (int k = 0; k < BLEU_ORDERS; k++) fprintf(out, " %.1f |", 100 * t->bleu[k]);
-        fprintf(out, " %.1f |\n", 100 * t->rouge_l);
+        fprintf(out, " %.1f | %.1f | %.1f |\n", 100 * t->meteor, 100 * t->rouge_l, 100 * t->cider);
     }
 }

@@ -1,9 +1,13 @@
 #include "tools/score_text.h"
 #include "data/report_list.h"
+#include "losses/cider.h"
+#include "losses/meteor.h"
 #include "losses/rouge.h"
 #include "tensor/utf8.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/jieba.h"
+#include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,13 +142,10 @@ static bool flatten(Cutter *c, const char *text, Error *e)
 static bool join_characters(Cutter *c, Error *e)
 {
     bool ok = true;
-    char one[8];
-    for (size_t at = 0, length; ok && at < c->plain.n; at += length) {
+    for (size_t at = 0, n; ok && at < c->plain.n; at += n) {
         int32_t point;
-        length = (size_t)utf8_next(c->plain.s + at, c->plain.n - at, &point);
-        memcpy(one, c->plain.s + at, length);
-        one[length] = 0;
-        ok = report_empty(one) || put_word(&c->joined, one, length, e);
+        n = (size_t)utf8_next(c->plain.s + at, c->plain.n - at, &point);
+        ok = utf8_space(point) || put_word(&c->joined, c->plain.s + at, n, e);
     }
     return ok;
 }
@@ -209,46 +210,118 @@ static bool no_memory(Error *e, int n)
     return error_set(e, ERROR_MEMORY, "no memory to score the texts of %d studies", n);
 }
 
-/* The tokens of a text in both conventions. Of a million texts they take no more room than they need. */
-static bool cut(Cutter *c, const char *text, Tokens *split, Tokens *spaces, Error *e)
+/* A row of sums: BLEU's counts, METEOR's, then those whose mean is the score, and 1 for the study. */
+enum {
+    SUM_BLEU = 0,
+    SUM_METEOR = SUM_BLEU + 10,
+    SUM_ROUGE = SUM_METEOR + 9,
+    SUM_SPACE,
+    SUM_CIDER,
+    SUM_STUDIES
+};
+static_assert(SUM_STUDIES + 1 == TEXT_SUMS && sizeof(BleuCounts) == 10 * sizeof(int64_t) &&
+                  sizeof(MeteorStats) == 9 * sizeof(int64_t),
+              "a row of sums has another length");
+
+static void to_row(const void *counts, int n, double *row)
 {
-    const char *words;
-    if (!cutter_join(c, text, &words, e) || !words_cut(c->words, words, WORDS_SPLIT, split, e) ||
-        !words_cut(c->words, words, WORDS_SPACES, spaces, e))
+    for (int i = 0; i < n; i++) row[i] = (double)((const int64_t *)counts)[i];
+}
+
+static void from_row(const double *row, int n, void *counts)
+{
+    for (int i = 0; i < n; i++) ((int64_t *)counts)[i] = llrint(row[i]);
+}
+
+void text_from_sums(const double *sum, TextScore *out)
+{
+    BleuCounts bleu;
+    MeteorStats meteor;
+    double n = sum[SUM_STUDIES] > 0 ? sum[SUM_STUDIES] : 1;
+    from_row(sum + SUM_BLEU, 10, &bleu);
+    from_row(sum + SUM_METEOR, 9, &meteor);
+    bleu_from_counts(&bleu, out->bleu);
+    out->meteor = meteor_corpus(&meteor, 1);
+    out->rouge_l = sum[SUM_ROUGE] / n;
+    out->rouge_l_space = sum[SUM_SPACE] / n;
+    out->cider = sum[SUM_CIDER] / n;
+}
+
+/* A pair that is being scored. */
+typedef struct Pair {
+    Tokens said, truth, said_spaces, truth_spaces;
+    char *said_words; /* the cutter has the truth's */
+} Pair;
+
+/* Cuts a text in both conventions. Of a million texts the tokens take no more room than they need. */
+static bool cut(Cutter *c, const char *text, const char **words, Tokens *split, Tokens *spaces, Error *e)
+{
+    if (!cutter_join(c, text, words, e) || !words_cut(c->words, *words, WORDS_SPLIT, split, e) ||
+        !words_cut(c->words, *words, WORDS_SPACES, spaces, e))
         return false;
     int32_t *less = realloc(split->id, (size_t)split->n * sizeof *less);
     if (less) split->id = less;
     return true;
 }
 
-/* The scores of one pair alone. */
-static bool score_pair(Cutter *c, const char *said, const char *truth, Tokens *said_tokens,
-                       Tokens *truth_tokens, TextScore *out, Error *e)
+/* The scores of one pair alone, but CIDEr; its row of sums. */
+static bool score_pair(Cutter *c, const char *said, const char *truth, Pair *p, TextScore *out, double *row,
+                       Error *e)
 {
-    Tokens said_spaces = {0}, truth_spaces = {0};
-    bool ok = cut(c, said, said_tokens, &said_spaces, e) && cut(c, truth, truth_tokens, &truth_spaces, e) &&
-              bleu_score(said_tokens, truth_tokens, 1, out->bleu, e) &&
-              rouge_l(said_tokens, truth_tokens, &out->rouge_l, e) &&
-              rouge_l(&said_spaces, &truth_spaces, &out->rouge_l_space, e);
-    tokens_free(&said_spaces);
-    tokens_free(&truth_spaces);
+    const char *words;
+    BleuCounts bleu;
+    MeteorStats meteor, sum = {0};
+    bool ok = cut(c, said, &words, &p->said, &p->said_spaces, e) &&
+              ((p->said_words = strdup(words)) || no_memory(e, 1)) &&
+              cut(c, truth, &words, &p->truth, &p->truth_spaces, e) &&
+              bleu_count(&p->said, &p->truth, &bleu, e) &&
+              meteor_pair(p->said_words, words, &meteor, &out->meteor, e) &&
+              rouge_l(&p->said, &p->truth, &out->rouge_l, e) &&
+              rouge_l(&p->said_spaces, &p->truth_spaces, &out->rouge_l_space, e);
+    if (ok) {
+        bleu_from_counts(&bleu, out->bleu);
+        meteor_add(&sum, &meteor);
+        to_row(&bleu, 10, row + SUM_BLEU);
+        to_row(&sum, 9, row + SUM_METEOR);
+        row[SUM_ROUGE] = out->rouge_l;
+        row[SUM_SPACE] = out->rouge_l_space;
+        row[SUM_STUDIES] = 1;
+    }
+    free(p->said_words);
+    tokens_free(&p->said_spaces);
+    tokens_free(&p->truth_spaces);
+    return ok;
+}
+
+/* CIDEr, which needs all truths at once, and the scores of the corpus. */
+static bool finish(const Tokens *said, const Tokens *truth, TextScores *out, Error *e)
+{
+    double *cider = calloc((size_t)out->n + 1, sizeof *cider), mean, sum[TEXT_SUMS] = {0};
+    bool ok = (cider || no_memory(e, out->n)) && cider_score(said, truth, out->n, cider, &mean, e);
+    for (int i = 0; ok && i < out->n; i++) {
+        double *row = out->sums + (size_t)i * TEXT_SUMS;
+        row[SUM_CIDER] = out->each[i].cider = cider[i];
+        for (int k = 0; k < TEXT_SUMS; k++) sum[k] += row[k];
+    }
+    free(cider);
+    if (ok) text_from_sums(sum, &out->all);
     return ok;
 }
 
 bool text_scores(Cutter *c, char *const *said, char *const *truth, int n, TextScores *out, Error *e)
 {
-    Tokens *said_tokens = calloc((size_t)n + 1, sizeof *said_tokens),
-           *truth_tokens = calloc((size_t)n + 1, sizeof *truth_tokens);
-    *out = (TextScores){.n = n, .each = calloc((size_t)n + 1, sizeof *out->each)};
-    bool ok = (said_tokens && truth_tokens && out->each) || no_memory(e, n);
+    size_t room = (size_t)n + 1;
+    Tokens *said_tokens = calloc(room, sizeof *said_tokens), *truth_tokens = calloc(room, sizeof *truth_tokens);
+    *out = (TextScores){
+        .n = n, .each = calloc(room, sizeof *out->each), .sums = calloc(room, TEXT_SUMS * sizeof *out->sums)};
+    bool ok = (said_tokens && truth_tokens && out->each && out->sums) || no_memory(e, n);
     for (int i = 0; ok && i < n; i++) {
-        ok = score_pair(c, said[i], truth[i], &said_tokens[i], &truth_tokens[i], &out->each[i], e);
-        out->all.rouge_l += out->each[i].rouge_l;
-        out->all.rouge_l_space += out->each[i].rouge_l_space;
+        Pair p = {0};
+        ok = score_pair(c, said[i], truth[i], &p, &out->each[i], out->sums + (size_t)i * TEXT_SUMS, e);
+        said_tokens[i] = p.said;
+        truth_tokens[i] = p.truth;
     }
-    out->all.rouge_l /= n > 0 ? n : 1;
-    out->all.rouge_l_space /= n > 0 ? n : 1;
-    ok = ok && bleu_score(said_tokens, truth_tokens, n, out->all.bleu, e);
+    ok = ok && finish(said_tokens, truth_tokens, out, e);
     for (int i = 0; i < n; i++) {
         if (said_tokens) tokens_free(&said_tokens[i]);
         if (truth_tokens) tokens_free(&truth_tokens[i]);
@@ -262,5 +335,6 @@ bool text_scores(Cutter *c, char *const *said, char *const *truth, int n, TextSc
 void text_scores_free(TextScores *s)
 {
     free(s->each);
+    free(s->sums);
     *s = (TextScores){0};
 }

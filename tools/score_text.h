@@ -30,17 +30,24 @@ const char *cutter_about(const Cutter *c);
 /* Cuts a text. The words, each with its space, are the cutter's until its next text. */
 bool cutter_join(Cutter *c, const char *text, const char **words, Error *e);
 
-/* All in 0..1. */
 typedef struct TextScore {
-    double bleu[BLEU_ORDERS];
-    double rouge_l;       /* words as split() gives them */
-    double rouge_l_space; /* words as split(" ") gives them: an empty one after the last space, which matches */
+    double bleu[BLEU_ORDERS]; /* 0..1 */
+    double meteor;            /* 0..1, of the words with their spaces, as the scripts give them to METEOR */
+    double rouge_l;           /* 0..1, words as split() gives them */
+    double rouge_l_space;     /* split(" ") instead: an empty word after the last space, which matches */
+    double cider;             /* 0..10 */
 } TextScore;
+
+/* What resampling needs: a study's row of TEXT_SUMS numbers, and the scores of the sum of any number of rows.
+ * CIDEr's is the mean of the studies' values, whose document frequencies stay those of all. */
+enum { TEXT_SUMS = 23 };
+void text_from_sums(const double *sum, TextScore *out);
 
 typedef struct TextScores {
     int n;
-    TextScore all;   /* BLEU of the corpus, ROUGE-L's means */
-    TextScore *each; /* (n) of each pair alone */
+    TextScore all;   /* BLEU and METEOR of the corpus, ROUGE-L's and CIDEr's means */
+    TextScore *each; /* (n) of each pair alone, CIDEr with the document frequencies of all truths */
+    double *sums;    /* (n,TEXT_SUMS) */
 } TextScores;
 
 /* Scores said[i] against truth[i], i < n. False without memory or when a text cannot be cut. The caller frees.

@@ -16,17 +16,17 @@ static const TableRow rows[TABLE_ROWS] = {
 const TableRow *table_row(int row) { return &rows[row]; }
 
 static const TableMetric metrics[TABLE_METRICS] = {
-    [METRIC_LESION] = {"lesion_f1", "lesion F1", "all/f1", true, false, true},
-    [METRIC_MACRO] = {"macro_f1", "macro F1", "all/macro_f1", true, false, true},
-    [METRIC_FOCAL] = {"focal_f1", "focal F1", "focal/f1", true, false, true},
-    [METRIC_SIDE] = {"side", "side", "all/side", true, false, true},
-    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "findings", true, true, true},
-    [METRIC_MENTION] = {"mention_f1", "mention F1", "clinical/mention/micro/f1", false, false, true},
-    [METRIC_FINDING] = {"finding_f1", "finding F1", "clinical/finding/micro/f1", false, false, true},
-    [METRIC_BLEU4] = {"bleu_4", "BLEU-4", "BLEU-4", false, false, false},
-    [METRIC_METEOR] = {"meteor", "METEOR", "METEOR", false, false, false},
-    [METRIC_ROUGE] = {"rouge_l", "ROUGE-L", "ROUGE-L", false, false, false},
-    [METRIC_CIDER] = {"cider", "CIDEr", "CIDEr", false, false, false},
+    [METRIC_LESION] = {"lesion_f1", "lesion F1", "lesion/f1", false, true},
+    [METRIC_MACRO] = {"macro_f1", "macro F1", "lesion/macro_f1", false, true},
+    [METRIC_FOCAL] = {"focal_f1", "focal F1", "lesion/focal/f1", false, true},
+    [METRIC_SIDE] = {"side", "side", "lesion/side", false, true},
+    [METRIC_HELD_OUT] = {"held_out_f1", "held-out F1", "findings", true, true},
+    [METRIC_MENTION] = {"mention_f1", "mention F1", "clinical/mention/micro/f1", false, true},
+    [METRIC_FINDING] = {"finding_f1", "finding F1", "clinical/finding/micro/f1", false, true},
+    [METRIC_BLEU4] = {"bleu_4", "BLEU-4", "BLEU-4", false, false},
+    [METRIC_METEOR] = {"meteor", "METEOR", "METEOR", false, false},
+    [METRIC_ROUGE] = {"rouge_l", "ROUGE-L", "ROUGE-L", false, false},
+    [METRIC_CIDER] = {"cider", "CIDEr", "CIDEr", false, false},
 };
 const TableMetric *table_metric(int metric) { return &metrics[metric]; }
 
@@ -103,65 +103,76 @@ bool table_held_out(const json_t *system, const char *what, TableCounts *out, Er
            error_set(e, ERROR_INPUT, "%s: findings: none is true of those that are held out", what);
 }
 
-static bool read_value(const TableRun *r, const json_t *scores, const char *what, const char *system,
-                       int metric, double *out, Error *e)
+/* The held-out F1 of a system; NaN where only the other studies have it. */
+static bool read_held_out(const TableRun *r, const json_t *held_out, const char *system, double *out, Error *e)
 {
-    const TableMetric *m = &metrics[metric];
-    const json_t *o = scores;
-    char where[400];
-    bool control = strcmp(system, "model") != 0;
-    snprintf(where, sizeof where, "%s: %s%s%s", r->path, what, control ? ": " : "", control ? system : "");
-    if (m->of_systems) {
-        o = find_system(scores, system);
-        if (!o) return error_set(e, ERROR_INPUT, "%s: %s: \"systems\" has no \"%s\"", r->path, what, system);
-    } else if (control) {
-        json_t *all, *one;
-        if (!json_get_object(scores, "controls", where, &all, e) ||
-            !json_get_object(all, system, where, &one, e))
-            return false;
-        o = one;
-    }
-    if (metric == METRIC_HELD_OUT) {
-        TableCounts c;
-        if (!table_held_out(o, where, &c, e)) return false;
-        *out = 2 * (double)c.right / (double)(c.said + c.truth);
-        return true;
-    }
-    return table_number(o, m->path, where, metric == METRIC_CIDER ? 10 : 1, out, e);
+    char what[400];
+    TableCounts c;
+    const json_t *one = find_system(held_out, system);
+    snprintf(what, sizeof what, "%s: held_out: %s", r->path, system);
+    *out = NAN;
+    if (!one)
+        return strcmp(system, "model")
+                   ? true
+                   : error_set(e, ERROR_INPUT, "%s: held_out: \"systems\" has no \"model\"", r->path);
+    if (!table_held_out(one, what, &c, e)) return false;
+    *out = 2 * (double)c.right / (double)(c.said + c.truth);
+    return true;
 }
 
-/* The names in "systems", the model first; the first file's are the table's. */
+static bool read_values(TableRun *r, const json_t *scores, const json_t *held_out, const Table *t, Error *e)
+{
+    for (int s = 0; s < t->n_systems; s++) {
+        const char *name = t->system[s];
+        json_t *controls, *o = (json_t *)(uintptr_t)scores;
+        char what[400];
+        snprintf(what, sizeof what, "%s: scores%s%s", r->path, s ? ": controls: " : "", s ? name : "");
+        if (s && (!json_get_object(scores, "controls", what, &controls, e) ||
+                  !json_get_object(controls, name, what, &o, e)))
+            return false;
+        for (int m = 0; m < TABLE_METRICS; m++)
+            if (!(metrics[m].held_out
+                      ? read_held_out(r, held_out, name, &r->value[s][m], e)
+                      : table_number(o, metrics[m].path, what, m == METRIC_CIDER ? 10 : 1, &r->value[s][m], e)))
+                return false;
+    }
+    return true;
+}
+
+/* The controls' names and how texts are cut; the first file's are the table's. */
 static bool read_systems(const TableRun *r, const json_t *scores, Table *t, Error *e)
 {
-    json_t *list;
-    if (!json_get_array(scores, "systems", r->path, &list, e)) return false;
-    size_t n = json_array_size(list);
+    json_t *controls, *settings, *one;
+    const char *split, *name;
     bool first = !t->n_systems;
-    if (n < 1 || n > TABLE_SYSTEMS)
-        return error_set(e, ERROR_INPUT, "%s: \"systems\": expected 1 to %d, found %zu", r->path, TABLE_SYSTEMS,
-                         n);
+    if (!json_get_object(scores, "controls", r->path, &controls, e) ||
+        !json_get_object(scores, "settings", r->path, &settings, e) ||
+        !json_get_string(settings, "split", r->path, &split, e))
+        return false;
+    size_t n = 1 + json_object_size(controls);
+    if (n > TABLE_SYSTEMS)
+        return error_set(e, ERROR_INPUT, "%s: %zu controls, expected at most %d", r->path, n - 1,
+                         TABLE_SYSTEMS - 1);
     if (!first && (int)n != t->n_systems)
-        return error_set(e, ERROR_INPUT, "%s: %zu systems, expected %d as in %s", r->path, n, t->n_systems,
-                         t->run[0].path);
-    for (size_t i = 0; i < n; i++) {
-        const char *name;
-        if (!json_get_string(json_array_get(list, i), "name", r->path, &name, e)) return false;
-        if (first && i == 0 && strcmp(name, "model"))
-            return error_set(e, ERROR_INPUT, "%s: the first of \"systems\" is \"%.60s\", expected \"model\"",
-                             r->path, name);
-        if (first) {
-            for (size_t k = 0; k < i; k++)
-                if (!strcmp(name, t->system[k]))
-                    return error_set(e, ERROR_INPUT, "%s: system \"%.60s\" is there twice", r->path, name);
-            if (snprintf(t->system[i], sizeof t->system[i], "%s", name) >= (int)sizeof t->system[i])
-                return error_set(e, ERROR_INPUT, "%s: system \"%.60s...\": the name is too long", r->path,
-                                 name);
-        } else if (!find_system(scores, t->system[i])) {
-            return error_set(e, ERROR_INPUT, "%s: \"systems\" has no \"%s\", which %s has", r->path,
-                             t->system[i], t->run[0].path);
-        }
-    }
-    t->n_systems = (int)n;
+        return error_set(e, ERROR_INPUT, "%s: %zu controls, expected %d as in %s", r->path, n - 1,
+                         t->n_systems - 1, t->run[0].path);
+    if (!first && strcmp(split, t->split))
+        return error_set(e, ERROR_INPUT, "%s: texts cut by %.60s, expected %s as in %s", r->path, split,
+                         t->split, t->run[0].path);
+    for (int i = 1; !first && i < t->n_systems; i++)
+        if (!json_object_get(controls, t->system[i]))
+            return error_set(e, ERROR_INPUT, "%s: no control \"%s\", which %s has", r->path, t->system[i],
+                             t->run[0].path);
+    if (!first) return true;
+    if (snprintf(t->split, sizeof t->split, "%s", split) >= (int)sizeof t->split)
+        return error_set(e, ERROR_INPUT, "%s: split \"%.60s...\": the name is too long", r->path, split);
+    snprintf(t->system[t->n_systems++], sizeof t->system[0], "model");
+    json_object_foreach(
+        controls, name,
+        one) if (snprintf(t->system[t->n_systems++], sizeof t->system[0], "%s", name) >=
+                 (int)sizeof t->system[0]) return error_set(e, ERROR_INPUT,
+                                                            "%s: control \"%.60s...\": the name is too long",
+                                                            r->path, name);
     return true;
 }
 
@@ -199,12 +210,7 @@ static bool read_run(const char *path, Table *t, Error *e)
     if (r->seconds < 0) return error_set(e, ERROR_INPUT, "%s: %g seconds", path, r->seconds);
     if (snprintf(r->commit, sizeof r->commit, "%s", commit) >= (int)sizeof r->commit)
         return error_set(e, ERROR_INPUT, "%s: commit '%.80s...' is too long", path, commit);
-    for (int s = 0; s < t->n_systems; s++)
-        for (int m = 0; m < TABLE_METRICS; m++)
-            if (!read_value(r, metrics[m].held_out ? held_out : scores,
-                            metrics[m].held_out ? "held_out" : "scores", t->system[s], m, &r->value[s][m], e))
-                return false;
-    return true;
+    return read_values(r, scores, held_out, t, e);
 }
 
 static int compare_runs(const void *a, const void *b)

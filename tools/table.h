@@ -38,10 +38,9 @@ enum {
 };
 typedef struct TableMetric {
     const char *key, *name; /* in files; for people */
-    const char *path;       /* where pcrl-score --json has it: keys of nested objects */
-    bool of_systems; /* in the system's entry of "systems"; else in the whole, or in the control's "controls" */
-    bool held_out;   /* of the held-out studies */
-    bool checked;    /* table_check compares it */
+    const char *path; /* where pcrl-score --json has it, at the top or in a control's object: nested keys */
+    bool held_out;    /* of the held-out studies; NaN for controls that were not scored there */
+    bool checked;     /* table_check compares it */
 } TableMetric;
 const TableMetric *table_metric(int metric);
 
@@ -60,6 +59,7 @@ typedef struct TableRun {
 typedef struct Table {
     int n, n_systems;
     char system[TABLE_SYSTEMS][64]; /* "model", then the controls; every run has the same */
+    char split[32];                 /* how texts were cut; likewise */
     TableRun *run;                  /* by row, then seed */
 } Table;
 

@@ -154,7 +154,9 @@ void table_print(FILE *out, const Table *t)
             "Losses beside report generation: S segmentation, E entities, T themes.\n",
             t->n, (long long)t->run[0].studies, (long long)t->run[0].held_out_studies, t->run[0].commit);
     put_block(out, t, "Findings", &findings);
-    put_block(out, t, "Text (tokens of jieba)", &text);
+    char title[64];
+    snprintf(title, sizeof title, "Text, words by %s", t->split);
+    put_block(out, t, title, &text);
     put_pairs(out, t);
     put_notes(out, t);
 }

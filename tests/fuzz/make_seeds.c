@@ -1,7 +1,7 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,jpeg,rle,gallery,wordpiece,bpe,jieba,cq500}/. Sound small
- * files from our own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first
- * checks. Run from the root of the sources. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,jpeg,rle,gallery,wordpiece,bpe,jieba,cq500,reports}/. Sound
+ * small files from our own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the
+ * first checks. Run from the root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -279,19 +279,31 @@ static bool cq500(const char *folder, Error *e)
            file_write(in(folder, "cq500/quoted"), quoted, sizeof quoted - 1, e);
 }
 
+static bool reports(const char *folder, Error *e)
+{
+    static const char list[] = "[{\"id\":\"12\",\"findings\":\"左侧\",\"impression\":\"\",\"images\":[1]},{"
+                               "\"id\":7,\"findings\":\"\"}]",
+                      coco[] = "{\"info\":{},\"images\":[{\"id\":1}],\"annotations\":[{\"image_id\":1,\"id\":2,"
+                               "\"caption\":\"a \\\"b\"}]}",
+                      lines[] = "{\"id\":\"12\",\"report\":\"a\"}\r\n\n{\"report\":\"\\u5de6\",\"id\":-3}\n";
+    return file_write(in(folder, "reports/list"), list, sizeof list - 1, e) &&
+           file_write(in(folder, "reports/coco"), coco, sizeof coco - 1, e) &&
+           file_write(in(folder, "reports/lines"), lines, sizeof lines - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
     static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",    "nifti",
                                         "json",        "png",     "rle",     "gallery", "wordpiece",
-                                        "bpe",         "jieba",   "jpeg",    "cq500"};
+                                        "bpe",         "jieba",   "jpeg",    "cq500",   "reports"};
     for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++)
         ok = file_make_folder(in(argv[1], names[i]), &e);
     ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
          nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && jpeg(argv[1], &e) && rle(argv[1], &e) &&
          gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e) &&
-         cq500(argv[1], &e);
+         cq500(argv[1], &e) && reports(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

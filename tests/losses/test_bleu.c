@@ -1,46 +1,28 @@
-/* BLEU-1..4 against the published numbers of tests/golden/metrics.json and of three hand-cut pairs, and against
- * cases that can be worked out by hand. */
-#include "data/json.h"
+/* BLEU-1..4 against the published numbers of tests/golden/metric_vectors.json and of three hand-cut pairs, and
+ * against cases that can be worked out by hand. */
 #include "losses/bleu.h"
-#include <check.h>
-#include <math.h>
-#include <stdlib.h>
-
-#define CLOSE(a, b, tol) ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (a), (b))
+#include "tests/losses/vectors.h"
 
 START_TEST(goldens)
 {
     Error e = {0};
-    json_t *root = json_read("tests/golden/metrics.json", &e), *pairs = json_object_get(root, "pairs");
-    ck_assert_msg(root != NULL, "%s", e.msg);
-    int n = (int)json_array_size(pairs);
-    ck_assert_int_eq(n, 6);
-    for (int level = 0; level < 2; level++) { /* words, characters */
-        const json_t *expect = json_object_get(root, level ? "characters" : "words");
+    json_t *root = vectors_open();
+    for (int level = 0; level < 2; level++) {
+        const json_t *expect = json_object_get(root, vectors_levels[level]);
         Words *w = words_open(&e);
-        Tokens said[6], truth[6];
+        Tokens said[VECTORS], truth[VECTORS];
         double bleu[BLEU_ORDERS];
-        for (int i = 0; i < n; i++) {
-            const json_t *pair = json_array_get(pairs, (size_t)i);
-            const char *s = json_string_value(json_object_get(pair, level ? "said" : "words_said"));
-            const char *t = json_string_value(json_object_get(pair, level ? "truth" : "words_truth"));
-            ck_assert(level ? words_characters(s, &said[i], &e) : words_cut(w, s, WORDS_SPLIT, &said[i], &e));
-            ck_assert(level ? words_characters(t, &truth[i], &e) : words_cut(w, t, WORDS_SPLIT, &truth[i], &e));
-        }
-        ck_assert(bleu_score(said, truth, n, bleu, &e));
+        vectors_tokens(root, level, w, said, truth);
+        ck_assert(bleu_score(said, truth, VECTORS, bleu, &e));
         for (size_t k = 0; k < BLEU_ORDERS; k++)
-            CLOSE(bleu[k], json_number_value(json_array_get(json_object_get(expect, "bleu"), k)), 1e-12);
-        for (int i = 0; i < n; i++) {
+            CLOSE(bleu[k], vectors_number(json_object_get(expect, "BLEU"), k), 1e-12);
+        for (size_t i = 0; i < VECTORS; i++) {
             ck_assert(bleu_score(&said[i], &truth[i], 1, bleu, &e));
-            for (size_t k = 0; k < BLEU_ORDERS; k++) {
-                const json_t *row = json_array_get(json_object_get(expect, "bleu_each"), k);
-                CLOSE(bleu[k], json_number_value(json_array_get(row, (size_t)i)), 1e-12);
-            }
+            for (size_t k = 0; k < BLEU_ORDERS; k++)
+                CLOSE(bleu[k], vectors_number(json_array_get(json_object_get(expect, "BLEU_each"), k), i),
+                      1e-12);
         }
-        for (int i = 0; i < n; i++) {
-            tokens_free(&said[i]);
-            tokens_free(&truth[i]);
-        }
+        vectors_free(said, truth);
         words_close(w);
     }
     json_decref(root);
@@ -122,6 +104,17 @@ START_TEST(cutting)
     ck_assert_int_eq(t.n, 700);
     for (int i = 1; i < 700; i++) ck_assert_int_ne(t.id[i], t.id[i - 1]);
     tokens_free(&t);
+    /* every character that Python's split() takes for white space */
+    ck_assert(words_cut(w,
+                        "a\x1c"
+                        "b\x1d"
+                        "c\x1e"
+                        "d\x1f"
+                        "e\xc2\x85"
+                        "f\u00a0g\u1680h\u2028i\u2029j\u202fk\u205fl",
+                        WORDS_SPLIT, &t, &e));
+    ck_assert_int_eq(t.n, 12);
+    tokens_free(&t);
     ck_assert(words_characters("左 a\u3000\xff", &t, &e));
     ck_assert(t.n == 3 && t.id[0] == 0x5DE6 && t.id[1] == 'a' && t.id[2] == 0xFFFD);
     tokens_free(&t);
@@ -140,10 +133,5 @@ int main(void)
     tcase_add_test(t, by_hand);
     tcase_add_test(t, cutting);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return vectors_run(s);
 }

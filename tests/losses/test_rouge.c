@@ -1,38 +1,26 @@
-/* ROUGE-L against the published numbers of tests/golden/metrics.json, the exact mode with its empty last words,
- * and a brute-force longest common subsequence. */
-#include "data/json.h"
+/* ROUGE-L against the published numbers of tests/golden/metric_vectors.json, the exact mode with its empty last
+ * words, and a brute-force longest common subsequence. */
 #include "losses/rouge.h"
 #include "tensor/rng.h"
-#include <check.h>
-#include <math.h>
-#include <stdlib.h>
-
-#define CLOSE(a, b, tol) ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (a), (b))
+#include "tests/losses/vectors.h"
 
 START_TEST(goldens)
 {
     Error e = {0};
-    json_t *root = json_read("tests/golden/metrics.json", &e), *pairs = json_object_get(root, "pairs");
-    ck_assert_msg(root != NULL, "%s", e.msg);
-    for (int level = 0; level < 2; level++) { /* words, characters */
-        const json_t *expect = json_object_get(root, level ? "characters" : "words");
+    json_t *root = vectors_open();
+    for (int level = 0; level < 2; level++) {
+        const json_t *expect = json_object_get(root, vectors_levels[level]);
         Words *w = words_open(&e);
-        double sum = 0;
-        for (size_t i = 0; i < 6; i++) {
-            const json_t *pair = json_array_get(pairs, i);
-            const char *s = json_string_value(json_object_get(pair, level ? "said" : "words_said"));
-            const char *t = json_string_value(json_object_get(pair, level ? "truth" : "words_truth"));
-            Tokens said, truth;
-            double score;
-            ck_assert(level ? words_characters(s, &said, &e) : words_cut(w, s, WORDS_SPLIT, &said, &e));
-            ck_assert(level ? words_characters(t, &truth, &e) : words_cut(w, t, WORDS_SPLIT, &truth, &e));
-            ck_assert(rouge_l(&said, &truth, &score, &e));
-            CLOSE(score, json_number_value(json_array_get(json_object_get(expect, "rouge_l_each"), i)), 1e-12);
-            sum += score;
-            tokens_free(&said);
-            tokens_free(&truth);
+        Tokens said[VECTORS], truth[VECTORS];
+        double score;
+        vectors_tokens(root, level, w, said, truth);
+        for (size_t i = 0; i < VECTORS; i++) {
+            ck_assert(rouge_l(&said[i], &truth[i], &score, &e));
+            CLOSE(score, vectors_number(json_object_get(expect, "ROUGE_each"), i), 1e-12);
         }
-        CLOSE(sum / 6, json_number_value(json_object_get(expect, "rouge_l")), 1e-12);
+        ck_assert(rouge_l_mean(said, truth, VECTORS, &score, &e));
+        CLOSE(score, json_number_value(json_object_get(expect, "ROUGE_L")), 1e-12);
+        vectors_free(said, truth);
         words_close(w);
     }
     json_decref(root);
@@ -117,10 +105,5 @@ int main(void)
     tcase_add_test(t, empty_last_words);
     tcase_add_test(t, against_brute_force);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return vectors_run(s);
 }

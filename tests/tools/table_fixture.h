@@ -20,13 +20,15 @@ static inline double fixture_value(int row, int64_t seed, int system, int metric
     return base + effect[row] + (row == 2 ? (seed == 2 ? -0.01 : 0.005) : 0);
 }
 
-static inline json_t *fixture_text(int row, int64_t seed, int system)
+static inline json_t *fixture_values(int row, int64_t seed, int system)
 {
 #define V(m) fixture_value(row, seed, system, METRIC_##m)
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}", "BLEU-1", 0.9,
-                     "BLEU-2", 0.8, "BLEU-3", 0.7, "BLEU-4", V(BLEU4), "METEOR", V(METEOR), "ROUGE-L", V(ROUGE),
-                     "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1", V(MENTION), "finding", "micro",
-                     "f1", V(FINDING));
+    json_t *side = system == 1 ? json_null() : json_real(V(SIDE));
+    return json_pack(
+        "{s:{s:f, s:f, s:o, s:{s:f}}, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:{s:{s:{s:f}}, s:{s:{s:f}}}}",
+        "lesion", "f1", V(LESION), "macro_f1", V(MACRO), "side", side, "focal", "f1", V(FOCAL), "BLEU-1", 0.9,
+        "BLEU-2", 0.8, "BLEU-3", 0.7, "BLEU-4", V(BLEU4), "METEOR", V(METEOR), "ROUGE-L", V(ROUGE), "CIDEr",
+        V(CIDER), "clinical", "mention", "micro", "f1", V(MENTION), "finding", "micro", "f1", V(FINDING));
 #undef V
 }
 
@@ -40,20 +42,16 @@ static inline json_t *fixture_findings(int row, int64_t seed, int system)
                      "丘脑", "density", "低", "right", 1000000, "said", 1000000, "truth", 1000000);
 }
 
+/* Held-out studies have no shuffled control. */
 static inline json_t *fixture_scores(int row, int64_t seed, bool held_out)
 {
-    json_t *o = fixture_text(row, seed, 0), *systems = json_array(), *controls = json_object();
-    for (int s = 0; s < FIXTURE_SYSTEMS; s++) {
-        json_array_append_new(
-            systems, json_pack("{s:s, s:{s:f, s:f, s:o}, s:{s:f}, s:o}", "name", fixture_systems[s], "all",
-                               "f1", fixture_value(row, seed, s, METRIC_LESION), "macro_f1",
-                               fixture_value(row, seed, s, METRIC_MACRO), "side",
-                               s == 1 ? json_null() : json_real(fixture_value(row, seed, s, METRIC_SIDE)),
-                               "focal", "f1", fixture_value(row, seed, s, METRIC_FOCAL), "findings",
-                               held_out ? fixture_findings(row, seed, s) : json_array()));
-        if (s) json_object_set_new(controls, fixture_systems[s], fixture_text(row, seed, s));
+    json_t *o = fixture_values(row, seed, 0), *systems = json_array(), *controls = json_object();
+    for (int s = 0; s < FIXTURE_SYSTEMS - held_out; s++) {
+        json_array_append_new(systems, json_pack("{s:s, s:o}", "name", fixture_systems[s], "findings",
+                                                 held_out ? fixture_findings(row, seed, s) : json_array()));
+        if (s) json_object_set_new(controls, fixture_systems[s], fixture_values(row, seed, s));
     }
-    json_object_set_new(o, "settings", json_pack("{s:s}", "tokenizer", "jieba"));
+    json_object_set_new(o, "settings", json_pack("{s:s}", "split", "jieba"));
     json_object_set_new(o, "studies", json_integer(held_out ? 60 : 300));
     json_object_set_new(o, "systems", systems);
     json_object_set_new(o, "controls", controls);

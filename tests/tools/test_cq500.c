@@ -128,7 +128,7 @@ START_TEST(imports)
                   "%s", r.err);
     ck_assert_msg(strstr(r.err, "1 studies could not be imported, the first: CQ500-CT-6"), "%s", r.err);
     ck_assert_msg(strstr(r.err, "reads.csv: 1 of 8 studies have no folder under"), "%s", r.err);
-    ck_assert_msg(strstr(r.err, "6 studies written, 0 there already"), "%s", r.err);
+    ck_assert_msg(strstr(r.err, "6 studies written, 0 there already, 1 left out"), "%s", r.err);
     Error e = {0};
     Ctrg *set = ctrg_open(at("set"), NULL, NULL, &e);
     ck_assert_msg(set, "%s", e.msg);
@@ -171,9 +171,9 @@ START_TEST(goes_on)
     Run r;
     const char *path = strdup(getenv("PATH"));
     setenv("PATH", "/nowhere", 1);
-    IMPORT("--out", at("set"), "--validation", at("more"), "--hu");
-    ck_assert_int_eq(r.code, 2);
-    ck_assert_msg(strstr(r.err, "0 studies written, 6 there already"), "%s", r.err);
+    IMPORT("--out", at("set"), "--validation", at("more"), "--hu", "--skip-bad");
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert_msg(strstr(r.err, "0 studies written, 6 there already, 1 left out"), "%s", r.err);
     TOOL("pcrl-import", "--cq500", at("cq500"), "--out", at("other"));
     ck_assert_int_eq(r.code, 3);
     ck_assert_msg(strstr(r.err, "the program dcm2niix is not in PATH; it is in Debian's package dcm2niix"),
@@ -202,14 +202,19 @@ START_TEST(faults)
     IMPORT("--out", at("set"), "x.nii");
     ck_assert(r.code == 1 && strstr(r.err, "--cq500 takes no INPUT, found 'x.nii'"));
     IMPORT("--out", at("set"), "--id", "3");
-    ck_assert(r.code == 1 &&
-              strstr(r.err, "--cq500 goes with --out, --reads, --validation, --size and --hu alone"));
+    ck_assert(
+        r.code == 1 &&
+        strstr(r.err, "--cq500 goes with --out, --reads, --validation, --size, --hu and --skip-bad alone"));
     IMPORT("--out", at("set"), "--dtype", "i16");
     ck_assert(r.code == 1 && strstr(r.err, "--cq500 goes with"));
     IMPORT("--validation", at("set"));
     ck_assert(r.code == 1 && strstr(r.err, "no --out"));
     IMPORT("--out", at("set"), "--validation", at("set"));
     ck_assert(r.code == 1 && strstr(r.err, "expected two folders"));
+    IMPORT("--out", at("set"), "--ctrg", at("set"));
+    ck_assert(r.code == 1 && strstr(r.err, "--cq500 goes with"));
+    TOOL("pcrl-import", "--out", at("set"), "--skip-bad", "x.nii");
+    ck_assert(r.code == 1 && strstr(r.err, "--skip-bad needs --ctrg ROOT or --cq500 ROOT"));
     TOOL("pcrl-import", "--out", at("set"), "--reads", "x", "x.nii");
     ck_assert(r.code == 1 && strstr(r.err, "--reads and --validation are for --cq500"));
     IMPORT("--out", at("set"), "--reads", at("none.csv"));
