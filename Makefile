@@ -74,6 +74,7 @@ $(BUILD)/%.o: %.c
 # The pages' templates are part of the objects.
 $(BUILD)/tools/page.o: tools/page.html
 $(BUILD)/tools/run_page.o: tools/run_page.html
+$(BUILD)/tools/table_page.o: tools/results.md.in
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
@@ -101,9 +102,9 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 # of FOLDER/test_NAME
-FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg data/cq500 data/resample \
-              data/report_list \
-              models/llama_names models/weights_quant tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf \
+FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg \
+              data/cq500 data/ctrg_brain data/report_list data/resample models/llama_names models/weights_quant \
+              tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf \
               tokenizer/jieba_files
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
@@ -199,5 +200,35 @@ mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(MINI_SETTINGS) SEEDS='$(SEEDS)' tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
+
+# The paper's tables at mini size, beside the ranges that are kept in RESULTS; results writes those anew, with the page and
+# the figures, from what the two have left in TABLES. table2 goes on where it stopped.
+TABLES ?= build
+RESULTS ?= docs/results
+TABLE1 = $(wildcard $(TABLES)/table1/jieba.json $(TABLES)/table1/llama3.json)
+TABLE2 = $(wildcard $(TABLES)/table2/*/result.json)
+FIGURE_RUN = $(TABLES)/table2/paper-1
+.PHONY: table1 table2 tables1 tables2 results
+table1 table2:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional python3-jieba
+	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MINI_SETTINGS) TRAIN=3000 SEEDS='$(SEEDS)' tools/$@.sh $(BUILD)/bin $(MODEL) $(TABLES)/$@ build/llama3/tokenizer.model
+	@$(MAKE) --no-print-directory $(subst table,tables,$@)
+
+tables1:
+	@$(BUILD)/bin/pcrl-table table1 --check $(RESULTS)/table1.json $(TABLE1)
+
+tables2:
+	@$(BUILD)/bin/pcrl-table table2 --check $(RESULTS)/table2.json $(TABLE2)
+
+results:
+	@mkdir -p $(RESULTS)
+	@$(BUILD)/bin/pcrl-table table1 --write $(RESULTS)/table1.json $(TABLE1)
+	@$(BUILD)/bin/pcrl-table table2 --write $(RESULTS)/table2.json $(TABLE2)
+	@$(BUILD)/bin/pcrl-table page --out docs/results.md $(TABLE1:%=--table1 %) --retrieval $(MODEL)/scores-masks.json $(TABLE2)
+	@$(BUILD)/bin/pcrl-figure --out $(RESULTS) --masks $(FIGURE_RUN)/masks.safetensors \
+	  --baseline $(TABLES)/table2/baseline-1/test.jsonl --differ $(TABLES)/table2/test $(FIGURE_RUN)/test.jsonl
 
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

@@ -74,6 +74,8 @@ typedef struct FindingSet {
  * negation or with oedema claims nothing; a place takes the last side named before it, else the first one
  * after. */
 FindingSet findings_parse(const char *report);
+/* Bytes of the end of a clause at s, 0 if there is none. */
+size_t findings_separator(const char *s);
 
 bool findings_equal(const FindingSet *a, const FindingSet *b);
 /* Left and right claims of one finding become both; a side that must not or need not be named becomes the

@@ -51,28 +51,27 @@ static void add_rows(const double *rows, const int *times, int n, int k, double 
     }
 }
 
-/* What one call needs: scores of every resample, [m][repeats]. */
-typedef struct Space {
-    int *times;
-    double *sum, *score, *all;
-} Space;
-
-static void close_space(Space *s)
+bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
+                      int repeats, uint64_t seed, double *all, double *score, Error *e)
 {
-    free(s->times);
-    free(s->sum);
-    free(s->score);
-    free(s->all);
-}
-
-static bool open_space(Space *s, int n, int k, int m, int repeats, Error *e)
-{
-    *s = (Space){calloc((size_t)n + 1, sizeof *s->times), calloc((size_t)k + 1, sizeof *s->sum),
-                 calloc(2 * (size_t)m + 1, sizeof *s->score),
-                 calloc((size_t)m * (size_t)repeats + 1, sizeof *s->all)};
-    if (s->times && s->sum && s->score && s->all) return true;
-    close_space(s);
-    return error_set(e, ERROR_MEMORY, "no memory to resample %d scores %d times", m, repeats);
+    int *times = calloc((size_t)n + 1, sizeof *times);
+    double *sum = calloc((size_t)k + (size_t)m + 1, sizeof *sum), *one = sum + k;
+    bool ok = times && sum;
+    if (!ok) error_set(e, ERROR_MEMORY, "no memory to resample %d scores of %d studies", m, n);
+    Rng rng = rng_open(seed, "bootstrap");
+    for (int repeat = -1; ok && repeat < repeats; repeat++) { /* -1: each study once */
+        for (int j = 0; j < m; j++) one[j] = NAN;
+        if (n > 0) {
+            if (repeat >= 0) draw(&rng, n, times);
+            add_rows(rows, repeat < 0 ? NULL : times, n, k, sum);
+            f(context, sum, one);
+        }
+        for (int j = 0; j < m; j++)
+            *(repeat < 0 ? &all[j] : &score[(size_t)j * (size_t)repeats + (size_t)repeat]) = one[j];
+    }
+    free(times);
+    free(sum);
+    return ok;
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -89,49 +88,17 @@ static double percentile(const double *x, int n, double share)
     return below + 1 < n ? x[below] + (place - below) * (x[below + 1] - x[below]) : x[n - 1];
 }
 
-/* Sorts x; those that are NaN do not count. */
-static Interval interval(double *x, int repeats)
+Interval bootstrap_interval(const double *score, int repeats, double *room)
 {
     int n = 0;
     Running r = {0};
     for (int i = 0; i < repeats; i++) {
-        running_add(&r, x[i]);
-        if (!isnan(x[i])) x[n++] = x[i];
+        running_add(&r, score[i]);
+        if (!isnan(score[i])) room[n++] = score[i];
     }
-    qsort(x, (size_t)n, sizeof *x, compare_numbers);
     if (n < 2) return (Interval){NAN, NAN, 0, n};
-    return (Interval){percentile(x, n, 0.025), percentile(x, n, 0.975), running_sd(&r), n};
-}
-
-bool bootstrap_intervals(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
-                         int repeats, uint64_t seed, Interval *out, Error *e)
-{
-    Space s;
-    if (!open_space(&s, n, k, m, repeats, e)) return false;
-    Rng rng = rng_open(seed, "bootstrap");
-    for (int repeat = 0; repeat < repeats; repeat++) {
-        for (int j = 0; j < m; j++) s.score[j] = NAN;
-        if (n > 0) {
-            draw(&rng, n, s.times);
-            add_rows(rows, s.times, n, k, s.sum);
-            f(context, s.sum, s.score);
-        }
-        for (int j = 0; j < m; j++) s.all[(size_t)j * (size_t)repeats + (size_t)repeat] = s.score[j];
-    }
-    for (int j = 0; j < m; j++) out[j] = interval(s.all + (size_t)j * (size_t)repeats, repeats);
-    close_space(&s);
-    return true;
-}
-
-/* score[j]: of a less of b; score + m is room for b's. */
-static void differences(const double *a, const double *b, const Space *s, const int *times, int n, int k,
-                        BootstrapScores *f, const void *context, int m)
-{
-    add_rows(a, times, n, k, s->sum);
-    f(context, s->sum, s->score);
-    add_rows(b, times, n, k, s->sum);
-    f(context, s->sum, s->score + m);
-    for (int j = 0; j < m; j++) s->score[j] -= s->score[m + j];
+    qsort(room, (size_t)n, sizeof *room, compare_numbers);
+    return (Interval){percentile(room, n, 0.025), percentile(room, n, 0.975), running_sd(&r), n};
 }
 
 static double two_sided(const double *x, int repeats)
@@ -146,27 +113,11 @@ static double two_sided(const double *x, int repeats)
     return p < 1 ? p : 1;
 }
 
-bool bootstrap_paired(const double *a, const double *b, int n, int k, BootstrapScores *f, const void *context,
-                      int m, int repeats, uint64_t seed, PairedTest *out, Error *e)
+PairedTest bootstrap_paired(const double *a, const double *b, double all_a, double all_b, int repeats,
+                            double *room)
 {
-    Space s;
-    if (!open_space(&s, n, k, m, repeats, e)) return false;
-    for (int j = 0; j < m; j++) s.score[j] = NAN;
-    if (n > 0) differences(a, b, &s, NULL, n, k, f, context, m);
-    for (int j = 0; j < m; j++) out[j].difference = s.score[j];
-    Rng rng = rng_open(seed, "bootstrap");
-    for (int repeat = 0; repeat < repeats; repeat++) {
-        if (n > 0) {
-            draw(&rng, n, s.times);
-            differences(a, b, &s, s.times, n, k, f, context, m);
-        }
-        for (int j = 0; j < m; j++) s.all[(size_t)j * (size_t)repeats + (size_t)repeat] = s.score[j];
-    }
-    for (int j = 0; j < m; j++) {
-        double *x = s.all + (size_t)j * (size_t)repeats;
-        out[j].p = isnan(out[j].difference) ? NAN : two_sided(x, repeats);
-        out[j].interval = interval(x, repeats);
-    }
-    close_space(&s);
-    return true;
+    for (int i = 0; i < repeats; i++) room[i] = a[i] - b[i];
+    double difference = all_a - all_b;
+    return (PairedTest){difference, bootstrap_interval(room, repeats, room + repeats),
+                        isnan(difference) ? NAN : two_sided(room, repeats)};
 }

@@ -34,33 +34,36 @@ bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int
  * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
 typedef void BootstrapScores(const void *context, const double *sum, double *score);
 
-/* A percentile interval: of the resamples' scores the 2.5th and 97.5th percentile, interpolated linearly
+/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is 0.
+ * all (m): the scores of the n studies themselves. False only without memory. */
+bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
+                      int repeats, uint64_t seed, double *all, double *score, Error *e);
+
+/* A percentile interval: the 2.5th and 97.5th percentile of one score's resamples, interpolated linearly
  * between neighbours, and their standard deviation. n counts the resamples in which the score was defined; with
  * fewer than two, low and high are NaN. */
 typedef struct Interval {
     double low, high, sd;
     int n;
 } Interval;
+/* room: (repeats) numbers of scratch. */
+Interval bootstrap_interval(const double *score, int repeats, double *room);
 
 static inline bool intervals_overlap(const Interval *a, const Interval *b)
 {
     return a->low <= b->high && b->low <= a->high; /* false with a NaN */
 }
 
-/* rows (n, k): out[j], j < m, under `repeats` resamples of the n studies. False only without memory. */
-bool bootstrap_intervals(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
-                         int repeats, uint64_t seed, Interval *out, Error *e);
-
-/* Two systems on the same studies. p is two-sided: twice the smaller of the shares of resamples in which the
- * difference is <= 0 and >= 0, each with one added to both counts, and at most 1; so a difference of 0 has p =
- * 1, the least possible p is 2/(repeats + 1), and p < 0.05 goes with an interval that leaves out 0. */
+/* Two systems on the same studies, resampled with the same seed: resample i has the same studies for both. p is
+ * two-sided: twice the smaller of the shares of resamples in which the difference is <= 0 and >= 0, each with
+ * one added to both counts, and at most 1; so a difference of 0 has p = 1, the least possible p is 2/(repeats +
+ * 1), and p < 0.05 goes with an interval that leaves out 0. */
 typedef struct PairedTest {
     double difference; /* of a less that of b, on all studies */
     Interval interval; /* of the difference */
     double p;          /* NaN where the difference is undefined */
 } PairedTest;
-
-/* rows a and b (n, k), row i of both being study i: each resample draws the same studies for both. */
-bool bootstrap_paired(const double *a, const double *b, int n, int k, BootstrapScores *f, const void *context,
-                      int m, int repeats, uint64_t seed, PairedTest *out, Error *e);
+/* a, b: one score's resamples; all_a, all_b: the score of all studies. room: (2 repeats) numbers. */
+PairedTest bootstrap_paired(const double *a, const double *b, double all_a, double all_b, int repeats,
+                            double *room);
 #endif

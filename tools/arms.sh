@@ -11,7 +11,7 @@ arm_settings() {
     entity) echo "--weight-segment 0 $entity --weight-theme 0" ;;
     theme) echo "--weight-segment 0 --weight-entity 0 $theme" ;;
     segment-entity) echo "$segment $entity --weight-theme 0" ;;
-    bert) echo "$segment $entity $theme --text-features bert" ;;
+    bert) echo "$segment $entity $theme --text-features bert --bert-pool mean" ;;
     paper) echo "$segment $entity $theme" ;;
     release) echo "--preset release $segment --weight-entity 0.05 --weight-theme 0.05" ;;
     *) echo "unknown way of training $1" >&2; exit 1 ;;

@@ -48,12 +48,19 @@ static json_t *entry(const ImportCtrg *o, const ImportStudy *s)
                      "finding_entities_lession", "finding_idx_images_contain_entity", "import", import);
 }
 
-static bool is_done(const char *path, const json_t *as)
+/* folder/study.json says so, and no slice was taken away since. */
+static bool is_done(const char *folder, const json_t *as)
 {
     Error ignored = {0};
+    char path[BRAIN_PATH + 32];
+    snprintf(path, sizeof path, "%s/study.json", folder);
     json_t *there = access(path, F_OK) ? NULL : json_read(path, &ignored);
     bool same = there && json_equal(there, as);
     json_decref(there);
+    for (int i = 0; same && i < STUDY_SLICES; i++) {
+        snprintf(path, sizeof path, "%s/%02d.png", folder, i);
+        same = !access(path, F_OK);
+    }
     return same;
 }
 
@@ -80,14 +87,14 @@ static bool write_study(const ImportCtrg *o, const Brain *b, const ImportStudy *
     snprintf(name, sizeof name, "%s/images/%lld", split_part_name(s->part), (long long)s->from->id);
     *bad = false;
     if (!path_in(folder, e, o->out, name)) return false;
-    snprintf(path, sizeof path, "%s/study.json", folder);
-    if (is_done(path, as)) return true;
+    if (is_done(folder, as)) return true;
     Study study = {0};
     if (!read_slices(o, b, s->from, &study, e)) {
         *bad = e->code == ERROR_INPUT || e->code == ERROR_IO;
         return false;
     }
-    unlink(path);
+    snprintf(path, sizeof path, "%s/study.json", folder);
+    unlink(path); /* no longer true from here on */
     bool ok = file_make_folder(folder, e);
     size_t plane = (size_t)study.size * (size_t)study.size;
     for (int i = 0; ok && i < STUDY_SLICES; i++) {

@@ -1,10 +1,10 @@
 /* pcrl-score: how good are these reports, and how much of that needs the image? The scores of a set of reports
  * stand beside those of controls that cannot have seen the right scan. */
-#include "tensor/rng.h"
 #include "tools/score_clues.h"
 #include "tools/score_masks.h"
 #include "tools/score_options.h"
 #include "tools/score_pairs.h"
+#include "tools/score_systems.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,58 +16,6 @@ typedef struct Results {
     ClueScores clues;
     int n_masks;
 } Results;
-
-static ScoreSystem *next_system(ScoreSheet *s, const char *name, const char *how)
-{
-    ScoreSystem *y = &s->system[s->n++];
-    snprintf(y->name, sizeof y->name, "%s", name);
-    snprintf(y->how, sizeof y->how, "%s", how);
-    return y;
-}
-
-static bool score(ScoreSheet *s, char *const *reports, ScoreSystem *y, Error *e)
-{
-    return score_system(&s->truth, reports, &s->cutters, s->bootstrap, s->seed, y, e);
-}
-
-/* The two controls that need only training reports. */
-static bool training_controls(const char *path, ScoreSheet *s, Error *e)
-{
-    Ctrg *train = score_open_annotations(path, e);
-    int n = s->truth.n, tried;
-    const char **reports = calloc((size_t)n + 1, sizeof *reports), *constant;
-    char how[256];
-    bool ok = train != NULL;
-    if (ok && !reports) ok = error_set(e, ERROR_MEMORY, "no memory for %d reports", n);
-    ok = ok && score_best_constant(&s->truth, train, &constant, &tried, e);
-    if (ok) {
-        for (int i = 0; i < n; i++) reports[i] = constant;
-        snprintf(how, sizeof how,
-                 "one report for every study: of %d training reports (the 40 commonest and the first 400) the "
-                 "one with the best F1 on these very studies",
-                 tried);
-        ok = score(s, (char *const *)reports, next_system(s, "constant", how), e);
-    }
-    if (ok) {
-        Rng rng = rng_open(s->seed, "random training report");
-        for (int i = 0; i < n; i++) reports[i] = train->study[rng_below(&rng, train->n)].findings;
-        ok = score(s, (char *const *)reports,
-                   next_system(s, "random", "a training report drawn at random for each study"), e);
-    }
-    free(reports);
-    ctrg_free(train);
-    return ok;
-}
-
-static bool file_system(const ScoreOptions *o, ScoreSheet *s, const char *path, ScoreSystem *y, Error *e)
-{
-    char **reports;
-    y->path = path;
-    if (!score_read_reports(path, &s->truth, false, o->partial, &reports, &y->counts, e)) return false;
-    bool ok = score(s, reports, y, e);
-    score_reports_free(reports, s->truth.n);
-    return ok;
-}
 
 /* Drops the studies without a report. */
 static bool keep_reported(const ScoreOptions *o, ScoreTruth *t, Error *e)
@@ -122,6 +70,29 @@ static bool clues(const ScoreOptions *o, Results *r, Error *e)
                        o->bootstrap, o->common.seed, &r->clues, e);
 }
 
+/* A file's shuffled control takes the place of the one made here. */
+static bool has_control(const ScoreOptions *o, const char *name)
+{
+    for (int i = 0; i < o->control.n; i++)
+        if (!strcmp(o->control.of[i].name, name)) return true;
+    return false;
+}
+
+/* The model, its controls, other models. */
+static bool systems(const ScoreOptions *o, ScoreSheet *s, Error *e)
+{
+    char **reports = NULL;
+    bool ok = score_add_file(s, "model", o->reports, false, o->partial, &reports, e) &&
+              (!o->train || score_add_training(s, o->train, o->truth != NULL, e)) &&
+              (has_control(o, "shuffled") || score_add_shuffled(s, reports, e));
+    if (reports) score_reports_free(reports, s->truth.n);
+    for (int i = 0; ok && i < o->control.n; i++)
+        ok = score_add_file(s, o->control.of[i].name, o->control.of[i].path, false, o->partial, NULL, e);
+    for (int i = 0; ok && i < o->against.n; i++)
+        ok = score_add_file(s, o->against.of[i].name, o->against.of[i].path, true, o->partial, NULL, e);
+    return ok;
+}
+
 static bool reports(const ScoreOptions *o, Results *r, Error *e)
 {
     ScoreSheet *s = &r->sheet;
@@ -131,14 +102,8 @@ static bool reports(const ScoreOptions *o, Results *r, Error *e)
     Ctrg *c = o->truth ? score_open_annotations(o->truth, e) : NULL;
     bool ok = o->truth ? c && score_truth(c, &s->truth, e) : read_texts(o->ref, &s->truth, e);
     ok = ok && (!o->partial || keep_reported(o, &s->truth, e)) && open_cutters(o, &s->cutters, e) &&
-         file_system(o, s, o->reports, next_system(s, "model", ""), e) &&
-         (!o->train || training_controls(o->train, s, e));
-    for (int i = 0; ok && i < o->control.n; i++) {
-        const ScoreControl *k = &o->control.of[i];
-        char how[256];
-        snprintf(how, sizeof how, "the reports of %s", k->path);
-        ok = file_system(o, s, k->path, next_system(s, k->name, how), e);
-    }
+         clinical_lists_open(&s->lists, o->keywords, e) && score_prepare(s, e) && systems(o, s, e) &&
+         score_compare(s, e);
     ok = ok && masks(o, c, r, e);
     ok = ok && (!o->pair_reports ||
                 score_pairs(o->pairs, o->pair_reports, o->bootstrap, o->common.seed, &r->pairs, e));

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FILE_LIMIT = 1 << 30, COMMONEST = 40, FIRST = 400 };
+enum { FILE_LIMIT = 1 << 30 };
 
 static bool no_memory(Error *e, int n)
 {
@@ -185,8 +185,8 @@ TupleTable score_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT
     return (TupleTable){FINDING_COUNT, sided, focal};
 }
 
-bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters *cutters, int repeats,
-                  uint64_t seed, ScoreSystem *out, Error *e)
+bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters *cutters, ScoreSystem *out,
+                  Error *e)
 {
     uint8_t sided[FINDING_COUNT], focal[FINDING_COUNT];
     TupleTable table = score_table(sided, focal);
@@ -201,7 +201,6 @@ bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters 
         out->empty += report_empty(reports[i]);
     }
     if (ok) tuples_score(&table, studies, t->n, &out->tuples);
-    ok = ok && tuples_bootstrap(&table, studies, t->n, repeats, seed, &out->spread, e);
     for (int i = 0; i < SPLIT_COUNT; i++) {
         out->has_text[i] = ok && cutters->by[i];
         if (out->has_text[i]) ok = text_scores(cutters->by[i], reports, t->report, t->n, &out->text[i], e);
@@ -218,82 +217,17 @@ void score_system_free(ScoreSystem *s)
         s->has_text[i] = false;
     }
     free(s->said);
+    free(s->labels);
     s->said = NULL;
+    s->labels = NULL;
+    measures_free(&s->measures);
 }
 
 void score_sheet_free(ScoreSheet *s)
 {
     for (int i = 0; i < s->n; i++) score_system_free(&s->system[i]);
+    free(s->labels);
+    s->labels = NULL;
     score_truth_free(&s->truth);
     score_cutters_close(&s->cutters);
-}
-
-typedef struct Common {
-    const char *report;
-    int first, count;
-} Common;
-
-static int compare_reports(const void *a, const void *b)
-{
-    const Common *x = a, *y = b;
-    int order = strcmp(x->report, y->report);
-    return order ? order : (x->first > y->first) - (x->first < y->first);
-}
-
-static int compare_counts(const void *a, const void *b)
-{
-    const Common *x = a, *y = b;
-    return x->count != y->count ? (x->count < y->count ? 1 : -1)
-                                : (x->first > y->first) - (x->first < y->first);
-}
-
-/* The distinct reports of train, commonest first. Returns how many. */
-static int rank_reports(const Ctrg *train, Common *c)
-{
-    int n = 0;
-    for (int i = 0; i < train->n; i++) c[i] = (Common){train->study[i].findings, i, 1};
-    qsort(c, (size_t)train->n, sizeof *c, compare_reports);
-    for (int i = 0; i < train->n; i++) {
-        if (n && !strcmp(c[n - 1].report, c[i].report))
-            c[n - 1].count++;
-        else
-            c[n++] = c[i];
-    }
-    qsort(c, (size_t)n, sizeof *c, compare_counts);
-    return n;
-}
-
-/* Micro F1 of one report given to every study. */
-static double constant_f1(const ScoreTruth *t, const char *report)
-{
-    FindingSet said = findings_parse(report);
-    int64_t right = 0, total = 0;
-    for (int i = 0; i < t->n; i++) {
-        total += t->set[i].other + said.other;
-        for (int f = 0; f < FINDING_COUNT; f++) {
-            right += said.side[f] && said.side[f] == t->set[i].side[f];
-            total += (said.side[f] != 0) + (t->set[i].side[f] != 0);
-        }
-    }
-    return total ? 2 * (double)right / (double)total : 0;
-}
-
-bool score_best_constant(const ScoreTruth *t, const Ctrg *train, const char **report, int *tried, Error *e)
-{
-    Common *c = calloc((size_t)train->n + 1, sizeof *c);
-    if (!c) return no_memory(e, train->n);
-    int n = rank_reports(train, c);
-    double best = -1;
-    *tried = 0;
-    for (int i = 0; i < n; i++) { /* the commonest, and of the rest those among the first */
-        if (i >= COMMONEST && c[i].first >= FIRST) continue;
-        double f1 = constant_f1(t, c[i].report);
-        ++*tried;
-        if (f1 <= best) continue;
-        best = f1;
-        *report = c[i].report;
-    }
-    free(c);
-    if (*tried) return true;
-    return error_set(e, ERROR_INPUT, "%s: no training report to choose a constant one from", train->folder);
 }

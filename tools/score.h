@@ -4,11 +4,11 @@
 #include "data/ctrg.h"
 #include "data/json.h"
 #include "data/report_list.h"
-#include "losses/tuples.h"
-#include "tools/score_text.h"
+#include "tools/score_controls.h"
+#include "tools/score_measures.h"
 #include <stdio.h>
 
-enum { SCORE_SYSTEMS = 24 };
+enum { SCORE_SYSTEMS = 40 };
 
 /* The studies that are scored, in file order. */
 typedef struct ScoreTruth {
@@ -47,34 +47,37 @@ void score_cutters_close(ScoreCutters *c);
 
 typedef struct ScoreSystem {
     char name[64], how[256]; /* how: what a control is, one line; "" for the model */
+    bool against;            /* another model, not a control */
     TupleScores tuples;
-    TupleSpread spread;
     bool has_text[SPLIT_COUNT];
     TextScores text[SPLIT_COUNT]; /* where has_text */
     FindingSet *said;             /* (studies) */
-    int empty;                    /* reports without a word, of those that are scored */
-    const char *path;             /* of the reports, or NULL */
-    ReportCounts counts;          /* of that file */
+    uint8_t *labels;              /* (studies, lists.width) */
+    Measures measures;
+    PairedTest paired[MEASURE_COUNT]; /* the model less this system */
+    Diversity diversity;
+    int empty;           /* reports without a word, of those that are scored */
+    const char *path;    /* of the reports, or NULL */
+    ReportCounts counts; /* of that file */
 } ScoreSystem;
 void score_system_free(ScoreSystem *s);
 
 /* The findings for losses/tuples; it borrows both arrays. */
 TupleTable score_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT]);
 
-/* Fills all but name, how, path and counts. repeats: of the bootstrap. The caller frees. */
-bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters *cutters, int repeats,
-                  uint64_t seed, ScoreSystem *out, Error *e);
-
-/* The report of `train` that scores best when given to every study of t: of the 40 commonest and the first 400,
- * chosen by micro F1 on t itself, so no constant report is likely to do better. *report points into train. */
-bool score_best_constant(const ScoreTruth *t, const Ctrg *train, const char **report, int *tried, Error *e);
+/* Fills tuples, text, said and empty. The caller frees. */
+bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters *cutters, ScoreSystem *out,
+                  Error *e);
 
 /* All that is printed of reports. */
 typedef struct ScoreSheet {
     const char *truth_path;
     ScoreTruth truth;
     ScoreCutters cutters;
-    ScoreSystem system[SCORE_SYSTEMS]; /* the first is the model, the others its controls */
+    ClinicalLists lists;
+    uint8_t *labels;                   /* (studies, lists.width), of the truth */
+    Diversity diversity;               /* of the truth */
+    ScoreSystem system[SCORE_SYSTEMS]; /* the first is the model, then its controls, then other models */
     int n, bootstrap;
     uint64_t seed;
 } ScoreSheet;

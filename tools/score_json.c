@@ -1,5 +1,5 @@
 #include "data/file.h"
-#include "tools/score.h"
+#include "tools/score_values.h"
 #include <math.h>
 
 json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
@@ -48,11 +48,13 @@ static json_t *findings_json(const TupleScores *s)
     return list;
 }
 
-static json_t *spread_json(const TupleSpread *d)
+static json_t *spread_json(const Measures *m)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "f1", d->f1, "macro_f1", d->macro, "side", d->side,
-                     "focal_f1", d->focal_f1, "focal_macro_f1", d->focal_macro, "focal_side", d->focal_side,
-                     "exact", d->exact);
+    const Interval *i = m->interval;
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "f1", i[MEASURE_LESION].sd, "macro_f1",
+                     i[MEASURE_LESION_MACRO].sd, "side", i[MEASURE_SIDE].sd, "focal_f1", i[MEASURE_FOCAL].sd,
+                     "focal_macro_f1", i[MEASURE_FOCAL_MACRO].sd, "focal_side", i[MEASURE_FOCAL_SIDE].sd,
+                     "exact", i[MEASURE_EXACT].sd);
 }
 
 static json_t *system_json(const ScoreSystem *s)
@@ -60,7 +62,7 @@ static json_t *system_json(const ScoreSystem *s)
     static const char *const key[SPLIT_COUNT] = {"characters", "tokens", "jieba", "space"};
     json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
                           "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
-                          score_number(s->tuples.exact), "sd", spread_json(&s->spread), "by_size",
+                          score_number(s->tuples.exact), "sd", spread_json(&s->measures), "by_size",
                           bins_json(s->tuples.size), "focal_by_size", bins_json(s->tuples.focal_size),
                           "findings", findings_json(&s->tuples));
     for (int i = 0; i < SPLIT_COUNT; i++)
@@ -83,14 +85,17 @@ static void set_text(json_t *o, const TextScore *t)
 }
 
 /* Puts a system's numbers into o. */
-static void set_values(json_t *o, const ScoreSystem *s, TextSplit main)
+static void set_values(json_t *o, const ScoreSheet *sheet, const ScoreSystem *s)
 {
     json_t *lesion = tuple_json(&s->tuples.all);
-    set_text(o, &s->text[main].all);
+    set_text(o, &s->text[sheet->cutters.main].all);
     json_object_set_new(lesion, "focal", tuple_json(&s->tuples.focal));
     json_object_set_new(lesion, "exact", score_number(s->tuples.exact));
-    json_object_set_new(lesion, "sd", spread_json(&s->spread));
+    json_object_set_new(lesion, "sd", spread_json(&s->measures));
     json_object_set_new(o, "lesion", lesion);
+    json_object_set_new(o, "clinical", score_clinical_json(sheet, s));
+    json_object_set_new(o, "diversity", score_diversity_json(&s->diversity));
+    json_object_set_new(o, "intervals", score_intervals_json(sheet, &s->measures));
 }
 
 static json_t *counts_json(const char *path, const ReportCounts *c, int empty)
@@ -124,24 +129,29 @@ static json_t *settings_json(const ScoreSheet *s)
         if (*a->average) json_object_set_new(averages, a->metric, json_string(a->average));
         json_object_set_new(conventions, a->metric, json_string(a->how));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "split", text_split_name(s->cutters.main),
-                     "tokenizer", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages,
-                     "conventions", conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap",
-                     s->bootstrap);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "tokenizer", text_split_name(s->cutters.main),
+                     "words", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages, "conventions",
+                     conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap", s->bootstrap);
 }
 
 json_t *score_json(const ScoreSheet *s)
 {
-    json_t *list = json_array(), *controls = json_object();
+    json_t *list = json_array(), *controls = json_object(), *against = json_object(), *paired = json_object();
     json_t *o = json_pack("{s:i}", "studies", s->truth.n);
-    for (int i = 0; i < s->n; i++) json_array_append_new(list, system_json(&s->system[i]));
-    set_values(o, &s->system[0], s->cutters.main);
-    for (int i = 1; i < s->n; i++) {
+    set_values(o, s, &s->system[0]);
+    for (int i = 0; i < s->n; i++) {
+        const ScoreSystem *y = &s->system[i];
+        if (!y->against) json_array_append_new(list, system_json(y));
+        if (!i) continue;
         json_t *one = json_object();
-        set_values(one, &s->system[i], s->cutters.main);
-        json_object_set_new(controls, s->system[i].name, one);
+        set_values(one, s, y);
+        json_object_set_new(y->against ? against : controls, y->name, one);
+        json_object_set_new(paired, y->name, score_paired_json(s, y));
     }
+    json_object_set_new(json_object_get(o, "diversity"), "references", score_diversity_json(&s->diversity));
     json_object_set_new(o, "controls", controls);
+    json_object_set_new(o, "against", against);
+    json_object_set_new(o, "paired", paired);
     json_object_set_new(o, "settings", settings_json(s));
     json_object_set_new(o, "systems", list);
     return o;
@@ -159,6 +169,7 @@ static json_t *study_json(const ScoreSheet *s, const TupleTable *table, int i)
     set_text(o, &y->text[s->cutters.main].each[i]);
     json_object_set_new(lesion, "exact", json_boolean(tuples.exact == 1));
     json_object_set_new(o, "lesion", lesion);
+    json_object_set_new(o, "clinical", score_clinical_study_json(s, i));
     return o;
 }
 

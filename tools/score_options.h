@@ -21,12 +21,12 @@ typedef struct ScoreOptions {
     const char *truth;   /* a data set, or NULL: the truth is the texts of ref */
     const char *ref;     /* a list of texts, or NULL */
     const char *reports; /* --reports or --hyp; NULL: none are scored */
-    const char *train, *masks, *gallery, *clues, *each;
+    const char *train, *keywords, *masks, *gallery, *clues, *each;
     char pairs[4096];         /* a data set; its reports are pair_reports */
     const char *pair_reports; /* NULL: no pairs */
     TextSplit split;
     CutterOptions cutter;
-    ScoreControls control, mask_control, clue_control;
+    ScoreControls control, against, mask_control, clue_control;
     int bootstrap;
     bool json, row, partial;
 } ScoreOptions;

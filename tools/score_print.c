@@ -1,6 +1,5 @@
-#include "tools/score.h"
+#include "tools/score_tables.h"
 #include <math.h>
-#include <string.h>
 
 const ScoreAbout score_about[] = {
     {"lesion F1, P, R", "micro: over the tuples of all studies",
@@ -20,47 +19,40 @@ const ScoreAbout score_about[] = {
      "CIDEr-D, n-grams to 4, sigma 6, no stemming, document frequencies of the scored references; 0 to 10, in "
      "papers "
      "times 100"},
+    {"clinical", "micro, macro, example",
+     "a label counts as right where truth and report have it alike; micro: counts of all studies and labels; "
+     "macro: "
+     "mean over the labels in truth or report (f1_of_all: over all, one that never occurs counts 0); example: "
+     "mean "
+     "over studies, 1 where neither has a label; rules of the lists: data/clinical.h"},
+    {"diversity", "", "clauses end at punctuation and line ends; texts are compared byte by byte"},
+    {"intervals", "",
+     "2.5th and 97.5th percentile over resampled studies (ones in which a score is undefined do not count); "
+     "CIDEr "
+     "with the document frequencies of all studies; p: twice the smaller share of differences <= 0 and >= 0, "
+     "with "
+     "one added"},
     {"empty reports", "", "a report without a word is scored as the word None"},
     {0},
 };
-
-/* A share, "-" where it is undefined. Rotating buffers, so that one printf may take several. */
-static const char *share(double x)
-{
-    static char text[16][16];
-    static int next;
-    char *s = text[next++ % 16];
-    if (isnan(x)) return strcpy(s, "-");
-    snprintf(s, sizeof text[0], "%.3f", x);
-    return s;
-}
-
-/* The standard deviation of value, blank where that is undefined. */
-static const char *spread(double value, double x)
-{
-    static char text[8][16];
-    static int next;
-    char *s = text[next++ % 8];
-    if (isnan(value)) return strcpy(s, "");
-    snprintf(s, sizeof text[0], "+-%.3f", x);
-    return s;
-}
 
 static void print_tuples(FILE *out, const ScoreSystem *systems, int n, bool focal)
 {
     fprintf(out, "\n%s\n",
             focal ? "Focal lesions of the brain tissue alone (low or high density in 11 places)"
                   : "All findings (entity, side, density)");
-    fprintf(out, "%-18s %6s %8s %6s %6s %6s %8s %6s %8s%s\n", "", "F1", "", "P", "R", "macro", "", "side", "",
-            focal ? "" : "  exact");
+    fprintf(out, "%-18s %6s %11s %6s %6s %6s %11s %6s %11s%s\n", "", "F1", "", "P", "R", "macro", "", "side",
+            "", focal ? "" : "  exact");
     for (int i = 0; i < n; i++) {
         const TupleScore *s = focal ? &systems[i].tuples.focal : &systems[i].tuples.all;
-        const TupleSpread *d = &systems[i].spread;
-        fprintf(out, "%-18s %6s %8s %6s %6s %6s %8s %6s %8s", systems[i].name, share(s->f1),
-                spread(s->f1, focal ? d->focal_f1 : d->f1), share(s->precision), share(s->recall),
-                share(s->macro), spread(s->macro, focal ? d->focal_macro : d->macro), share(s->side),
-                spread(s->side, focal ? d->focal_side : d->side));
-        fprintf(out, focal ? "\n" : "  %s\n", share(systems[i].tuples.exact));
+        const Interval *d = &systems[i].measures.interval[focal ? MEASURE_FOCAL : MEASURE_LESION];
+        const Interval *macro =
+            &systems[i].measures.interval[focal ? MEASURE_FOCAL_MACRO : MEASURE_LESION_MACRO];
+        const Interval *side = &systems[i].measures.interval[focal ? MEASURE_FOCAL_SIDE : MEASURE_SIDE];
+        fprintf(out, "%-18s %6s %11s %6s %6s %6s %11s %6s %11s", systems[i].name, score_share(s->f1),
+                score_range(d), score_share(s->precision), score_share(s->recall), score_share(s->macro),
+                score_range(macro), score_share(s->side), score_range(side));
+        fprintf(out, focal ? "\n" : "  %s\n", score_share(systems[i].tuples.exact));
     }
 }
 
@@ -70,9 +62,10 @@ static void print_text(FILE *out, const ScoreSheet *sheet, TextSplit split)
             "", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "(trailing space)", "CIDEr");
     for (int i = 0; i < sheet->n; i++) {
         const TextScore *t = &sheet->system[i].text[split].all;
-        fprintf(out, "%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", sheet->system[i].name, share(t->bleu[0]),
-                share(t->bleu[1]), share(t->bleu[2]), share(t->bleu[3]), share(t->meteor), share(t->rouge_l),
-                share(t->rouge_l_space), share(t->cider));
+        fprintf(out, "%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", sheet->system[i].name, score_share(t->bleu[0]),
+                score_share(t->bleu[1]), score_share(t->bleu[2]), score_share(t->bleu[3]),
+                score_share(t->meteor), score_share(t->rouge_l), score_share(t->rouge_l_space),
+                score_share(t->cider));
     }
 }
 
@@ -113,24 +106,27 @@ static void print_sizes(FILE *out, const ScoreSystem *systems, int n, bool focal
         fprintf(out, "%-18s", systems[i].name);
         for (int b = 0; b < TUPLES_SIZE_BINS; b++) {
             const TupleBin *bin = focal ? &systems[i].tuples.focal_size[b] : &systems[i].tuples.size[b];
-            fprintf(out, "     %6s %6s", bin->truth ? share(bin->f1) : "-", share(bin->side));
+            fprintf(out, "     %6s %6s", bin->truth ? score_share(bin->f1) : "-", score_share(bin->side));
         }
         fputc('\n', out);
     }
 }
 
 /* The model's scores for each finding, and beside them the controls' F1. */
-static void print_findings(FILE *out, const ScoreSystem *systems, int n)
+static void print_findings(FILE *out, const ScoreSheet *sheet)
 {
+    const ScoreSystem *systems = sheet->system;
+    int n = sheet->n;
     fprintf(out, "\nBy finding\n%6s %6s %6s %6s %6s %6s", "true", "said", "F1", "P", "R", "side");
-    for (int i = 1; i < n; i++) fprintf(out, " %8.8s", systems[i].name);
+    score_print_names(out, sheet);
     fputs("  finding\n", out);
     for (int f = 0; f < FINDING_COUNT; f++) {
         const TupleScore *s = &systems[0].tuples.finding[f];
         if (!s->truth && !s->said) continue;
-        fprintf(out, "%6lld %6lld %6s %6s %6s %6s", (long long)s->truth, (long long)s->said, share(s->f1),
-                share(s->precision), share(s->recall), share(s->side));
-        for (int i = 1; i < n; i++) fprintf(out, " %8s", share(systems[i].tuples.finding[f].f1));
+        fprintf(out, "%6lld %6lld %6s %6s %6s %6s", (long long)s->truth, (long long)s->said, score_share(s->f1),
+                score_share(s->precision), score_share(s->recall), score_share(s->side));
+        for (int i = 1; i < n; i++)
+            fprintf(out, " %*s", score_column(&systems[i]), score_share(systems[i].tuples.finding[f].f1));
         const FindingKind *k = finding_kind(f);
         fprintf(out, "  %s %s (%s, %s)\n", entity_name(k->entity), density_name(k->density),
                 entity_english(k->entity), density_english(k->density));
@@ -153,9 +149,11 @@ static void print_head(FILE *out, const ScoreSheet *s)
     const ScoreTruth *t = &s->truth;
     int empty = 0;
     for (int i = 0; i < t->n; i++) empty += report_empty(t->report[i]);
-    fprintf(out,
-            "%d studies with %lld findings; +- is one standard deviation over %d resamplings of the studies\n",
-            t->n, (long long)s->system[0].tuples.all.truth, s->bootstrap);
+    fprintf(
+        out,
+        "%d studies with %lld findings; ranges hold 95 %% of the scores of %d resamplings of the studies (seed "
+        "%llu)\n",
+        t->n, (long long)s->system[0].tuples.all.truth, s->bootstrap, (unsigned long long)s->seed);
     fprintf(out, "%s: %d references, %d scored, %d of these without a word\n", s->truth_path, t->all, t->n,
             empty);
     print_counts(out, s->truth_path, &t->counts);
@@ -180,8 +178,12 @@ void score_print(FILE *out, const ScoreSheet *s)
         print_sizes(out, systems, n, true);
     }
     print_texts(out, s);
-    print_findings(out, systems, n);
-    if (n > 1) fputs("\nControls\n", out);
+    score_print_text_intervals(out, s);
+    print_findings(out, s);
+    score_print_clinical(out, s);
+    score_print_diversity(out, s);
+    score_print_paired(out, s);
+    if (n > 1) fputs("\nControls and other models\n", out);
     for (int i = 1; i < n; i++) fprintf(out, "%-18s %s\n", systems[i].name, systems[i].how);
     fputs("\nHow\n", out);
     for (const ScoreAbout *a = score_about; a->metric; a++)

@@ -30,11 +30,12 @@ static const TableMetric metrics[TABLE_METRICS] = {
 };
 const TableMetric *table_metric(int metric) { return &metrics[metric]; }
 
-enum { A = 1, B, C, D, E_, OURS, RELEASE };
 static const TablePair pairs[TABLE_PAIRS] = {
-    {A, 0, "segmentation"},           {B, 0, "entities"},           {C, 0, "themes"},
-    {D, 0, "segmentation, entities"}, {OURS, 0, "all, paper"},      {RELEASE, 0, "all, release"},
-    {OURS, D, "themes, beside d"},    {OURS, E_, "LLaMA for BERT"}, {E_, 0, "all, BERT"},
+    {ROW_A, ROW_BASELINE, "segmentation"},  {ROW_B, ROW_BASELINE, "entities"},
+    {ROW_C, ROW_BASELINE, "themes"},        {ROW_D, ROW_BASELINE, "segmentation, entities"},
+    {ROW_OURS, ROW_BASELINE, "all, paper"}, {ROW_RELEASE, ROW_BASELINE, "all, release"},
+    {ROW_OURS, ROW_D, "themes, beside d"},  {ROW_OURS, ROW_E, "LLaMA for BERT"},
+    {ROW_E, ROW_BASELINE, "all, BERT"},
 };
 const TablePair *table_pair(int pair) { return &pairs[pair]; }
 
@@ -122,6 +123,9 @@ static bool read_held_out(const TableRun *r, const json_t *held_out, const char 
 
 static bool read_values(TableRun *r, const json_t *scores, const json_t *held_out, const Table *t, Error *e)
 {
+    Estimate lesion;
+    if (!table_estimate(scores, "lesion/f1", "lesion/sd/f1", r->path, &lesion, e)) return false;
+    r->noise = table_sd(&lesion);
     for (int s = 0; s < t->n_systems; s++) {
         const char *name = t->system[s];
         json_t *controls, *o = (json_t *)(uintptr_t)scores;
@@ -304,8 +308,16 @@ TableRange table_difference(const Table *t, const TablePair *p, int metric)
     return finish(r);
 }
 
-const char *table_verdict(const TableRange *d)
+double table_noise(const Table *t)
+{
+    double sum = 0;
+    for (int i = 0; i < t->n; i++) sum += t->run[i].noise;
+    return t->n ? sum / t->n : 0;
+}
+
+const char *table_verdict(const TableRange *d, double noise)
 {
     if (d->n < 2) return d->n ? "one seed" : "-";
-    return d->min > 0 ? "helps" : d->max < 0 ? "harms" : "does not help";
+    if (d->min > 0 && d->mean > noise) return "helps";
+    return d->max < 0 && d->mean < -noise ? "harms" : "does not help";
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 /* The rows of Table 2, in its order: what is trained beside report generation (equation 1). */
-enum { TABLE_ROWS = 8 };
+enum { ROW_BASELINE, ROW_A, ROW_B, ROW_C, ROW_D, ROW_E, ROW_OURS, ROW_RELEASE, TABLE_ROWS };
 typedef struct TableRow {
     const char *key;          /* "baseline", "a" .. "e", "ours", "ours-release" */
     const char *row, *preset; /* as result.json says them */
@@ -50,7 +50,7 @@ typedef struct TableRun {
     char path[256];
     int row;
     int64_t seed, studies, held_out_studies;
-    double seconds;
+    double seconds, noise; /* noise: of lesion F1, see table_noise */
     char commit[72];
     double value[TABLE_SYSTEMS][TABLE_METRICS]; /* NaN: undefined (side accuracy of reports without a side) */
     json_t *json;                               /* the whole file */
@@ -87,6 +87,24 @@ int table_runs(const Table *t, int row);
 /* A control that needs no image and no model has the same scores in every run. */
 bool table_shared(const Table *t, int system);
 
+/* A number with its 95 % interval. */
+typedef struct Estimate {
+    int n; /* 0: not measured, or undefined */
+    double value, low, high;
+} Estimate;
+/* The number at `path` of a score, its interval at the same path below "intervals" (a pair of numbers),
+ * else 1.96 times the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number is
+ * null. */
+bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
+                    Error *e);
+/* Of right among n independent ones: Wilson's interval. */
+Estimate table_wilson(int64_t right, int64_t n);
+/* 1: a lies above b, -1: below, 0: the intervals overlap. */
+int table_apart(const Estimate *a, const Estimate *b);
+/* The standard deviation that goes with it. */
+double table_sd(const Estimate *x);
+const json_t *table_find(const json_t *o, const char *path); /* at nested keys; NULL: nothing there */
+
 /* What a clue does: one row against another, seed by seed. */
 enum { TABLE_PAIRS = 9 };
 typedef struct TablePair {
@@ -96,8 +114,13 @@ typedef struct TablePair {
 const TablePair *table_pair(int pair);
 /* The differences row - against over the seeds that both have. */
 TableRange table_difference(const Table *t, const TablePair *p, int metric);
-/* "helps" or "harms" if all differences have one sign, else "does not help"; "one seed"; "-" no pair. */
-const char *table_verdict(const TableRange *difference);
+/* One standard deviation of the lesion F1 of a single run under resampling of its studies, the mean over all
+ * runs. */
+double table_noise(const Table *t);
+/* "helps" or "harms" if all differences have one sign and their mean is larger than the noise, else "does not
+ * help"; "one seed";
+ * "-" no pair. */
+const char *table_verdict(const TableRange *difference, double noise);
 
 /* Table 2 for people: each row with its controls, then what each clue does. */
 void table_print(FILE *out, const Table *t);

@@ -160,6 +160,33 @@ void table_one_print(FILE *out, const TableOne *t)
     free(member);
 }
 
+void table_one_markdown(FILE *out, const TableOne *t)
+{
+    int *member = members(t);
+    fputs("| tokenizer | |", out);
+    for (int m = 0; m < ONE_METRICS; m++) fprintf(out, " %s |", metrics[m].name);
+    fputs("\n|---|---|", out);
+    for (int m = 0; m < ONE_METRICS; m++) fputs("---|", out);
+    fputc('\n', out);
+    for (int i = 0; i < t->n; i++) {
+        int n = group(t, i, member);
+        for (int s = 0; n && s < t->n_systems; s++) {
+            fprintf(out, "| %s | %s |", s ? "" : t->scores[i].tokenizer, s ? t->system[s] : "**ours**");
+            for (int m = 0; m < ONE_METRICS; m++) {
+                TableRange r = range(t, member, n, s, m);
+                if (!r.n)
+                    fputs(" - |", out);
+                else if (r.min == r.max)
+                    fprintf(out, " %.1f |", 100 * r.mean);
+                else
+                    fprintf(out, " %.1f (%.1f to %.1f) |", 100 * r.mean, 100 * r.min, 100 * r.max);
+            }
+            fputc('\n', out);
+        }
+    }
+    free(member);
+}
+
 bool table_one_write(const char *path, const TableOne *t, Error *e)
 {
     int *member = members(t);

@@ -25,6 +25,7 @@ typedef struct TableOne {
 bool table_one_read(const char *const *path, int n, TableOne *out, Error *e);
 void table_one_free(TableOne *t);
 void table_one_print(FILE *out, const TableOne *t);
+void table_one_markdown(FILE *out, const TableOne *t);
 /* As table_write and table_check; compared are the two F1s. */
 bool table_one_write(const char *path, const TableOne *t, Error *e);
 bool table_one_check(const char *path, const TableOne *t, double margin, FILE *out, int *outside, Error *e);

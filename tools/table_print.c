@@ -87,6 +87,7 @@ static void put_block(FILE *out, const Table *t, const char *title, const Column
 static void put_pairs(FILE *out, const Table *t)
 {
     enum { N = sizeof compared / sizeof *compared };
+    double noise = table_noise(t);
     fprintf(out,
             "\nWhat each clue does: differences in the same seed, mean and range; the verdict is on lesion "
             "F1\n%-47s",
@@ -106,13 +107,18 @@ static void put_pairs(FILE *out, const Table *t)
                 fprintf(out, " %+*.3f", CELL + 3, tidy(d[i].mean));
             else
                 fprintf(out, " %*s", CELL + 3, "-");
-        fprintf(out, " %6d  %s\n", d[0].n, table_verdict(&d[0]));
+        fprintf(out, " %6d  %s\n", d[0].n, table_verdict(&d[0], noise));
         if (d[0].n < 2) continue;
         fprintf(out, "%47s", "");
         for (int i = 0; i < N; i++) put_range(out, &d[i], true);
         fputc('\n', out);
     }
-    fputs("A clue that does nothing shows three differences of one sign once in four times.\n", out);
+    fprintf(out,
+            "A clue helps (harms) if lesion F1 rises (falls) in every seed, and on average by more than %.3f, "
+            "one standard deviation of "
+            "a\nsingle score over resampled studies. Of a clue that does nothing, three seeds have one sign "
+            "once in four times.\n",
+            noise);
 }
 
 static bool has_seed(const Table *t, int row, int64_t seed)

@@ -79,7 +79,7 @@ bool pcrl_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
     for (int64_t k = 0; ok && k < n; k += DECODE_TOGETHER)
         ok = !stopped(e) && reports(t, j, k, n - k < DECODE_TOGETHER ? n - k : DECODE_TOGETHER, text + k, e);
     ok = ok && (cutters.by[SPLIT_CHAR] = cutter_open(SPLIT_CHAR, NULL, e)) &&
-         score_system(&truth, text, &cutters, 2, 1, &score, e);
+         score_system(&truth, text, &cutters, &score, e);
     score_reports_free(text, (int)n);
     score_truth_free(&truth);
     score_cutters_close(&cutters);

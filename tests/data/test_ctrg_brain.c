@@ -3,6 +3,7 @@
 #include "data/ctrg_brain.h"
 #include "tests/data/brain_fixture.h"
 #include <sys/stat.h>
+#include "tests/data/fail_alloc.h"
 
 typedef struct Said {
     int n;
@@ -364,6 +365,21 @@ START_TEST(prefixes)
 }
 END_TEST
 
+static bool open_once(Error *e)
+{
+    Brain *b = open_brain(false, e);
+    bool ok = b != NULL;
+    brain_free(b);
+    return ok;
+}
+
+START_TEST(allocations)
+{
+    brain_make(_i);
+    ck_assert_int_gt(fail_each(open_once), 40);
+}
+END_TEST
+
 static void make_folder(void) { ck_assert_ptr_nonnull(mkdtemp(brain_root)); }
 
 int main(void)
@@ -378,6 +394,7 @@ int main(void)
     tcase_add_test(t, series_most);
     tcase_add_test(t, hopeless);
     tcase_add_test(t, prefixes);
+    tcase_add_loop_test(t, allocations, 0, 2);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

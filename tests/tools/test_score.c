@@ -1,5 +1,4 @@
-/* pcrl-score: reading reports, choosing the constant control, and the program from end to end, bad input
- * included. */
+/* pcrl-score: reading reports, and the program from end to end, bad input included. */
 #include "data/file.h"
 #include "tools/score_pairs.h"
 #include <check.h>
@@ -120,7 +119,7 @@ START_TEST(system_scores)
     ck_assert(counts.reports == N && counts.empty == 1 && counts.n_keys == 1 && counts.key[0].n == N);
     ScoreSystem s = {0};
     ScoreCutters cutters = {.by[SPLIT_CHAR] = cutter_open(SPLIT_CHAR, NULL, &e)};
-    ck_assert(cutters.by[SPLIT_CHAR] && score_system(&t, reports, &cutters, 50, 1, &s, &e));
+    ck_assert(cutters.by[SPLIT_CHAR] && score_system(&t, reports, &cutters, &s, &e));
     const TextScore *text = &s.text[SPLIT_CHAR].all;
     ck_assert_int_eq(s.tuples.all.truth, 5); /* 1 + 2 + 0 + 2 */
     ck_assert_int_eq(s.tuples.all.said, 3);
@@ -135,28 +134,10 @@ START_TEST(system_scores)
               s.text[SPLIT_CHAR].each[2].rouge_l == 1);
     score_reports_free(reports, N);
     score_system_free(&s);
-    ck_assert(score_system(&t, t.report, &cutters, 50, 1, &s, &e));
+    ck_assert(score_system(&t, t.report, &cutters, &s, &e));
     ck_assert(s.tuples.all.f1 == 1 && text->rouge_l == 1 && fabs(text->bleu[3] - 1) < 1e-9);
     score_system_free(&s);
     score_cutters_close(&cutters);
-    score_truth_free(&t);
-}
-END_TEST
-
-START_TEST(constant_control)
-{
-    Error e = {0};
-    ScoreTruth t = open_truth();
-    const char *train[5] = {REPORT[2], REPORT[2], "双侧半卵圆中心见斑点状低密度影，脑沟增宽，脑干未见异常。",
-                            REPORT[2], "左侧丘脑见小片状低密度影。"};
-    write_annotations("train.json", train, 5);
-    Ctrg *c = score_open_annotations(in_folder("train.json"), &e);
-    const char *best;
-    int tried;
-    ck_assert(score_best_constant(&t, c, &best, &tried, &e));
-    ck_assert_str_eq(best, train[2]);
-    ck_assert_int_eq(tried, 3);
-    ctrg_free(c);
     score_truth_free(&t);
 }
 END_TEST
@@ -183,8 +164,8 @@ START_TEST(program)
     Error e = {0};
     json_t *j = json_parse(out, strlen(out), "out", &e), *systems = json_object_get(j, "systems");
     ck_assert_msg(j != NULL, "%s", e.msg);
-    ck_assert_uint_eq(json_array_size(systems), 4);
-    const json_t *model = json_array_get(systems, 0), *last = json_array_get(systems, 3);
+    ck_assert_uint_eq(json_array_size(systems), 7);
+    const json_t *model = json_array_get(systems, 0), *last = json_array_get(systems, 6);
     ck_assert(json_real_value(json_object_get(json_object_get(model, "all"), "f1")) == 1);
     ck_assert_str_eq(json_string_value(json_object_get(last, "name")), "blank");
     ck_assert(json_is_null(json_object_get(json_object_get(last, "all"), "side"))); /* undefined, not 0 */
@@ -346,7 +327,6 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_unchecked_fixture(t, write_truth, NULL);
     tcase_add_test(t, system_scores);
-    tcase_add_test(t, constant_control);
     tcase_add_test(t, program);
     tcase_add_test(t, pairs);
     tcase_add_test(t, pairs_program);

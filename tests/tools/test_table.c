@@ -56,8 +56,15 @@ START_TEST(ranges_and_differences)
     for (int p = 0; p < TABLE_PAIRS; p++) {
         r = table_difference(&t, table_pair(p), METRIC_LESION);
         ck_assert_int_eq(r.n, 3);
-        ck_assert_str_eq(table_verdict(&r), verdict[p]);
+        ck_assert_str_eq(table_verdict(&r, 0.011), verdict[p]);
     }
+    ck_assert_double_eq_tol(table_noise(&t), 0.01, 1e-9);
+    r = table_difference(&t, table_pair(8), METRIC_LESION); /* 0.02 in every seed */
+    ck_assert_str_eq(table_verdict(&r, 0.019), "helps");
+    ck_assert_str_eq(table_verdict(&r, 0.021), "does not help");
+    r = table_difference(&t, table_pair(6), METRIC_LESION);
+    ck_assert_str_eq(table_verdict(&r, 0.019), "harms");
+    ck_assert_str_eq(table_verdict(&r, 0.021), "does not help");
     r = table_difference(&t, table_pair(1), METRIC_LESION);
     ck_assert_double_eq_tol(r.min, -0.005, 1e-12);
     ck_assert_double_eq_tol(r.max, 0.01, 1e-12);
@@ -65,9 +72,9 @@ START_TEST(ranges_and_differences)
     ck_assert(table_read(paths, 2 * SEEDS - 2, &t, &(Error){0})); /* row a has one seed */
     r = table_difference(&t, table_pair(0), METRIC_LESION);
     ck_assert_int_eq(r.n, 1);
-    ck_assert_str_eq(table_verdict(&r), "one seed");
+    ck_assert_str_eq(table_verdict(&r, 0.011), "one seed");
     r = table_difference(&t, table_pair(1), METRIC_LESION);
-    ck_assert_str_eq(table_verdict(&r), "-");
+    ck_assert_str_eq(table_verdict(&r, 0.011), "-");
     table_free(&t);
 }
 END_TEST
