@@ -209,8 +209,7 @@ TABLE2 = $(wildcard $(TABLES)/table2/*/result.json)
 FIGURE_RUN = $(TABLES)/table2/paper-1
 .PHONY: table1 table2 tables1 tables2 results
 table1 table2:
-	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
-	@DEPS=$(DEPS) tools/deps.sh --optional python3-jieba
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) python3-jieba
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(MINI_SETTINGS) TRAIN=3000 SEEDS='$(SEEDS)' tools/$@.sh $(BUILD)/bin $(MODEL) $(TABLES)/$@ build/llama3/tokenizer.model
