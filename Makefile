@@ -5,10 +5,11 @@ SAN ?=
 DNNL ?= 1
 DEPS ?= 1
 # What a bare Debian system lacks; demo and test install it themselves (DEPS=0 only names it).
-BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
+BUILD_PACKAGES = gcc libc6-dev binutils libjansson-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev libzip-dev libpcre2-dev libutf8proc-dev $(if $(filter 0,$(DNNL)),,libdnnl-dev)
 TEST_PACKAGES = check libsubunit-dev strace $(if $(HAVE_CUDA_HEADERS),g++)
-# ONNX's node cases, data alone: tests/onnx says so where it cannot be had.
-TEST_DATA_PACKAGES = libonnx-testdata python3-jieba
+# ONNX's node cases, data alone, and programs that convert DICOM and write it: the tests that need them say so where they
+# cannot be had.
+TEST_DATA_PACKAGES = libonnx-testdata python3-jieba dcm2niix dcmtk
 FUZZ_PACKAGES = clang libclang-rt-dev
 DEMO_PACKAGES = invesalius-examples
 MODEL ?= data/mini
@@ -38,7 +39,7 @@ HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 CFLAGS ?= -g
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -fopenmp -ffp-contract=off -fno-math-errno -I. -MMD -MP $(OPT) $(WARN) $(HARDEN) \
              $(if $(filter 0,$(DNNL)),,-DHAVE_DNNL) $(CFLAGS)
-LDLIBS = -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
+LDLIBS = -ljansson -lpng -ljpeg -lzip -lz -lpcre2-8 -lutf8proc $(if $(filter 0,$(DNNL)),,-ldnnl) -ldl -lm
 LDFLAGS += -fopenmp -pie -Wl,-z,relro,-z,now -rdynamic $(if $(SAN),-fsanitize=$(SAN))
 
 LIB_SRC := $(wildcard tensor/*.c kernels/*.c models/*.c losses/*.c tokenizer/*.c data/*.c)
@@ -73,6 +74,7 @@ $(BUILD)/%.o: %.c
 # The pages' templates are part of the objects.
 $(BUILD)/tools/page.o: tools/page.html
 $(BUILD)/tools/run_page.o: tools/run_page.html
+$(BUILD)/tools/table_page.o: tools/results.md.in
 
 $(LIB): $(call OBJ,$(LIB_SRC))
 	@rm -f $@
@@ -100,8 +102,9 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 # of FOLDER/test_NAME
-FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/resample \
-              models/llama_names models/weights_quant tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf \
+FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg \
+              data/cq500 data/ctrg_brain data/report_list data/resample models/llama_names models/weights_quant \
+              tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf \
               tokenizer/jieba_files
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
@@ -147,8 +150,8 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png rle gallery wordpiece bpe jieba
-FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c clues.c gallery.c) \
+FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png jpeg rle gallery wordpiece bpe jieba cq500 reports
+FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c jpeg.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c cq500.c cq500_labels.c clues.c gallery.c report_list.c) \
             $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) models/llama_names.c models/llama_meta.c tensor/error.c
 # Weights without the ops.
 FUZZ_WEIGHTS := $(wildcard models/weights*.c) kernels/quant.c $(addprefix tensor/,arena.c backend_cpu.c dtype.c params.c rng.c tensor.c)
@@ -160,12 +163,12 @@ build/fuzz/%.o: %.c
 	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c $< -o $@
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $^ -ljansson -lpng -ljpeg -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 build/fuzz/fuzz_weights: $(FUZZ_WEIGHTS:%.c=build/fuzz/%.o)
 
 build/fuzz/make_seeds: build/fuzz/tests/fuzz/make_seeds.o $(FUZZ_OBJ)
-	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -lzip -lz -lpcre2-8 -lutf8proc -lm
+	$(FUZZ_CC) -o $@ $^ -ljansson -lpng -ljpeg -lzip -lz -lpcre2-8 -lutf8proc -lm
 
 .PHONY: fuzz fuzzers
 fuzz:
@@ -197,5 +200,35 @@ mini:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(MINI_SETTINGS) SEEDS='$(SEEDS)' tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
+
+# The paper's tables at mini size, beside the ranges that are kept in RESULTS; results writes those anew, with the page and
+# the figures, from what the two have left in TABLES. table2 goes on where it stopped.
+TABLES ?= build
+RESULTS ?= docs/results
+TABLE1 = $(wildcard $(TABLES)/table1/jieba.json $(TABLES)/table1/llama3.json)
+TABLE2 = $(wildcard $(TABLES)/table2/*/result.json)
+FIGURE_RUN = $(TABLES)/table2/paper-1
+.PHONY: table1 table2 tables1 tables2 results
+table1 table2:
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh --optional python3-jieba
+	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MINI_SETTINGS) TRAIN=3000 SEEDS='$(SEEDS)' tools/$@.sh $(BUILD)/bin $(MODEL) $(TABLES)/$@ build/llama3/tokenizer.model
+	@$(MAKE) --no-print-directory $(subst table,tables,$@)
+
+tables1:
+	@$(BUILD)/bin/pcrl-table table1 --check $(RESULTS)/table1.json $(TABLE1)
+
+tables2:
+	@$(BUILD)/bin/pcrl-table table2 --check $(RESULTS)/table2.json $(TABLE2)
+
+results:
+	@mkdir -p $(RESULTS)
+	@$(BUILD)/bin/pcrl-table table1 --write $(RESULTS)/table1.json $(TABLE1)
+	@$(BUILD)/bin/pcrl-table table2 --write $(RESULTS)/table2.json $(TABLE2)
+	@$(BUILD)/bin/pcrl-table page --out docs/results.md $(TABLE1:%=--table1 %) --retrieval $(MODEL)/scores-masks.json $(TABLE2)
+	@$(BUILD)/bin/pcrl-figure --out $(RESULTS) --masks $(FIGURE_RUN)/masks.safetensors \
+	  --baseline $(TABLES)/table2/baseline-1/test.jsonl --differ $(TABLES)/table2/test $(FIGURE_RUN)/test.jsonl
 
 -include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)

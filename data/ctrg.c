@@ -1,6 +1,7 @@
 /* Reading and checking a data set in CTRG's schema; see ctrg.h. The checks never stop at the first fault: each
  * is told to the caller's sink, and the study that has one is dropped. */
 #include "data/ctrg.h"
+#include "data/cq500_labels.h"
 #include "data/file.h"
 #include "data/json.h"
 #include "data/rle.h"
@@ -254,6 +255,14 @@ static bool read_truth(Reader *r, const json_t *object, CtrgStudy *s)
     return ok;
 }
 
+static bool read_labels(Reader *r, const json_t *object, CtrgStudy *s)
+{
+    Error e = {0};
+    char where[512];
+    s->has_votes = cq500_votes(object, place(r, where, sizeof where), s->vote, &e);
+    return s->has_votes || fault_from(r, &e);
+}
+
 static bool read_study(Reader *r, const json_t *object, size_t index, CtrgStudy *s)
 {
     snprintf(r->study, sizeof r->study, "entry %zu", index);
@@ -261,7 +270,8 @@ static bool read_study(Reader *r, const json_t *object, size_t index, CtrgStudy 
     bool ok = read_id(r, object, index, &s->id);
     ok = read_report(r, object, s) && ok;
     ok = read_images(r, object, s) && ok;
-    const json_t *truth = json_object_get(object, "truth");
+    const json_t *truth = json_object_get(object, "truth"), *labels = json_object_get(object, "labels");
+    ok = (!labels || read_labels(r, labels, s)) && ok;
     return (!truth || read_truth(r, truth, s)) && ok;
 }
 
@@ -405,11 +415,6 @@ void ctrg_free(Ctrg *c)
 
 /* ---- pixels ---- */
 
-static uint8_t grey(const uint8_t *pixel, int channels)
-{
-    return channels == 1 ? *pixel : (uint8_t)((299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] + 500) / 1000);
-}
-
 bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *width, int *height, Error *e)
 {
     uint8_t *block = NULL;
@@ -418,8 +423,7 @@ bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *
         char path[4096];
         Image image;
         bool ok = snprintf(path, sizeof path, "%s/%s", c->folder, s->image[k]) < (int)sizeof path;
-        if (!(ok ? image_read_png(path, &image, e)
-                 : error_set(e, ERROR_INPUT, "%s: path too long", s->image[k]))) {
+        if (!(ok ? image_read(path, &image, e) : error_set(e, ERROR_INPUT, "%s: path too long", s->image[k]))) {
             free(block);
             return false;
         }
@@ -434,8 +438,8 @@ bool ctrg_read_slices(const Ctrg *c, const CtrgStudy *s, uint8_t **pixels, int *
             ok = error_set(e, ERROR_INPUT, "%s: %d x %d pixels, expected %d x %d as in the study's first slice",
                            path, image.width, image.height, *width, *height);
         }
-        for (size_t i = 0; ok && i < n; i++)
-            block[k * n + i] = grey(image.pixel + i * (size_t)image.channels, image.channels);
+        image_to_grey(&image);
+        if (ok) memcpy(block + k * n, image.pixel, n);
         free(image.pixel);
         if (!ok) {
             free(block);

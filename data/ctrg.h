@@ -6,9 +6,11 @@
  * spelling is CTRG's own. `truth` is ours and optional; the phantom writes it:
  *   "truth": { "seed": n, "style": n, "size": [height, width], "pixel_mm": x, "findings": [
  *       { "entity": "基底节区", "side": "双", "density": "低", "clause": "...", "radius_mm": x, "volume_ml": x,
- *         "masks": [ { "slice": 9, "side": "左", "counts": "COCO run lengths" }, ... ] }, ... ] } */
+ *         "masks": [ { "slice": 9, "side": "左", "counts": "COCO run lengths" }, ... ] }, ... ] }
+ * So is `labels` (data/cq500_labels.h): what three readers said of the whole study. */
 #ifndef DATA_CTRG_H
 #define DATA_CTRG_H
+#include "data/cq500.h"
 #include "data/findings.h"
 #include "data/image.h"
 #include "tensor/error.h"
@@ -41,6 +43,8 @@ typedef struct CtrgStudy {
     double pixel_mm;
     int n_truth;
     CtrgTruth *truth;
+    bool has_votes; /* a labels block */
+    uint8_t vote[CQ500_LABELS];
 } CtrgStudy;
 
 typedef struct Ctrg {

@@ -157,8 +157,7 @@ static const Word *longest_word(const char *s, size_t left)
     return best;
 }
 
-/* Bytes of the clause separator at s, 0 if there is none. */
-static size_t separator(const char *s)
+size_t findings_separator(const char *s)
 {
     static const char *const wide[] = {"，", "。", "；"};
     if (*s && strchr(",;.\n\r", *s)) return 1;
@@ -233,7 +232,7 @@ FindingSet findings_parse(const char *report)
     for (const char *s = report; *s;) {
         Clause c = {0};
         size_t gap = 0;
-        while (*s && !(gap = separator(s))) {
+        while (*s && !(gap = findings_separator(s))) {
             const Word *w = longest_word(s, strlen(s));
             if (w) clause_word(&c, w);
             s += w ? w->bytes : 1;
@@ -288,4 +287,18 @@ void findings_mirror_text(char *report)
         else if (!strncmp(s, "右", 3))
             memcpy(s, "左", 3), s += 2;
     }
+}
+
+bool finding_held_out(int finding, Side side)
+{
+    static const struct {
+        int finding;
+        Side side;
+    } held[] = {
+#define HELD_OUT(entity, density, side) {FIND_##entity##_##density, SIDE_##side},
+#include "data/held_out.def"
+    };
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++)
+        if (held[i].finding == finding && held[i].side == side) return true;
+    return false;
 }

@@ -74,6 +74,8 @@ typedef struct FindingSet {
  * negation or with oedema claims nothing; a place takes the last side named before it, else the first one
  * after. */
 FindingSet findings_parse(const char *report);
+/* Bytes of the end of a clause at s, 0 if there is none. */
+size_t findings_separator(const char *s);
 
 bool findings_equal(const FindingSet *a, const FindingSet *b);
 /* Left and right claims of one finding become both; a side that must not or need not be named becomes the
@@ -84,6 +86,9 @@ uint64_t findings_labels(const FindingSet *set);
 uint64_t labels_mirror(uint64_t labels);
 /* The set a given label mask means (the inverse of findings_labels for sets without `other`). */
 FindingSet findings_from_labels(uint64_t labels);
+
+/* Whether experiments hold this combination out of their training data (data/held_out.def). */
+bool finding_held_out(int finding, Side side);
 
 /* Swaps 左 and 右 in place: the report of the mirrored patient. */
 void findings_mirror_text(char *report);

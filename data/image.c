@@ -2,11 +2,14 @@
  * error path needs lives in one struct, not in locals. */
 #include "data/image.h"
 #include "data/file.h"
+#include "data/jpeg.h"
 #include "tensor/checked.h"
 #include <png.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SIDE_LIMIT = 16384, CHUNK_LIMIT = 8 << 20, CHUNK_COUNT = 128 };
 static const size_t FILE_LIMIT = (size_t)1 << 30;
@@ -158,6 +161,44 @@ bool image_read_png(const char *path, Image *image, Error *e)
     return ok;
 }
 
+bool image_decode(const char *what, const uint8_t *bytes, size_t n, Image *image, Error *e)
+{
+    if (n >= 8 && bytes[0] == 137) return decode(what, bytes, n, image, e);
+    if (n >= 2 && bytes[0] == 0xff && bytes[1] == 0xd8) return jpeg_decode(what, bytes, n, image, e);
+    return error_set(e, ERROR_INPUT, "%s: neither PNG nor JPEG (its first bytes are another signature)", what);
+}
+
+bool image_read_as(const char *path, const char *what, Image *image, Error *e)
+{
+    uint8_t *bytes;
+    size_t n, length = strlen(path);
+    Error own = {0};
+    if (!file_read(path, FILE_LIMIT, &bytes, &n, &own)) {
+        bool named = !strncmp(own.msg, path, length);
+        return error_set(e, own.code, "%s%.200s", what, named ? own.msg + length : ": cannot be read");
+    }
+    bool ok = image_decode(what, bytes, n, image, e);
+    free(bytes);
+    return ok;
+}
+
+bool image_read(const char *path, Image *image, Error *e) { return image_read_as(path, path, image, e); }
+
+bool image_is_name(const char *name)
+{
+    const char *end = *name == '.' ? NULL : strrchr(name, '.');
+    return end && (!strcasecmp(end, ".png") || !strcasecmp(end, ".jpg") || !strcasecmp(end, ".jpeg"));
+}
+
+void image_to_grey(Image *image)
+{
+    size_t n = image->channels == 3 ? (size_t)image->width * (size_t)image->height : 0;
+    const uint8_t *p = image->pixel;
+    for (size_t i = 0; i < n; i++, p += 3)
+        image->pixel[i] = (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
+    image->channels = 1;
+}
+
 static void write_pixels(png_structp png, png_infop info, const Image *image)
 {
     png_set_IHDR(png, info, (uint32_t)image->width, (uint32_t)image->height, 8,
@@ -218,4 +259,16 @@ bool image_write_png(const char *path, const Image *image, Error *e)
     bool ok = file_write(path, bytes, n, e);
     free(bytes);
     return ok;
+}
+
+bool image_put_png(const char *path, const Image *image, Error *e)
+{
+    uint8_t *bytes;
+    size_t n;
+    if (!encode(path, image, &bytes, &n, e)) return false;
+    FILE *f = fopen(path, "wb");
+    bool ok = f && fwrite(bytes, 1, n, f) == n;
+    ok = f && !fclose(f) && ok;
+    free(bytes);
+    return ok || error_set(e, ERROR_IO, "%s: cannot write %zu bytes: %m", path, n);
 }

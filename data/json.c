@@ -136,7 +136,7 @@ char *json_text(const json_t *value, size_t flags)
     return NULL;
 }
 
-static const char *type_name(const json_t *value)
+const char *json_type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT: return "an object";
@@ -156,7 +156,7 @@ static json_t *member(const json_t *object, const char *key, const char *what, c
 {
     if (!json_is_object(object)) {
         error_set(e, ERROR_INPUT, "%s: expected an object with key \"%s\", found %s", what, key,
-                  object ? type_name(object) : "nothing");
+                  object ? json_type_name(object) : "nothing");
         return NULL;
     }
     json_t *value = json_object_get(object, key);
@@ -167,7 +167,7 @@ static json_t *member(const json_t *object, const char *key, const char *what, c
 static bool wrong_type(const json_t *value, const char *key, const char *what, const char *expected, Error *e)
 {
     return error_set(e, ERROR_INPUT, "%s: key \"%s\": expected %s, found %s", what, key, expected,
-                     type_name(value));
+                     json_type_name(value));
 }
 
 bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e)

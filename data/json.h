@@ -16,6 +16,9 @@ bool json_write(const char *path, const json_t *value, Error *e);
 char *json_text(const json_t *value, size_t flags);
 #pragma GCC poison json_dumps /* whose text is jansson's to free */
 
+/* "an object", "a string", ...; value is not NULL. */
+const char *json_type_name(const json_t *value);
+
 /* Required members of an object; false names `what` (the file), the key, the type expected and found. */
 bool json_get_string(const json_t *object, const char *key, const char *what, const char **out, Error *e);
 bool json_get_int(const json_t *object, const char *key, const char *what, int64_t *out, Error *e);

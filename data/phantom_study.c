@@ -123,16 +123,8 @@ json_t *phantom_annotation(const Phantom *p, int64_t id, Error *e)
  */
 static bool write_slice(const Phantom *p, int k, const char *path, uint8_t *plane, Error *e)
 {
-    Image image = {p->size, p->size, 1, plane};
-    uint8_t *bytes;
-    size_t n;
     phantom_window(p, k, plane);
-    if (!image_encode_png(&image, &bytes, &n, e)) return false;
-    FILE *f = fopen(path, "wb");
-    bool ok = f && fwrite(bytes, 1, n, f) == n;
-    ok = f && !fclose(f) && ok;
-    free(bytes);
-    return ok || error_set(e, ERROR_IO, "%s: cannot write %zu bytes: %m", path, n);
+    return image_put_png(path, &(Image){p->size, p->size, 1, plane}, e);
 }
 
 bool phantom_write_study(const Phantom *p, const char *folder, int64_t id, Error *e)

@@ -21,16 +21,16 @@ enum { STUDY_SLICES = 24, STUDY_LAYERS = 8, STUDY_MIN_SIZE = 64, STUDY_MAX_SIZE 
 
 typedef struct Study {
     int size;        /* pixels across */
-    double pixel_mm; /* 0: not known (PNG folders without a pixel size) */
+    double pixel_mm; /* 0: not known (folders without a pixel size) */
     uint8_t *pixel;  /* [24][size][size], windowed */
-    int16_t *hu;     /* the same shape, Hounsfield units -1024..3071; NULL when made from PNG files */
+    int16_t *hu;     /* the same shape, Hounsfield units -1024..3071; NULL when made from pictures */
     bool from_volume;
     double centre_x, centre_y; /* of the field of view, mm from the volume's corner; volumes only */
     bool automatic;            /* the range was found, not given */
     double from, to;           /* mm from the lower face of the scan's first slice */
     double at[STUDY_SLICES];   /* middle of each slice, mm */
     int first[STUDY_SLICES], last[STUDY_SLICES]; /* the scan's slices (or files) it is made of, from 0 */
-    char *source[STUDY_SLICES];                  /* PNG folders: file names; else NULL */
+    char *source[STUDY_SLICES];                  /* folders: file names; else NULL */
 } Study;
 
 void study_free(Study *s);
@@ -40,10 +40,10 @@ uint8_t study_window(double hu, double level, double width);
 
 typedef struct StudyOptions {
     int size;         /* STUDY_MIN_SIZE..STUDY_MAX_SIZE */
-    double from, to;  /* mm; to <= from: automatic. For PNG folders of other than 24: file numbers from 1 */
-    double pixel_mm;  /* PNG folders: mm per pixel of the files; 0: unknown, the picture is scaled whole */
-    bool any_count;   /* PNG folders: accept other than 24 files and repeat or skip */
-    bool from_vertex; /* PNG folders: the first file is the uppermost slice */
+    double from, to;  /* mm; to <= from: automatic. For folders of other than 24: file numbers from 1 */
+    double pixel_mm;  /* folders:   mm per pixel of the files; 0: unknown, the picture is scaled whole */
+    bool any_count;   /* folders:   accept other than 24 files and repeat or skip */
+    bool from_vertex; /* folders:   the first file is the uppermost slice */
 } StudyOptions;
 StudyOptions study_options(void); /* 128 px, automatic */
 
@@ -51,14 +51,26 @@ StudyOptions study_options(void); /* 128 px, automatic */
  * than 8 slices of the scan in it. */
 bool study_from_volume(const Volume *v, const StudyOptions *o, const char *what, Study *s, Error *e);
 
-/* The *.png files of a folder in the order of their names (numbers by value), already windowed, caudal to
- * cranial, all of one size. Exactly 24, or at least 8 with o->any_count. */
+/* Which of count slices study slice i takes, both from 0: short series repeat slices, long ones skip. */
+static inline int study_pick(int i, int count) { return (2 * i + 1) * count / (2 * STUDY_SLICES); }
+
+/* The PNG and JPEG files of a folder in the order of their names (numbers by value), already windowed, caudal
+ * to cranial, all of one size. Exactly 24, or at least 8 with o->any_count. */
 bool study_from_folder(const char *folder, const StudyOptions *o, Study *s, Error *e);
+
+/* 24 such files by their paths; what[i] is how messages call file i, never path[i]. */
+bool study_from_files(const char *const path[STUDY_SLICES], const char *const what[STUDY_SLICES],
+                      const StudyOptions *o, Study *s, Error *e);
 
 /* Writes study `id` into a data set folder in CTRG's schema (data/ctrg.h): images/<id>/00.png .. 23.png, with
  * with_hu also hu/<id>/00.png .. (RGB: HU + 1024 = 256 R + G), and its entry in annotations.json, replacing an
  * entry of the same id and keeping all others. findings: the report, "" where there is none. */
 bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e);
+
+/* The same with a member `key` of that entry more, which is borrowed. */
+struct json_t;
+bool study_write_with(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu,
+                      const char *key, struct json_t *value, Error *e);
 
 /* Reads hu/<id>/NN.png back: int16 [24][*size][*size], malloc'ed. False with e->code 0 if there is none. */
 bool study_read_hu(const char *folder, int64_t id, int16_t **hu, int *size, Error *e);

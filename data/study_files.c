@@ -1,4 +1,4 @@
-/* Studies from and to PNG files. */
+/* Studies from PNG and JPEG files, and to PNG files. */
 #include "data/file.h"
 #include "data/json.h"
 #include "data/study_plane.h"
@@ -8,16 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { LEAST_FILES = 8, MOST_FILES = 4096 };
 
-static int is_png(const struct dirent *d)
-{
-    size_t n = strlen(d->d_name);
-    return n > 4 && d->d_name[0] != '.' && !strcasecmp(d->d_name + n - 4, ".png");
-}
+static int is_picture(const struct dirent *d) { return image_is_name(d->d_name); }
 
 static bool join(char *path, size_t n, Error *e, const char *folder, const char *name)
 {
@@ -31,9 +26,10 @@ static bool choose_files(const char *folder, const StudyOptions *o, int n, Study
 {
     double from = 1, to = n;
     if (n != STUDY_SLICES && !o->any_count)
-        return error_set(e, ERROR_INPUT,
-                         "%s: %d PNG files, expected %d; --any-count repeats or skips slices of other studies",
-                         folder, n, STUDY_SLICES);
+        return error_set(
+            e, ERROR_INPUT,
+            "%s: %d PNG or JPEG files, expected %d; --any-count repeats or skips slices of other studies",
+            folder, n, STUDY_SLICES);
     if (o->to > o->from) from = o->from, to = o->to;
     if (from < 1 || to > n || from != floor(from) || to != floor(to))
         return error_set(e, ERROR_INPUT, "%s: range %g:%g, expected file numbers from 1 to %d", folder, from,
@@ -43,24 +39,10 @@ static bool choose_files(const char *folder, const StudyOptions *o, int n, Study
         return error_set(e, ERROR_INPUT, "%s: %d slices, expected at least %d (one a layer)", folder, count,
                          LEAST_FILES);
     for (int i = 0; i < STUDY_SLICES; i++) {
-        int k = (int)from - 1 + (2 * i + 1) * count / (2 * STUDY_SLICES);
+        int k = (int)from - 1 + study_pick(i, count);
         s->first[i] = s->last[i] = o->from_vertex ? n - 1 - k : k;
     }
     s->from = from, s->to = to;
-    return true;
-}
-
-/* Reads one file to grey. */
-static bool read_grey(const char *path, Image *image, Error *e)
-{
-    if (!image_read_png(path, image, e)) return false;
-    if (image->channels == 1) return true;
-    size_t n = (size_t)image->width * (size_t)image->height;
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *p = image->pixel + 3 * i;
-        image->pixel[i] = (uint8_t)((299 * p[0] + 587 * p[1] + 114 * p[2] + 500) / 1000);
-    }
-    image->channels = 1;
     return true;
 }
 
@@ -77,23 +59,25 @@ static bool picture_axes(const Image *image, const char *path, const Study *s, d
     return true;
 }
 
-static bool read_slice(const char *path, const StudyOptions *o, int i, Study *s, PlaneResampler *r, Error *e)
+static bool read_slice(const char *path, const char *what, const StudyOptions *o, int i, Study *s,
+                       PlaneResampler *r, Error *e)
 {
     Image image = {0};
     size_t plane = (size_t)s->size * (size_t)s->size;
-    if (!read_grey(path, &image, e)) return false;
+    if (!image_read_as(path, what, &image, e)) return false;
+    image_to_grey(&image);
     bool ok = true;
     PlaneAxis axis[2];
     if (!r->size) {
-        ok = picture_axes(&image, path, s, o->pixel_mm, axis, e);
+        ok = picture_axes(&image, what, s, o->pixel_mm, axis, e);
         ok = ok && (plane_resampler_make(r, axis[0], axis[1], s->size) ||
-                    error_set(e, ERROR_MEMORY, "%s: no memory for a slice", path));
+                    error_set(e, ERROR_MEMORY, "%s: no memory for a slice", what));
     } else if (image.width != r->nx || image.height != r->ny)
-        ok = error_set(e, ERROR_INPUT, "%s: %d x %d, expected %d x %d as the slices before", path, image.width,
+        ok = error_set(e, ERROR_INPUT, "%s: %d x %d, expected %d x %d as the slices before", what, image.width,
                        image.height, r->nx, r->ny);
     size_t n = (size_t)image.width * (size_t)image.height;
     float *in = malloc((n + plane) * sizeof *in), *out = in ? in + n : NULL;
-    if (ok && !in) ok = error_set(e, ERROR_MEMORY, "%s: no memory for a slice", path);
+    if (ok && !in) ok = error_set(e, ERROR_MEMORY, "%s: no memory for a slice", what);
     if (ok) {
         for (size_t k = 0; k < n; k++) in[k] = image.pixel[k];
         plane_resample(r, in, 0, out);
@@ -104,33 +88,60 @@ static bool read_slice(const char *path, const StudyOptions *o, int i, Study *s,
     return ok;
 }
 
+static bool read_slices(const char *const path[STUDY_SLICES], const char *const what[STUDY_SLICES],
+                        const StudyOptions *o, Study *s, Error *e)
+{
+    s->pixel = malloc((size_t)STUDY_SLICES * (size_t)s->size * (size_t)s->size);
+    if (!s->pixel) return error_set(e, ERROR_MEMORY, "%s: no memory for the slices", what[0]);
+    PlaneResampler r = {0};
+    bool ok = true;
+    for (int i = 0; ok && i < STUDY_SLICES; i++) ok = read_slice(path[i], what[i], o, i, s, &r, e);
+    plane_resampler_free(&r);
+    return ok;
+}
+
+static Study new_study(const StudyOptions *o)
+{
+    return (Study){.size = o->size, .pixel_mm = o->pixel_mm > 0 ? STUDY_FIELD_MM / o->size : 0};
+}
+
+bool study_from_files(const char *const path[STUDY_SLICES], const char *const what[STUDY_SLICES],
+                      const StudyOptions *o, Study *s, Error *e)
+{
+    Study made = new_study(o);
+    bool ok = study_check_size(o, what[0], e) && read_slices(path, what, o, &made, e);
+    for (int i = 0; i < STUDY_SLICES; i++) made.first[i] = made.last[i] = i;
+    if (ok)
+        *s = made;
+    else
+        study_free(&made);
+    return ok;
+}
+
 static bool read_files(const char *folder, const StudyOptions *o, struct dirent **file, int n, Study *s,
                        Error *e)
 {
+    char path[STUDY_SLICES][4096];
+    const char *at[STUDY_SLICES];
     if (!choose_files(folder, o, n, s, e)) return false;
-    s->pixel = malloc((size_t)STUDY_SLICES * (size_t)s->size * (size_t)s->size);
-    if (!s->pixel) return error_set(e, ERROR_MEMORY, "%s: no memory for the slices", folder);
-    PlaneResampler r = {0};
-    bool ok = true;
-    for (int i = 0; ok && i < STUDY_SLICES; i++) {
-        char path[4096];
+    for (int i = 0; i < STUDY_SLICES; i++) {
         const char *name = file[s->first[i]]->d_name;
-        ok = join(path, sizeof path, e, folder, name) && read_slice(path, o, i, s, &r, e);
-        s->source[i] = strdup(name);
+        if (!join(path[i], sizeof path[i], e, folder, name)) return false;
+        if (!(s->source[i] = strdup(name))) return error_set(e, ERROR_MEMORY, "%s: no memory", folder);
+        at[i] = path[i];
     }
-    plane_resampler_free(&r);
-    return ok;
+    return read_slices(at, at, o, s, e);
 }
 
 bool study_from_folder(const char *folder, const StudyOptions *o, Study *s, Error *e)
 {
     if (!study_check_size(o, folder, e)) return false;
     struct dirent **file;
-    int n = scandir(folder, &file, is_png, versionsort);
+    int n = scandir(folder, &file, is_picture, versionsort);
     if (n < 0) return error_set(e, ERROR_IO, "%s: %s", folder, strerror(errno));
-    Study made = {.size = o->size, .pixel_mm = o->pixel_mm > 0 ? STUDY_FIELD_MM / o->size : 0};
+    Study made = new_study(o);
     bool ok = n <= MOST_FILES ||
-              error_set(e, ERROR_INPUT, "%s: %d PNG files, expected at most %d", folder, n, MOST_FILES);
+              error_set(e, ERROR_INPUT, "%s: %d PNG or JPEG files, expected at most %d", folder, n, MOST_FILES);
     ok = ok && read_files(folder, o, file, n, &made, e);
     for (int i = 0; i < n; i++) free(file[i]);
     free(file);
@@ -203,7 +214,8 @@ static json_t *entry(const Study *s, int64_t id, const char *findings)
                      "finding_idx_images_contain_entity", "import", import);
 }
 
-static bool write_entry(const Study *s, const char *folder, int64_t id, const char *findings, Error *e)
+static bool write_entry(const Study *s, const char *folder, int64_t id, const char *findings, const char *key,
+                        json_t *value, Error *e)
 {
     char path[4096], text[64];
     struct stat there;
@@ -214,6 +226,8 @@ static bool write_entry(const Study *s, const char *folder, int64_t id, const ch
     snprintf(text, sizeof text, "%lld", (long long)id);
     bool ok = json_is_array(list) || error_set(e, ERROR_INPUT, "%s: expected a list of studies", path);
     if (ok && !made) ok = error_set(e, ERROR_INPUT, "%s: study %s: findings are not UTF-8", path, text);
+    if (ok && key && json_object_set(made, key, value))
+        ok = error_set(e, ERROR_MEMORY, "%s: no memory for an entry", path);
     size_t k = 0;
     while (ok && k < json_array_size(list)) {
         const char *other = json_string_value(json_object_get(json_array_get(list, k), "id"));
@@ -229,10 +243,16 @@ static bool write_entry(const Study *s, const char *folder, int64_t id, const ch
     return ok;
 }
 
-bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e)
+bool study_write_with(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu,
+                      const char *key, json_t *value, Error *e)
 {
     return write_slices(s, folder, id, e) && (!with_hu || !s->hu || write_hu(s, folder, id, e)) &&
-           write_entry(s, folder, id, findings, e);
+           write_entry(s, folder, id, findings, key, value, e);
+}
+
+bool study_write(const Study *s, const char *folder, int64_t id, const char *findings, bool with_hu, Error *e)
+{
+    return study_write_with(s, folder, id, findings, with_hu, NULL, NULL, e);
 }
 
 bool study_read_hu(const char *folder, int64_t id, int16_t **hu, int *size, Error *e)

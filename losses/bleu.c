@@ -26,19 +26,18 @@ static int compare_places(const void *a, const void *b, void *order)
     return compare_grams(o->id + *(const int *)a, o->id + *(const int *)b, o->k);
 }
 
-/* Start positions of all k-grams, sorted by what stands there. Returns how many. */
-static int sorted_grams(const Tokens *t, int k, int *place)
+/* Start positions of all k-grams, sorted by what stands there. */
+static void sorted_grams(const Tokens *t, int k, int *place)
 {
     int n = t->n - k + 1;
     for (int i = 0; i < n; i++) place[i] = i;
     if (n > 1) qsort_r(place, (size_t)n, sizeof *place, compare_places, &(Order){t->id, k});
-    return n > 0 ? n : 0;
 }
 
-/* Sum over distinct k-grams of min(count in a, count in b). */
-static int64_t common_grams(const Tokens *a, const Tokens *b, int k, int *place_a, int *place_b)
+/* Sum over distinct k-grams of min(count in a, count in b), of sorted_grams. */
+static int64_t common_grams(const Tokens *a, const int *place_a, const Tokens *b, const int *place_b, int k)
 {
-    int n_a = sorted_grams(a, k, place_a), n_b = sorted_grams(b, k, place_b), i = 0, j = 0;
+    int n_a = a->n - k + 1, n_b = b->n - k + 1, i = 0, j = 0;
     int64_t common = 0;
     while (i < n_a && j < n_b) {
         int order = compare_grams(a->id + place_a[i], b->id + place_b[j], k);
@@ -49,30 +48,91 @@ static int64_t common_grams(const Tokens *a, const Tokens *b, int k, int *place_
     return common;
 }
 
+static int longest_of(const Tokens *t, int n, int longest)
+{
+    for (int i = 0; i < n; i++)
+        if (t[i].n > longest) longest = t[i].n;
+    return longest;
+}
+
+static bool no_memory(Error *e, int longest)
+{
+    return error_set(e, ERROR_MEMORY, "no memory to score texts of %d tokens", longest);
+}
+
+static void add_lengths(BleuCounts *sum, const Tokens *said, const Tokens *truth)
+{
+    sum->said += said->n;
+    sum->truth += truth->n;
+    for (int k = 1; k <= BLEU_ORDERS; k++) sum->guess[k - 1] += said->n >= k ? said->n - k + 1 : 0;
+}
+
+/* place: room for both texts, `longest` each. */
+static void add_pair(BleuCounts *sum, const Tokens *said, const Tokens *truth, int *place, int longest)
+{
+    add_lengths(sum, said, truth);
+    for (int k = 1; k <= BLEU_ORDERS; k++) {
+        sorted_grams(said, k, place);
+        sorted_grams(truth, k, place + longest);
+        sum->correct[k - 1] += common_grams(said, place, truth, place + longest, k);
+    }
+}
+
+static bool add_pairs(const Tokens *said, const Tokens *truth, int n, BleuCounts *sum, Error *e)
+{
+    int longest = longest_of(truth, n, longest_of(said, n, 1));
+    int *place = malloc(2 * (size_t)longest * sizeof *place);
+    if (!place) return no_memory(e, longest);
+    *sum = (BleuCounts){0};
+    for (int i = 0; i < n; i++) add_pair(sum, &said[i], &truth[i], place, longest);
+    free(place);
+    return true;
+}
+
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e)
+{
+    return add_pairs(said, truth, 1, out, e);
+}
+
+void bleu_from_counts(const BleuCounts *sum, double bleu[BLEU_ORDERS])
+{
+    double ratio = ((double)sum->said + 1e-15) / ((double)sum->truth + 1e-9);
+    double brevity = ratio < 1 ? exp(1 - 1 / ratio) : 1, product = 1;
+    for (int k = 1; k <= BLEU_ORDERS; k++) {
+        product *= ((double)sum->correct[k - 1] + 1e-15) / ((double)sum->guess[k - 1] + 1e-9);
+        bleu[k - 1] = pow(product, 1.0 / k) * brevity;
+    }
+}
+
 bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e)
 {
-    int longest = 1;
-    for (int i = 0; i < n; i++) {
-        if (said[i].n > longest) longest = said[i].n;
-        if (truth[i].n > longest) longest = truth[i].n;
+    BleuCounts sum;
+    if (!add_pairs(said, truth, n, &sum, e)) return false;
+    bleu_from_counts(&sum, bleu);
+    return true;
+}
+
+/* Every text's k-grams are sorted once; pairs are only merged. */
+bool bleu_constants(const Tokens *said, int m, const Tokens *truth, int n, BleuCounts *sum, Error *e)
+{
+    size_t longest = (size_t)longest_of(truth, n, longest_of(said, m, 1));
+    int *place = malloc((size_t)(m + 1) * BLEU_ORDERS * longest * sizeof *place);
+    if (!place) return no_memory(e, (int)longest);
+    int *of_truth = place + (size_t)m * BLEU_ORDERS * longest;
+    for (int j = 0; j < m; j++) {
+        sum[j] = (BleuCounts){0};
+        for (size_t k = 0; k < BLEU_ORDERS; k++)
+            sorted_grams(&said[j], (int)k + 1, place + ((size_t)j * BLEU_ORDERS + k) * longest);
     }
-    int *place = malloc(2 * (size_t)longest * sizeof *place);
-    if (!place) return error_set(e, ERROR_MEMORY, "no memory to score texts of %d tokens", longest);
-    int64_t correct[BLEU_ORDERS] = {0}, guess[BLEU_ORDERS] = {0}, said_length = 0, truth_length = 0;
     for (int i = 0; i < n; i++) {
-        said_length += said[i].n;
-        truth_length += truth[i].n;
-        for (int k = 1; k <= BLEU_ORDERS; k++) {
-            correct[k - 1] += common_grams(&said[i], &truth[i], k, place, place + longest);
-            guess[k - 1] += said[i].n >= k ? said[i].n - k + 1 : 0;
+        for (size_t k = 0; k < BLEU_ORDERS; k++) sorted_grams(&truth[i], (int)k + 1, of_truth + k * longest);
+        for (int j = 0; j < m; j++) {
+            add_lengths(&sum[j], &said[j], &truth[i]);
+            for (size_t k = 0; k < BLEU_ORDERS; k++)
+                sum[j].correct[k] += common_grams(&said[j], place + ((size_t)j * BLEU_ORDERS + k) * longest,
+                                                  &truth[i], of_truth + k * longest, (int)k + 1);
         }
     }
     free(place);
-    double ratio = ((double)said_length + 1e-15) / ((double)truth_length + 1e-9);
-    double brevity = ratio < 1 ? exp(1 - 1 / ratio) : 1, product = 1;
-    for (int k = 1; k <= BLEU_ORDERS; k++) {
-        product *= ((double)correct[k - 1] + 1e-15) / ((double)guess[k - 1] + 1e-9);
-        bleu[k - 1] = pow(product, 1.0 / k) * brevity;
-    }
     return true;
 }

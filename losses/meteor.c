@@ -69,18 +69,20 @@ bool meteor_pair(const char *said, const char *truth, MeteorStats *out, double *
     return true;
 }
 
+void meteor_add(MeteorStats *sum, const MeteorStats *pair)
+{
+    for (int k = 0; k < 2; k++) {
+        sum->words[k] += pair->words[k];
+        sum->function_words[k] += pair->function_words[k];
+        for (int m = 0; m < METEOR_MODULES; m++) sum->matched_function[m][k] += pair->matched_function[m][k];
+    }
+    for (int m = 0; m < METEOR_MODULES; m++) sum->matched[m] += pair->matched[m];
+    sum->chunks += is_whole(pair) ? 0 : pair->chunks;
+}
+
 double meteor_corpus(const MeteorStats *stats, int n)
 {
     MeteorStats sum = {0};
-    for (int i = 0; i < n; i++) {
-        for (int k = 0; k < 2; k++) {
-            sum.words[k] += stats[i].words[k];
-            sum.function_words[k] += stats[i].function_words[k];
-            for (int m = 0; m < METEOR_MODULES; m++)
-                sum.matched_function[m][k] += stats[i].matched_function[m][k];
-        }
-        for (int m = 0; m < METEOR_MODULES; m++) sum.matched[m] += stats[i].matched[m];
-        sum.chunks += is_whole(&stats[i]) ? 0 : stats[i].chunks;
-    }
+    for (int i = 0; i < n; i++) meteor_add(&sum, &stats[i]);
     return score_of(&sum);
 }

@@ -29,7 +29,10 @@ typedef struct MeteorStats {
  * memory. */
 bool meteor_pair(const char *said, const char *truth, MeteorStats *out, double *score, Error *e);
 
-/* The score of n pairs together: the formula on their summed statistics, where a pair of equal texts adds no
- * chunk. Not the mean of the pairs' scores. 0 when n is 0. */
+/* Adds a pair's statistics to a corpus'; a pair of equal texts adds no chunk. */
+void meteor_add(MeteorStats *sum, const MeteorStats *pair);
+
+/* The score of n pairs together: the formula on their summed statistics. Not the mean of the pairs' scores. 0
+ * when n is 0. */
 double meteor_corpus(const MeteorStats *stats, int n);
 #endif

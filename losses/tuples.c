@@ -2,7 +2,6 @@
  * F1; side accuracy looks at sided findings that both sets name, whatever else they get wrong. */
 #include "losses/tuples.h"
 #include "losses/bootstrap.h"
-#include "tensor/rng.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +86,15 @@ static void finish_macro(const TupleTable *t, TupleScores *s)
     if (s->focal.macro_n) s->focal.macro /= s->focal.macro_n;
 }
 
-void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleScores *out)
+static void check(const TupleTable *t)
 {
     if (t->n_findings > TUPLES_MAX_FINDINGS)
-        die("tuples_score: %d findings, at most %d", t->n_findings, TUPLES_MAX_FINDINGS);
+        die("tuples: %d findings, at most %d", t->n_findings, TUPLES_MAX_FINDINGS);
+}
+
+void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleScores *out)
+{
+    check(t);
     bool sized[TUPLES_MAX_FINDINGS] = {0};
     memset(out, 0, sizeof *out);
     start_sizes(out);
@@ -119,25 +123,53 @@ void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleSc
     out->exact = share(exact, n);
 }
 
-bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
-                      TupleSpread *out, Error *e)
+void tuples_row(const TupleTable *t, const TupleStudy *s, double *row)
 {
-    TupleStudy *drawn = calloc((size_t)n + 1, sizeof *drawn);
-    if (!drawn) return error_set(e, ERROR_MEMORY, "no memory to resample %d studies", n);
-    Rng rng = rng_open(seed, "bootstrap");
-    Running r[7] = {0};
-    for (int k = 0; k < repeats && n > 0; k++) {
-        TupleScores s;
-        for (int i = 0; i < n; i++) drawn[i] = studies[rng_below(&rng, n)];
-        tuples_score(t, drawn, n, &s);
-        const double x[7] = {s.all.f1,      s.all.macro,  s.all.side, s.focal.f1,
-                             s.focal.macro, s.focal.side, s.exact};
-        for (int i = 0; i < 7; i++) running_add(&r[i], x[i]);
+    bool exact = !s->truth_other && !s->said_other;
+    for (int f = 0; f < t->n_findings; f++, row += 5) {
+        TupleScore one = {0};
+        count(&one, t->sided[f], s->truth[f], s->said[f]);
+        row[0] = (double)one.right;
+        row[1] = (double)one.said;
+        row[2] = (double)one.truth;
+        row[3] = (double)one.side_right;
+        row[4] = (double)one.side_n;
+        exact = exact && s->truth[f] == s->said[f];
     }
-    free(drawn);
-    *out = (TupleSpread){running_sd(&r[0]), running_sd(&r[1]), running_sd(&r[2]), running_sd(&r[3]),
-                         running_sd(&r[4]), running_sd(&r[5]), running_sd(&r[6])};
-    return true;
+    row[0] = s->said_other;
+    row[1] = s->truth_other;
+    row[2] = exact;
+    row[3] = 1;
+}
+
+static void add(TupleScore *to, const TupleScore *one)
+{
+    to->right += one->right;
+    to->said += one->said;
+    to->truth += one->truth;
+    to->side_right += one->side_right;
+    to->side_n += one->side_n;
+}
+
+void tuples_from_sums(const TupleTable *t, const double *sum, TupleScores *out)
+{
+    check(t);
+    memset(out, 0, sizeof *out);
+    for (int f = 0; f < t->n_findings; f++, sum += 5) {
+        out->finding[f] = (TupleScore){.right = (int64_t)sum[0],
+                                       .said = (int64_t)sum[1],
+                                       .truth = (int64_t)sum[2],
+                                       .side_right = (int64_t)sum[3],
+                                       .side_n = (int64_t)sum[4]};
+        add(&out->all, &out->finding[f]);
+        if (t->focal[f]) add(&out->focal, &out->finding[f]);
+    }
+    out->all.said += (int64_t)sum[0];
+    out->all.truth += (int64_t)sum[1];
+    finish(&out->all);
+    finish(&out->focal);
+    finish_macro(t, out);
+    out->exact = share((int64_t)sum[2], (int64_t)sum[3]);
 }
 
 static TupleChange change_of(const TupleTable *t, const TuplePair *p)

@@ -51,14 +51,13 @@ typedef struct TupleScores {
 /* dies when the table has more than TUPLES_MAX_FINDINGS. */
 void tuples_score(const TupleTable *t, const TupleStudy *studies, int n, TupleScores *out);
 
-/* One standard deviation of scores under resampling of the studies with replacement. A side accuracy that is
- * undefined in a resample does not count there. */
-typedef struct TupleSpread {
-    double f1, macro, side, focal_f1, focal_macro, focal_side, exact;
-} TupleSpread;
-/* repeats >= 2. Same seed, same numbers. False only without memory. */
-bool tuples_bootstrap(const TupleTable *t, const TupleStudy *studies, int n, int repeats, uint64_t seed,
-                      TupleSpread *out, Error *e);
+/* The same from sums, which is how scores are resampled: a study's row of TUPLE_SUMS(n_findings) numbers, and
+ * the scores of the sum of any number of rows, but for those by size, which are left 0. Row: right, said,
+ * truth, side_right, side_n of each finding; then said and true tuples outside the table, 1 if the set is
+ * exactly right, and 1 for the study. */
+#define TUPLE_SUMS(n) (5 * (n) + 4)
+void tuples_row(const TupleTable *t, const TupleStudy *s, double *row);
+void tuples_from_sums(const TupleTable *t, const double *sum, TupleScores *out);
 
 /* Two studies of one patient that differ in a known way: by one lesion, or in noise alone. The truths say
  * which: SAME they are equal, REMOVED a finding is in one of them only, MIRRORED findings differ in their side.

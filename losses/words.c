@@ -19,13 +19,6 @@ void tokens_free(Tokens *t)
     *t = (Tokens){0};
 }
 
-static bool is_space(int32_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F) || c == 0x85 || c == 0xA0 ||
-           c == 0x3000 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F;
-}
-
 bool words_characters(const char *text, Tokens *out, Error *e)
 {
     size_t n = strlen(text);
@@ -37,7 +30,7 @@ bool words_characters(const char *text, Tokens *out, Error *e)
     for (size_t at = 0; at < n;) {
         int32_t c;
         at += (size_t)utf8_next(text + at, n - at, &c);
-        if (!is_space(c)) t.id[t.n++] = c < 0 ? 0xFFFD : c;
+        if (!utf8_space(c)) t.id[t.n++] = c < 0 ? 0xFFFD : c;
     }
     if (!t.n) t.id[t.n++] = NONE_TOKEN;
     *out = t;
@@ -120,7 +113,7 @@ static size_t next_space(const char *text, size_t at, size_t n, WordsCut how, si
         int32_t c;
         int length = utf8_next(text + at, n - at, &c);
         *gap = (size_t)length;
-        if (how == WORDS_SPACES ? c == ' ' : is_space(c)) return at;
+        if (how == WORDS_SPACES ? c == ' ' : utf8_space(c)) return at;
         at += (size_t)length;
     }
     *gap = 0;

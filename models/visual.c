@@ -95,6 +95,13 @@ bool visual_create(Visual *v, Weights *w, int64_t channels, int64_t dim, int64_t
     return weights_ok(w, e);
 }
 
+bool visual_add_bert(Visual *v, Weights *w, int64_t width, Error *e)
+{
+    v->local_text_bert = open_linear(w, v->embed, width, "local_text_embed_bert");
+    v->global_text_bert = open_linear(w, v->embed, width, "global_text_embed_bert");
+    return weights_ok(w, e);
+}
+
 bool visual_open(Visual *v, Weights *w, Error *e)
 {
     int64_t dim[2] = {0};

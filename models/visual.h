@@ -13,7 +13,10 @@
  * Names: local_res.{0,1}.{conv1,bn1,conv2,bn2}, local_res.0.downsample.{0,1}, local_seg.{0,2},
  * local_visual_projector, global_visual_projector.{0,1}, local_visual_embed (E_v), local_text_embed (E_w),
  * global_visual_embed (G_v), global_text_embed (G_w), local_alignment.logit_scale_local,
- * global_alignment.logit_scale_global. At the paper's sizes (C 2048, D 4096, E 512) 226,531,331 weights. */
+ * global_alignment.logit_scale_global. At the paper's sizes (C 2048, D 4096, E 512) 226,531,331 weights.
+ *
+ * Table 2's row e reads texts with a BERT; its features go through Linears of their own in the place of E_w and
+ * G_w: local_text_embed_bert, global_text_embed_bert. At the paper's sizes (BERT's width 768) 787,456 more. */
 #ifndef MODELS_VISUAL_H
 #define MODELS_VISUAL_H
 #include "kernels/ops.h"
@@ -50,7 +53,8 @@ typedef struct Visual {
     VisualLinear global[2];          /* P_g1, P_g2; NULL where neither mode nor alignment needs them */
     VisualLinear up, cell;           /* local_seg.0 (C,2,2,C) and local_seg.2 (1,1,1,C); NULL: no such head */
     VisualLinear local_visual, local_text, global_visual, global_text; /* E_v, E_w, G_v, G_w */
-    Tensor *local_scale, *global_scale; /* (1): ln(1/tau) of the two alignments */
+    Tensor *local_scale, *global_scale;             /* (1): ln(1/tau) of the two alignments */
+    VisualLinear local_text_bert, global_text_bert; /* NULL until visual_add_bert */
 } Visual;
 
 /* What reports need, and the segmentation head if the file has one. Sizes from shapes, mode from metadata
@@ -59,6 +63,10 @@ bool visual_open(Visual *v, Weights *w, Error *e);
 /* The whole head of the paper. channels: of the grid; dim: of the language model; embed: of the alignment
  * space. From w's file if there is one, else PyTorch's defaults and scales of 2.6592. */
 bool visual_create(Visual *v, Weights *w, int64_t channels, int64_t dim, int64_t embed, HvMode mode, Error *e);
+
+/* After visual_create: row e's Linears, from BERT's width to the alignment space; from w's file if there is
+ * one, else PyTorch's defaults. w may be another part than the head's. */
+bool visual_add_bert(Visual *v, Weights *w, int64_t width, Error *e);
 
 /* V: grid (M,h,w,C), f32 or bf16, -> (M,h/2,w/2,C). train: batch statistics. Taps "local_res.0", "local_res.1".
  */

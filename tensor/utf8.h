@@ -50,4 +50,12 @@ static inline size_t utf8_valid_prefix(const char *text, size_t n)
     }
     return at;
 }
+
+/* White space as Python's str.split() knows it. */
+static inline bool utf8_space(int32_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F) || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
+}
 #endif

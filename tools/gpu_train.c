@@ -74,7 +74,14 @@ static void make_batch(Job *j)
     Tensor *pooled = tensor_f32(j->state, M, s->channels, 0, 0);
     gpu_random(j->b, grid, 0, 1);
     gpu_random(j->b, pooled, 0, 1);
-    j->batch = (StepBatch){B, grid, pooled, findings, lengths, same, clue, n};
+    j->batch = (StepBatch){.B = B,
+                           .grid = grid,
+                           .pooled = pooled,
+                           .findings = findings,
+                           .n_findings = lengths,
+                           .same_findings = same,
+                           .clue = clue,
+                           .n_clues = n};
 }
 
 /* Base frozen in 4 bits; head and adapter trainable. */

@@ -173,11 +173,11 @@ static bool put_tensors(json_t *out, const char *path, const InspectOptions *o, 
 
 /* ---- pictures and volumes ---- */
 
-static bool put_png(json_t *out, const char *path, const InspectOptions *o, Error *e)
+static bool put_picture(json_t *out, const char *path, const InspectOptions *o, Error *e)
 {
     Image image;
     Stats stats = {0};
-    if (!image_read_png(path, &image, e)) return false;
+    if (!image_read(path, &image, e)) return false;
     size_t n = (size_t)image.width * (size_t)image.height * (size_t)image.channels;
     for (size_t i = 0; o->stats && i < n; i++) stats_add(&stats, &(float){image.pixel[i]}, 1);
     free(image.pixel);
@@ -303,9 +303,10 @@ static bool put_lines(json_t *out, const char *path, Error *e)
 
 /* ---- which ---- */
 
-typedef enum Kind { UNKNOWN, TENSORS, NIFTI, PNG, JSON, LINES, DATA_SET } Kind;
+typedef enum Kind { UNKNOWN, TENSORS, NIFTI, PNG, JPEG, JSON, LINES, DATA_SET } Kind;
 
-static const char *const kind_names[] = {"", "weights", "NIfTI", "PNG", "JSON", "JSON lines", "data set"};
+static const char *const kind_names[] = {"",     "weights", "NIfTI",      "PNG",
+                                         "JPEG", "JSON",    "JSON lines", "data set"};
 
 static Kind folder_kind(const char *folder)
 {
@@ -336,6 +337,7 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
     while (blank < (size_t)n && strchr(" \t\r\n", b[blank])) blank++;
     *kind = folder                                                                  ? folder_kind(path)
             : !memcmp(b, "\x89PNG", 4)                                              ? PNG
+            : (b[0] == 0xff && b[1] == 0xd8)                                        ? JPEG
             : (b[0] == 0x1f && b[1] == 0x8b)                                        ? NIFTI
             : (tensor_file_begins(b, (size_t)n) || tensor_file_is_index(path))      ? TENSORS
             : (small == 348 || small == 540 || big == 348 || big == 540)            ? NIFTI
@@ -346,8 +348,8 @@ static bool find_kind(const char *path, Kind *kind, Error *e)
         return error_set(e, ERROR_INPUT, "%s: neither annotations.json nor weights in this folder", path);
     return *kind != UNKNOWN ||
            error_set(e, ERROR_INPUT,
-                     "%s: begins with %02x %02x %02x %02x: neither weights, NIfTI, PNG nor JSON", path, b[0],
-                     b[1], b[2], b[3]);
+                     "%s: begins with %02x %02x %02x %02x: neither weights, NIfTI, PNG, JPEG nor JSON", path,
+                     b[0], b[1], b[2], b[3]);
 }
 
 json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
@@ -362,8 +364,8 @@ json_t *inspect_file(const char *path, const InspectOptions *o, Error *e)
         ok = put_tensors(out, path, o, e);
     else if (kind == NIFTI)
         ok = put_nifti(out, path, o, e);
-    else if (kind == PNG)
-        ok = put_png(out, path, o, e);
+    else if (kind == PNG || kind == JPEG)
+        ok = put_picture(out, path, o, e);
     else if (kind == LINES)
         ok = put_lines(out, path, e);
     else if (kind == DATA_SET)

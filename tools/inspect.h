@@ -10,8 +10,9 @@ typedef struct InspectOptions {
     const char *tensor; /* only tensors whose name contains this; NULL: all */
 } InspectOptions;
 
-/* "file" and "format" ("safetensors", "NIfTI", "PNG", "JSON", "JSON lines", "data set", "tokenizer") come
- * first. The kind is told by content; a folder is a data set. NULL on error. The caller owns the reference. */
+/* "file" and "format" ("safetensors", "NIfTI", "PNG", "JPEG", "JSON", "JSON lines", "data set", "tokenizer")
+ * come first. The kind is told by content; a folder is a data set. NULL on error. The caller owns the
+ * reference. */
 json_t *inspect_file(const char *path, const InspectOptions *o, Error *e);
 
 /* The table of ops, from kernels/ops.def: {"ops": [{"op", "cpu forward", ...}], ...}. NULL when memory is

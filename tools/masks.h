@@ -58,9 +58,9 @@ typedef struct MaskStudy {
 } MaskStudy;
 
 bool mask_study_read(MaskStudy *s, const Ctrg *data, const CtrgStudy *study, const MaskOptions *o, Error *e);
-/* At most 24 *.png of one size, in the order of their names (numbers by value). */
+/* At most 24 PNG or JPEG files of one size, in the order of their names (numbers by value). */
 bool mask_study_folder(MaskStudy *s, const char *folder, const MaskOptions *o, Error *e);
-bool mask_study_png(MaskStudy *s, const char *path, Error *e);
+bool mask_study_file(MaskStudy *s, const char *path, Error *e);
 void mask_study_free(MaskStudy *s);
 
 typedef void MaskTick(void *context);

@@ -19,26 +19,22 @@ bool mask_study_read(MaskStudy *s, const Ctrg *data, const CtrgStudy *study, con
     return true;
 }
 
-bool mask_study_png(MaskStudy *s, const char *path, Error *e)
+bool mask_study_file(MaskStudy *s, const char *path, Error *e)
 {
     Image image;
-    if (!image_read_png(path, &image, e)) return false;
+    if (!image_read(path, &image, e)) return false;
     *s = (MaskStudy){.n = 1, .width = image.width, .height = image.height, .channels = image.channels};
     s->pixel = image.pixel;
     return true;
 }
 
-static int is_png(const struct dirent *d)
-{
-    size_t n = strlen(d->d_name);
-    return n > 4 && !strcmp(d->d_name + n - 4, ".png");
-}
+static int is_picture(const struct dirent *d) { return image_is_name(d->d_name); }
 
 /* File i of the folder to the end of s; the first sets size and channels. */
 static bool add_file(MaskStudy *s, const char *path, Error *e)
 {
     MaskStudy one;
-    if (!mask_study_png(&one, path, e)) return false;
+    if (!mask_study_file(&one, path, e)) return false;
     size_t plane = (size_t)one.width * (size_t)one.height * (size_t)one.channels;
     bool ok = true;
     if (s->n == 0) {
@@ -58,11 +54,11 @@ bool mask_study_folder(MaskStudy *s, const char *folder, const MaskOptions *o, E
 {
     struct dirent **file;
     MaskStudy new = {.id = o->id < 0 ? 0 : o->id, .pixel_mm = o->pixel_mm};
-    int n = scandir(folder, &file, is_png, versionsort);
+    int n = scandir(folder, &file, is_picture, versionsort);
     if (n < 0) return error_set(e, ERROR_IO, "%s: cannot read the folder", folder);
     bool ok = (n >= 1 && n <= CTRG_SLICES) ||
-              error_set(e, ERROR_INPUT, "%s: neither annotations.json nor 1 to %d PNG files (%d)", folder,
-                        CTRG_SLICES, n);
+              error_set(e, ERROR_INPUT, "%s: neither annotations.json nor 1 to %d PNG or JPEG files (%d)",
+                        folder, CTRG_SLICES, n);
     for (int i = 0; i < n; i++) {
         char path[4096];
         if (ok && snprintf(path, sizeof path, "%s/%s", folder, file[i]->d_name) >= (int)sizeof path)

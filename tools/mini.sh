@@ -19,33 +19,16 @@ bin=$1 model=$2 work=$3
 : "${START_STEPS:=2800}" "${PCRL_STEPS:=300}" "${ARMS:=baseline paper release}" "${SEEDS:=1}"
 case " $ARMS " in *" paper "* | *" release "*) ;; *) echo "mini: ARMS needs paper or release, to ship" >&2; exit 1 ;; esac
 base=$work/base
-say() { printf '\n== %s\n' "$*"; }
 stage() { "$bin/pcrl-train" "$@" --device cpu --threads 1 --data "$work/train"; }
 report() { folder=$1; shift; "$bin/pcrl-report" --device cpu --model "$folder/model" "$@"; }
 
-# What differs from the defaults. The alignment losses are weighed so that they do not drown equation 1: as printed they
-# are sums over some 25 pairs; words for a vocabulary of 512 ids; masks by area, which small lesions survive at 14x14.
-common="--batch 8 --embed 128 --instruction 概括： --mask-resize area --mask-identical"
-segment="--weight-segment 0.3" entity="--weight-entity 0.002" theme="--weight-theme 0.005"
-arm_settings() {
-    case $1 in
-    start | baseline) echo "--weight-segment 0 --weight-entity 0 --weight-theme 0" ;;
-    segment) echo "$segment --weight-entity 0 --weight-theme 0" ;;
-    entity) echo "--weight-segment 0 $entity --weight-theme 0" ;;
-    theme) echo "--weight-segment 0 --weight-entity 0 $theme" ;;
-    paper) echo "$segment $entity $theme" ;;
-    release) echo "--preset release $segment --weight-entity 0.05 --weight-theme 0.05" ;;
-    *) echo "mini: unknown arm $1" >&2; exit 1 ;;
-    esac
-}
+. "$(dirname "$0")/arms.sh"
 sam_settings="--patch 8 --window 7 --dim 64 --layers 4 --heads 2 --ffn 256 --decoder-dim 64 --decoder-ffn 256 --decoder-heads 2
     --batch 2 --prompts 8 --dense-steps 300 --lr 1e-3 --warm 100 --validate-every 400
     --points-per-side 16 --pred-iou-thresh 0.3 --stability-score-thresh 0.5"
 bert_settings="--studies 4000 --dim 64 --layers 3 --heads 4 --ffn 256"
 medclip_settings="--image 64 --patch 4 --window 4 --stages 3 --depths 2,2,1,1 --dim 24 --heads 1 --embed 64 --batch 64
     --regions 0.25 --lr 1e-3 --warm 100 --validate-every 500"
-# A copy that is whole or not there.
-copy() { [ -d "$2" ] || { rm -rf "$2.new" && cp -r "$1" "$2.new" && mv "$2.new" "$2"; }; }
 
 # arm NAME SEED: trains one; but for the start, scores it on the validation set.
 arm() {
@@ -130,7 +113,7 @@ best=$(awk '$1 == "paper" || $1 == "release" { sum[$1] += $3; n[$1]++ }
     END { for (a in sum) if (best == "" || sum[a] / n[a] > top) { top = sum[a] / n[a]; best = a } print best }' "$work/choice")
 chosen=$(awk -v a="$best" '$1 == a && (seed == "" || $3 > top) { top = $3; seed = $2 } END { print seed }' "$work/choice")
 say "Best on the validation set: $best, seed $chosen"
-cp "$work/$best-$chosen/model/"* "$model/"
+cp "$work/$best-$chosen/model/"* "$work/llama/slots.safetensors" "$model/"
 
 for seed in $SEEDS; do
     score "$work/$best-$seed" test test-pairs "$work/$best-$seed/scores-test"

@@ -1,25 +1,34 @@
-/* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen. */
+/* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen; or the corpus
+ * CTRG-Brain -> three data sets. */
 #include "data/montage.h"
 #include "data/nifti.h"
 #include "data/study.h"
 #include "tools/cli.h"
+#include "tools/import_ctrg.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char doc[] = "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
-                          "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
-                          "--spacing, --axes) or a "
-                          "folder of PNG slices. Without --range the slices run from the skull base to the "
-                          "upper cortex, found by the "
-                          "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
-                          "Examples:\n"
-                          "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
-                          "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
-                          "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
-                          "0.957,0.957,1.5 --axes LAS matrix.dat\n"
-                          "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n";
+static const char doc[] =
+    "Turns a head CT into a study of 24 slices (8 layers x 3) in a data set folder."
+    "\vINPUT is a NIfTI file (.nii, .nii.gz), a headerless volume (with --dtype, --dims, "
+    "--spacing, --axes) or a "
+    "folder of PNG or JPEG slices. Without --range the slices run from the skull base to the "
+    "upper cortex, found by the "
+    "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
+    "With --ctrg ROOT there is no INPUT: ROOT is the corpus CTRG-Brain as it is handed out "
+    "(origin_anno.json, samples/ID/*.jpg, with or without total_image_list_final.json), and "
+    "--out gets the data sets train, validation and test, with ids and slice numbers in the "
+    "place of file names. --verify lists everything that is wrong with it, in one pass, and "
+    "writes nothing; exit code 2 if there is anything. Interrupted, the same command goes "
+    "on.\n\n"
+    "Examples:\n"
+    "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
+    "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
+    "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
+    "0.957,0.957,1.5 --axes LAS matrix.dat\n"
+    "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n";
 
 enum {
     KEY_ID = 0x2001,
@@ -37,14 +46,24 @@ enum {
     KEY_SKIP,
     KEY_PIXEL,
     KEY_ANY,
-    KEY_VERTEX
+    KEY_VERTEX,
+    KEY_CTRG,
+    KEY_VERIFY,
+    KEY_SPLIT,
+    KEY_SPLITS,
+    KEY_ORDER,
+    KEY_ANNOTATIONS,
+    KEY_MANIFEST,
+    KEY_SERIES,
+    KEY_NO_CLEAN,
+    KEY_SKIP_BAD
 };
 
 static const struct argp_option options[] = {
     {"out", 'o', "FOLDER", 0, "data set to write into, made if missing (required)", 1},
     {"id", KEY_ID, "N", 0, "the study's number (default 0); an entry of that number is replaced", 1},
     {"size", KEY_SIZE, "PIXELS", 0, "128, 224, 512 or any from 64 to 1024 (default 128)", 1},
-    {"range", KEY_RANGE, "A:B", 0, "mm above the lowest face of the scan; for PNG folders, file numbers", 1},
+    {"range", KEY_RANGE, "A:B", 0, "mm above the lowest face of the scan; for folders, file numbers", 1},
     {"montage", KEY_MONTAGE, "FILE", 0, "draw the slices into this PNG file", 1},
     {"report", KEY_REPORT, "TEXT", 0, "the findings that belong to the study", 1},
     {"hu", KEY_HU, 0, 0, "keep Hounsfield units too, so that the page can change the window", 1},
@@ -56,10 +75,31 @@ static const struct argp_option options[] = {
     {"slope", KEY_SLOPE, "X", 0, "HU = slope * stored + offset (default 1)", 2},
     {"offset", KEY_OFFSET, "X", 0, "(default 0)", 2},
     {"skip", KEY_SKIP, "BYTES", 0, "header bytes before the voxels (default 0)", 2},
-    {0, 0, 0, 0, "PNG folders:", 3},
+    {0, 0, 0, 0, "Folders of slices:", 3},
     {"pixel-size", KEY_PIXEL, "MM", 0, "pixel size of the files, to bring them to the common scale", 3},
     {"any-count", KEY_ANY, 0, 0, "accept other than 24 files: repeat or skip slices", 3},
     {"from-vertex", KEY_VERTEX, 0, 0, "the first file is the uppermost slice", 3},
+    {0, 0, 0, 0, "CTRG-Brain:", 4},
+    {"ctrg", KEY_CTRG, "ROOT", 0, "import the corpus in this folder", 4},
+    {"verify", KEY_VERIFY, 0, 0, "only list what is wrong with it, pixels included", 4},
+    {"split", KEY_SPLIT, "KIND", 0,
+     "7:1:2 by position, pcrl: training, test, validation (default); mepnet: training, validation, test; seed: "
+     "after "
+     "a shuffle by --seed; files: by the lists train.json (or seg_mask_anno_train.json), validation.json and "
+     "test.json",
+     4},
+    {"splits", KEY_SPLITS, "FOLDER", 0, "where --split files has its lists (default ROOT/splits)", 4},
+    {"order", KEY_ORDER, "FILE", 0,
+     "count positions in this file's ids, not in those of the annotations; given again, its ids follow", 4},
+    {"annotations", KEY_ANNOTATIONS, "FILE", 0, "(default ROOT/origin_anno.json)", 4},
+    {"manifest", KEY_MANIFEST, "FILE", 0,
+     "the 24 images of each study (default ROOT/total_image_list_final.json, if it is there; else they are "
+     "taken "
+     "evenly from the first to the last)",
+     4},
+    {"series", KEY_SERIES, "most", 0, "of mixed series take the one of most slices", 4},
+    {"no-clean", KEY_NO_CLEAN, 0, 0, "keep the texts as they are", 4},
+    {"skip-bad", KEY_SKIP_BAD, 0, 0, "leave out studies that cannot be used; they are named and counted", 4},
     {0}};
 
 typedef struct Import {
@@ -69,6 +109,8 @@ typedef struct Import {
     bool hu, raw_options, dims, spacing;
     StudyOptions study;
     RawLayout raw;
+    bool verify, ctrg_options;
+    ImportCtrg ctrg;
 } Import;
 
 static void need_numbers(struct argp_state *state, const char *option, const char *text, char by, int n,
@@ -112,8 +154,52 @@ static error_t parse_raw(int key, char *arg, struct argp_state *state, Import *o
     case KEY_SLOPE: o->raw.slope = cli_number_option(state, "--slope", arg, -1e6, 1e6); return 0;
     case KEY_OFFSET: o->raw.offset = cli_number_option(state, "--offset", arg, -1e6, 1e6); return 0;
     case KEY_SKIP: o->raw.skip = (uint64_t)cli_int_option(state, "--skip", arg, 0, INT32_MAX); return 0;
-    default: o->raw_options = false; return ARGP_ERR_UNKNOWN;
+    default: return ARGP_ERR_UNKNOWN;
     }
+}
+
+static error_t parse_ctrg(int key, char *arg, struct argp_state *state, Import *o)
+{
+    ImportCtrg *c = &o->ctrg;
+    o->ctrg_options = true;
+    switch (key) {
+    case KEY_CTRG: c->root = arg; return 0;
+    case KEY_VERIFY: o->verify = true; return 0;
+    case KEY_SPLIT:
+        if (!split_from_name(arg, &c->split))
+            argp_error(state, "--split: expected pcrl, mepnet, seed or files, found '%s'", arg);
+        return 0;
+    case KEY_SPLITS: c->splits = arg; return 0;
+    case KEY_ORDER:
+        if (c->n_order == IMPORT_ORDERS) argp_error(state, "--order: at most %d files", IMPORT_ORDERS);
+        c->order[c->n_order++] = arg;
+        return 0;
+    case KEY_ANNOTATIONS: c->annotations = arg; return 0;
+    case KEY_MANIFEST: c->manifest = arg; return 0;
+    case KEY_SERIES:
+        if (strcmp(arg, "most")) argp_error(state, "--series: expected most, found '%s'", arg);
+        c->most = true;
+        return 0;
+    case KEY_NO_CLEAN: c->clean = false; return 0;
+    case KEY_SKIP_BAD: c->skip_bad = true; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The two ways to call it do not mix. */
+static void check_ways(struct argp_state *state, const Import *o)
+{
+    if (o->ctrg.root && o->input) argp_error(state, "--ctrg takes no INPUT, found '%s'", o->input);
+    if (!o->ctrg.root && o->ctrg_options) argp_error(state, "--verify, --split and the like need --ctrg ROOT");
+    if (!o->ctrg.root && !o->input) argp_error(state, "no INPUT");
+    if (!o->out && !o->verify) argp_error(state, "no --out FOLDER");
+    if (o->verify && o->out) argp_error(state, "--verify writes nothing: no --out");
+    if (o->ctrg.splits && o->ctrg.split != SPLIT_FILES) argp_error(state, "--splits is for --split files");
+    if (o->ctrg.n_order && o->ctrg.split == SPLIT_FILES) argp_error(state, "--order is for splits by position");
+    if (o->ctrg.root &&
+        (o->raw_options || o->id || o->hu || o->montage || *o->report || o->study.pixel_mm > 0 ||
+         o->study.any_count || o->study.from_vertex || o->study.to > o->study.from))
+        argp_error(state, "of the options for an INPUT, --ctrg takes --size alone");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -137,11 +223,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (o->input) argp_error(state, "one INPUT at a time, found '%s' and '%s'", o->input, arg);
         o->input = arg;
         return 0;
-    case ARGP_KEY_END:
-        if (!o->input) argp_error(state, "no INPUT");
-        if (!o->out) argp_error(state, "no --out FOLDER");
-        return 0;
-    default: return key >= KEY_DTYPE && key <= KEY_SKIP ? parse_raw(key, arg, state, o) : ARGP_ERR_UNKNOWN;
+    case ARGP_KEY_END: check_ways(state, o); return 0;
+    default:
+        if (key >= KEY_DTYPE && key <= KEY_SKIP) return parse_raw(key, arg, state, o);
+        return key >= KEY_CTRG && key <= KEY_SKIP_BAD ? parse_ctrg(key, arg, state, o) : ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -177,12 +262,27 @@ static void list_slices(const Study *s)
             printf("%d\t%d\t%s\n", i, i / 3, s->source[i]);
 }
 
+static int run_ctrg(Import *o)
+{
+    Error e = {0};
+    o->ctrg.out = o->out;
+    o->ctrg.seed = o->common.seed;
+    o->ctrg.study = o->study;
+    cli_catch_interrupt();
+    bool ok = o->verify ? ctrg_verify(&o->ctrg, &e) : ctrg_import(&o->ctrg, &e);
+    if ((fflush(stdout) || ferror(stdout)) && ok) ok = error_set(&e, ERROR_IO, "standard output: cannot write");
+    if (!ok) cli_fail(&e);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
-    static const struct argp argp = {options, parse, "INPUT", doc, children, NULL, NULL};
+    static const struct argp argp = {options, parse, "INPUT\n--ctrg ROOT", doc, children, NULL, NULL};
     Import o = {.study = study_options(), .raw = {.axes = "LPS", .slope = 1}, .report = ""};
+    o.ctrg.clean = true;
     cli_parse(&argp, argc, argv, &o);
+    if (o.ctrg.root) return run_ctrg(&o);
 
     Error e = {0};
     Volume v = {0};

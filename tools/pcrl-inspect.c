@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 static const char doc[] =
-    "Shows what is in weights (safetensors, PyTorch, GGUF), NIfTI, PNG and JSON files, JSON line logs, "
+    "Shows what is in weights (safetensors, PyTorch, GGUF), NIfTI, PNG, JPEG and JSON files, JSON line logs, "
     "tokenizers "
     "and data sets "
     "(folders)."

@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 static const char doc[] =
-    "Segment everything: SAM's automatic masks of a data set's studies, of a folder of PNG slices, or of one "
-    "PNG.\v"
-    "INPUT is a data set (a folder with annotations.json), a folder of up to 24 PNG files of one size, or a "
-    "PNG file. "
+    "Segment everything: SAM's automatic masks of a data set's studies, of a folder of slices, or of one "
+    "picture (PNG or JPEG).\v"
+    "INPUT is a data set (a folder with annotations.json), a folder of up to 24 pictures of one size, or a "
+    "picture. "
     "Masks of studies go to GALLERY/ID.json, a study a file, records in the format of the public tool; those "
     "of one "
-    "PNG to standard output. An interrupted run goes on where it was: studies whose gallery is complete and "
+    "picture to standard output. An interrupted run goes on where it was: studies whose gallery is complete "
+    "and "
     "made with "
     "the same settings are skipped. Settings are the public tool's, unless the model recommends its own.\n"
     "\n"
@@ -42,7 +43,7 @@ static const struct argp_option own_options[] = {
     {"model", KEY_MODEL, "DIR", 0, "model folder with SAM as sam.safetensors or sam.pth (data/mini)", 0},
     {"random", KEY_RANDOM, "SIZE", 0, "random weights in its place: vit-b, vit-l or vit-h", 0},
     {"out", 'o', "DIR", 0, "the gallery", 0},
-    {"overlay", KEY_OVERLAY, "FILE", 0, "draw the masks of one study or PNG", 0},
+    {"overlay", KEY_OVERLAY, "FILE", 0, "draw the masks of one study or picture, as PNG", 0},
     {"id", KEY_ID, "N", 0, "one study of the data set (of a folder: the id it gets, default 0)", 0},
     {"studies", KEY_LIMIT, "N", 0, "the first N studies only", 0},
     {"slices", KEY_SLICES, "LIST", 0, "of a study, e.g. 6-8,12 (all)", 0},
@@ -117,7 +118,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->input = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->input) argp_error(state, "no INPUT: a data set, a folder of PNG files or a PNG file");
+        if (!a->input) argp_error(state, "no INPUT: a data set, a folder of pictures or a picture");
         return 0;
     default:
         if (key < KEY_FIELD || key >= KEY_FIELD + SAM_MASK_FIELDS) return ARGP_ERR_UNKNOWN;
@@ -174,7 +175,7 @@ static void report(const MaskCounts *c)
              c->processes == 1 ? "" : "es", peak_gb());
 }
 
-/* ---- one study or PNG ---- */
+/* ---- one study or picture ---- */
 
 static bool print_records(const Gallery *g, Error *e)
 {
@@ -283,7 +284,7 @@ static bool run(Arguments *a, MaskCounts *c, Error *e)
     }
     bool png = !S_ISDIR(st.st_mode);
     if (png) a->o.slices = 1;
-    bool ok = png ? mask_study_png(&s, a->input, e) : mask_study_folder(&s, a->input, &a->o, e);
+    bool ok = png ? mask_study_file(&s, a->input, e) : mask_study_folder(&s, a->input, &a->o, e);
     if (ok && !mask_slices(&a->o, s.n))
         ok = error_set(e, ERROR_INPUT, "%s: %d slices, none of those that --slices names", a->input, s.n);
     ok = ok && run_one(a, &s, png, c, e);

@@ -176,7 +176,7 @@ static bool replace_findings(const char *path, Ctrg *c, Error *e)
     ScoreTruth truth;
     char **reports;
     if (!score_truth(c, &truth, e)) return false;
-    bool ok = score_read_reports(path, &truth, true, true, &reports, e);
+    bool ok = score_read_reports(path, &truth, true, true, &reports, NULL, e);
     for (int k = 0; ok && k < c->n; k++) {
         free(c->study[k].findings);
         c->study[k].findings = reports[k];

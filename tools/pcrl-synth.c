@@ -12,15 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef enum HeldOut { HELD_OUT_ANY, HELD_OUT_SKIP, HELD_OUT_ONLY } HeldOut;
+
 typedef struct Options {
     CliCommon common;
     const char *out, *montage;
     int64_t n, seed_base, twins;
+    HeldOut held_out;
+    int64_t *seed; /* (n) the patients */
     bool counterfactual, reports, nifti;
     PhantomOptions phantom;
     double slice_mm, below_mm; /* of the NIfTI volumes */
 } Options;
 
+enum { SEEDS = 900000000 };
 enum {
     OPT_OUT = 1,
     OPT_SEED_BASE,
@@ -34,6 +39,7 @@ enum {
     OPT_NIFTI,
     OPT_SLICE,
     OPT_BELOW,
+    OPT_HELD_OUT,
 };
 
 static const struct argp_option options[] = {
@@ -42,6 +48,8 @@ static const struct argp_option options[] = {
     {"seed-base", OPT_SEED_BASE, "N", 0, "seed and id of the first patient (default 0)", 0},
     {"regime", OPT_REGIME, "NAME", 0,
      "balanced: all findings about equally often; ctrg: as often as in CTRG-Brain", 0},
+    {"held-out", OPT_HELD_OUT, "skip|only", 0,
+     "pass over the patients that have a combination of data/held_out.def, or all others", 0},
     {"size", OPT_SIZE, "PX", 0, "width of a slice, 64 to 1024 (default 128)", 0},
     {"style", OPT_STYLE, "N", 0, "house style 0 to 3 (default: drawn)", 0},
     {"counterfactual", OPT_COUNTER, 0, 0, "for each patient also one with one lesion mirrored, or else removed",
@@ -65,6 +73,7 @@ static const char doc[] =
     "Examples:\n"
     "  pcrl-synth --out data/train --n 4000\n"
     "  pcrl-synth --out data/test --n 300 --seed-base 1000000\n"
+    "  pcrl-synth --out data/unseen --n 100 --seed-base 2000000 --held-out only\n"
     "  pcrl-synth --out pairs --n 50 --counterfactual --twins 1\n"
     "  pcrl-synth --out thin --n 3 --nifti --slice-mm 1.5 --below-mm 40 --size 256\n"
     "  pcrl-synth --montage look.png --n 8 --size 224\n"
@@ -89,6 +98,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_NIFTI: o->nifti = true; return 0;
     case OPT_SLICE: o->slice_mm = cli_number_option(state, "--slice-mm", arg, 1, 10); return 0;
     case OPT_BELOW: o->below_mm = cli_number_option(state, "--below-mm", arg, 0, 60); return 0;
+    case OPT_HELD_OUT:
+        if (strcmp(arg, "skip") && strcmp(arg, "only"))
+            argp_error(state, "--held-out %s: expected skip or only", arg);
+        o->held_out = strcmp(arg, "only") ? HELD_OUT_SKIP : HELD_OUT_ONLY;
+        return 0;
     case OPT_REGIME:
         if (!strcmp(arg, "balanced"))
             o->phantom.regime = PHANTOM_BALANCED;
@@ -101,7 +115,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (!o->out && !o->montage && !o->reports)
             argp_error(state, "nothing to do: give --out, --montage or --reports");
         if (o->nifti && !o->out) argp_error(state, "--nifti needs --out");
-        if (o->seed_base + o->n > 900000000) argp_error(state, "--seed-base + --n is over 900000000");
+        if (o->seed_base + o->n > SEEDS) argp_error(state, "--seed-base + --n is over %d", SEEDS);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -109,6 +123,41 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
 static const struct argp argp = {options, parse_option, 0, doc, children, 0, 0};
+
+/* ---- the patients ---- */
+
+/* A lesion on both sides has the one of either. Only patients with exactly a held-out combination are of its
+ * test. */
+static bool wanted(const Phantom *p, HeldOut h)
+{
+    for (int k = 0; k < p->n_truth; k++) {
+        const PhantomTruth *t = &p->truth[k];
+        if (finding_held_out(t->finding, t->side)) return h == HELD_OUT_ONLY;
+        if (h == HELD_OUT_SKIP && t->side == SIDE_BOTH &&
+            (finding_held_out(t->finding, SIDE_LEFT) || finding_held_out(t->finding, SIDE_RIGHT)))
+            return false;
+    }
+    return h == HELD_OUT_SKIP;
+}
+
+static bool choose(Options *o, Error *e)
+{
+    o->seed = calloc((size_t)o->n, sizeof *o->seed);
+    if (!o->seed) return error_set(e, ERROR_MEMORY, "no memory for %lld patients", (long long)o->n);
+    int64_t seed = o->seed_base;
+    for (int64_t i = 0; i < o->n; seed++) {
+        Phantom p;
+        if (seed >= SEEDS)
+            return error_set(e, ERROR_INPUT, "only %lld patients of --held-out up to seed %d", (long long)i,
+                             SEEDS);
+        if (o->held_out != HELD_OUT_ANY) {
+            if (!phantom_text_only((uint64_t)seed, &o->phantom, &p, e)) return false;
+            if (!wanted(&p, o->held_out)) continue;
+        }
+        o->seed[i++] = seed;
+    }
+    return true;
+}
 
 /* ---- a data set ---- */
 
@@ -191,7 +240,7 @@ static bool make_studies(const Options *o, Error *e)
 #pragma omp atomic read
         go_on = ok;
         if (!go_on || cli_interrupted()) continue;
-        bool made = make_study(o, (uint64_t)(o->seed_base + i / each), i % each, &mine);
+        bool made = make_study(o, (uint64_t)o->seed[i / each], i % each, &mine);
 #pragma omp critical
         {
             if (!made && ok) {
@@ -223,7 +272,7 @@ static bool write_annotations(const Options *o, Error *e)
         PhantomOptions v;
         int64_t id;
         json_t *entry;
-        uint64_t seed = (uint64_t)(o->seed_base + i / each);
+        uint64_t seed = (uint64_t)o->seed[i / each];
         if (!variant(o, seed, i % each, &v, &id)) continue;
         if (!phantom_find_study(o->out, id, seed, &v, &entry)) {
             file_abandon(&w);
@@ -265,7 +314,7 @@ static bool write_montage(const Options *o, Error *e)
     bool ok = (slice && image.pixel) || error_set(e, ERROR_MEMORY, "%s: no memory for the montage", o->montage);
     for (int row = 0; ok && row < rows; row++) {
         Phantom p;
-        ok = phantom_make((uint64_t)(o->seed_base + row), &o->phantom, &p, e);
+        ok = phantom_make((uint64_t)o->seed[row], &o->phantom, &p, e);
         if (!ok) break;
         for (int column = 0; column < MONTAGE_COLUMNS; column++) {
             phantom_window(&p, 3 * column + 1, slice);
@@ -273,7 +322,7 @@ static bool write_montage(const Options *o, Error *e)
                 memcpy(image.pixel + ((size_t)(row * size + y) * MONTAGE_COLUMNS + column) * size,
                        slice + y * size, (size_t)size);
         }
-        printf("%lld\t%s\n", (long long)o->seed_base + row, p.report);
+        printf("%lld\t%s\n", (long long)o->seed[row], p.report);
         phantom_free(&p);
     }
     ok = ok && image_write_png(o->montage, &image, e);
@@ -286,8 +335,8 @@ static bool print_reports(const Options *o, Error *e)
 {
     for (int64_t i = 0; i < o->n; i++) {
         Phantom p;
-        if (!phantom_text_only((uint64_t)(o->seed_base + i), &o->phantom, &p, e)) return false;
-        printf("%lld\t%s\n", (long long)(o->seed_base + i), p.report);
+        if (!phantom_text_only((uint64_t)o->seed[i], &o->phantom, &p, e)) return false;
+        printf("%lld\t%s\n", (long long)o->seed[i], p.report);
     }
     return fflush(stdout) == 0 || error_set(e, ERROR_IO, "standard output: %m");
 }
@@ -298,8 +347,10 @@ int main(int argc, char **argv)
     Error e = {0};
     if (argc > 1 && !strcmp(argv[1], "weights")) return synth_weights(argc - 1, argv + 1);
     cli_parse(&argp, argc, argv, &o);
+    if (!choose(&o, &e)) cli_fail(&e);
     if (o.reports && !print_reports(&o, &e)) cli_fail(&e);
     if (o.montage && !write_montage(&o, &e)) cli_fail(&e);
     if (o.out && !(make_studies(&o, &e) && write_annotations(&o, &e) && write_clues(&o, &e))) cli_fail(&e);
+    free(o.seed);
     return 0;
 }

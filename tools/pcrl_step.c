@@ -3,6 +3,7 @@
 #include "losses/report.h"
 #include "losses/segment.h"
 #include <math.h>
+#include <string.h>
 
 const char *const step_term_name[STEP_TERMS] = {"report", "segment", "entity", "theme"};
 
@@ -53,6 +54,22 @@ static Tensor *segment_branch(Step *s)
                         s->o->dice_smooth);
 }
 
+/* R_w of equations 5 and 8: the language model's representation of each text, or a BERT's feature of it,
+ * through a Linear into the alignment space -> (n,E). */
+static Tensor *embed_texts(const Step *s, int64_t n, const int32_t *const *text, const int *n_text,
+                           const float *const *feature, const VisualLinear *llama, const VisualLinear *bert)
+{
+    Tape *t = s->t;
+    int64_t W = s->b->width;
+    if (!W) return visual_linear(t, llama, pcrl_text(t, s->m->llama, s->m->text, n, text, n_text));
+    if (!feature || !bert->weight) die("pcrl: features of texts without their Linear, or the other way round");
+    Tensor *x = tape_tensor(t, DTYPE_f32, 2, (const int64_t[]){n, W});
+    float *host = arena_push_host(t->step, (size_t)(n * W) * sizeof *host);
+    for (int64_t i = 0; i < n; i++) memcpy(host + i * W, feature[i], (size_t)W * sizeof *host);
+    tensor_upload(x, host);
+    return visual_linear(t, bert, x);
+}
+
 static Tensor *entity_branch(Step *s)
 {
     Tape *t = s->t;
@@ -73,8 +90,7 @@ static Tensor *entity_branch(Step *s)
         n_text[i] = b->clue[i].n_text;
     }
     Tensor *R_v = visual_linear(t, &v->local_visual, op_select(t, s->y.local, integers(t, n, row))); /* (n,E) */
-    Tensor *R_w =
-        visual_linear(t, &v->local_text, pcrl_text(t, s->m->llama, s->m->text, n, text, n_text)); /* (n,E) */
+    Tensor *R_w = embed_texts(s, n, text, n_text, b->clue_feature, &v->local_text, &v->local_text_bert);
     tape_tap(t, R_v, "entity.R_v");
     tape_tap(t, R_w, "entity.R_w");
     Tensor *scale = s->o->learn_tau ? v->local_scale : NULL;
@@ -91,9 +107,9 @@ static Tensor *theme_branch(Step *s)
     const Visual *v = s->m->visual;
     const int64_t dim[3] = {b->B, VISUAL_SLICES, v->dim};
     Tensor *most = op_reduce_max(t, tensor_reshape(t->step, s->y.global, 3, dim)); /* (B,D) */
-    Tensor *text = pcrl_text(t, s->m->llama, s->m->text, b->B, b->findings, b->n_findings);
-    Tensor *R_v = visual_linear(t, &v->global_visual, most),
-           *R_w = visual_linear(t, &v->global_text, text); /* (B,E) */
+    Tensor *R_w = embed_texts(s, b->B, b->findings, b->n_findings, b->findings_feature, &v->global_text,
+                              &v->global_text_bert);
+    Tensor *R_v = visual_linear(t, &v->global_visual, most); /* (B,E) */
     tape_tap(t, R_v, "theme.R_v");
     tape_tap(t, R_w, "theme.R_w");
     return align_loss(t, R_v, R_w, s->o->learn_tau ? v->global_scale : NULL,

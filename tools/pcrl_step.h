@@ -35,6 +35,10 @@ typedef struct StepBatch {
     const int32_t *same_findings;   /* [B] equal numbers: equal findings */
     const StepClue *clue;           /* [n_clues], 0 allowed */
     int n_clues;
+    /* Where a BERT reads the texts that are aligned: its features of them, `width` floats each, on the host. */
+    int64_t width; /* 0: the language model reads them */
+    const float *const *findings_feature, *const
+                                              *clue_feature; /* [B] [n_clues]; NULL: that branch is not run */
 } StepBatch;
 
 typedef struct StepOptions {

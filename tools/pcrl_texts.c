@@ -29,15 +29,28 @@ static int by_text(const void *a, const void *b)
     return strcmp(((const Numbered *)a)->text, ((const Numbered *)b)->text);
 }
 
-static void number_all(Numbers *l)
+/* Numbers from 0 without a gap. x keeps one text of each number, or none. */
+static void number_all(Numbers *l, bool keep, PcrlTexts *x)
 {
-    int32_t number = 0;
+    int32_t number = -1;
     if (l->n) qsort(l->item, l->n, sizeof *l->item, by_text);
-    for (size_t i = 0; i < l->n; i++) {
-        if (i && strcmp(l->item[i].text, l->item[i - 1].text)) number++;
-        *l->item[i].same = number;
+    if (keep) {
+        x->text = calloc(l->n + 1, sizeof *x->text);
+        x->feature = calloc(l->n + 1, sizeof *x->feature);
+        if (!x->text || !x->feature) die("out of host memory for %zu texts", l->n);
     }
-    for (size_t i = 0; i < l->n; i++) free(l->item[i].text);
+    const char *before = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        bool another = !before || strcmp(l->item[i].text, before);
+        before = l->item[i].text;
+        number += another;
+        *l->item[i].same = number;
+        if (!keep || !another) continue;
+        x->text[number] = l->item[i].text;
+        x->n_texts = number + 1;
+    }
+    for (size_t i = 0; i < l->n; i++)
+        if (!keep || x->text[*l->item[i].same] != l->item[i].text) free(l->item[i].text);
     free(l->item);
 }
 
@@ -121,7 +134,7 @@ bool pcrl_texts_open(PcrlTexts *x, Tape *t, const TrainData *d, const Bpe *bpe, 
         for (int i = 0; i < x->study[x->n].n_clues; i++) x->masks += x->study[x->n].clue[i].mask != NULL;
     }
     t->recording = recording;
-    number_all(&r.numbers);
+    number_all(&r.numbers, o->keep, x);
     clues_free(clues);
     if (!ok) pcrl_texts_close(x);
     return ok;
@@ -138,6 +151,12 @@ void pcrl_texts_close(PcrlTexts *x)
         free(s->clue);
         free(s->ids);
     }
+    for (int i = 0; i < x->n_texts; i++) {
+        free(x->text[i]);
+        free(x->feature[i]);
+    }
+    free(x->text);
+    free(x->feature);
     free(x->study);
     *x = (PcrlTexts){0};
 }

@@ -8,7 +8,7 @@
 typedef struct ClueText {
     int slice, n_ids;
     int32_t *ids;
-    int32_t same; /* equal numbers: equal texts */
+    int32_t same; /* equal numbers: equal texts, of findings and clues together */
     float *mask;  /* [GRID_CELLS] in [0,1]; NULL: none */
 } ClueText;
 
@@ -23,6 +23,11 @@ typedef struct PcrlTexts {
     int n;
     StudyText *study;     /* in the data's order */
     int64_t clues, masks; /* in all */
+    /* With `keep`: the different texts by their number `same`, and room for a feature of each, NULL until
+     * somebody allocates one (pcrl_texts_close frees them). */
+    int n_texts;
+    char **text;
+    float **feature;
 } PcrlTexts;
 
 typedef struct PcrlTextOptions {
@@ -30,6 +35,7 @@ typedef struct PcrlTextOptions {
     bool merge;        /* one unit a slice, else one an entity */
     bool paper24;      /* the list of 24 entities */
     ResizeMode resize; /* of masks to the grid */
+    bool keep;         /* the texts themselves, for a BERT */
 } PcrlTextOptions;
 
 /* Texts are cut after so many ids. */

@@ -1,22 +1,29 @@
-/* Scoring a set of reports against a data set's truth: what pcrl-score prints. */
+/* Scoring a set of reports against the true ones: what pcrl-score prints. */
 #ifndef TOOLS_SCORE_H
 #define TOOLS_SCORE_H
 #include "data/ctrg.h"
 #include "data/json.h"
-#include "losses/bleu.h"
-#include "losses/tuples.h"
-#include "tokenizer/bpe.h"
+#include "data/report_list.h"
+#include "tools/score_controls.h"
+#include "tools/score_measures.h"
 #include <stdio.h>
+
+enum { SCORE_SYSTEMS = 40 };
 
 /* The studies that are scored, in file order. */
 typedef struct ScoreTruth {
     int n;
-    int64_t *id;
+    int64_t *id;                     /* NULL where the truth is a list of texts */
+    char **name;                     /* the id as text */
     char **report;                   /* the true findings text */
     FindingSet *set;                 /* of the truth block, or parsed from the text where there is none */
     double (*radius)[FINDING_COUNT]; /* mm, largest lesion of each finding; 0: no size */
+    int all;                         /* studies before score_keep_reported */
+    ReportCounts counts;             /* of a list of texts */
 } ScoreTruth;
 bool score_truth(const Ctrg *c, ScoreTruth *out, Error *e);
+/* Of texts alone, in any form of data/report_list.h. */
+bool score_truth_list(const ReportList *l, ScoreTruth *out, Error *e);
 void score_truth_free(ScoreTruth *t);
 /* Drops the studies i with reports[i] == NULL, from truth and reports alike. */
 void score_keep_reported(ScoreTruth *t, char **reports);
@@ -24,42 +31,72 @@ void score_keep_reported(ScoreTruth *t, char **reports);
 /* Reads annotations.json (or the folder it lies in) without looking for the images. */
 Ctrg *score_open_annotations(const char *path, Error *e);
 
-/* Reads lines {"id": "12", "report": "..."} (further members are ignored). *reports is t->n strings in the
- * truth's order, malloc'ed with their array (score_reports_free). An id twice is an error; so is an id that is
- * not in the truth, unless `unknown`; so is a study without a line, unless `missing`, when it is NULL. */
+/* Reads reports in any form of data/report_list.h. *reports is t->n strings in the truth's order, malloc'ed
+ * with their array (score_reports_free). An id that is not in the truth is an error, unless `unknown`; so is a
+ * study without a report, unless `missing`, when it is NULL. counts (NULL allowed): of the file. */
 bool score_read_reports(const char *path, const ScoreTruth *t, bool missing, bool unknown, char ***reports,
-                        Error *e);
+                        ReportCounts *counts, Error *e);
 void score_reports_free(char **reports, int n);
 
-typedef struct ScoreText {
-    double bleu[BLEU_ORDERS], rouge_l;
-} ScoreText;
+/* How texts are cut: by[split] or NULL. The main split's numbers are those that stand at the top. */
+typedef struct ScoreCutters {
+    Cutter *by[SPLIT_COUNT];
+    TextSplit main;
+} ScoreCutters;
+void score_cutters_close(ScoreCutters *c);
 
 typedef struct ScoreSystem {
     char name[64], how[256]; /* how: what a control is, one line; "" for the model */
+    bool against;            /* another model, not a control */
     TupleScores tuples;
-    TupleSpread spread;
-    ScoreText characters, tokens; /* tokens only with a tokenizer */
-    bool has_tokens;
+    bool has_text[SPLIT_COUNT];
+    TextScores text[SPLIT_COUNT]; /* where has_text */
+    FindingSet *said;             /* (studies) */
+    uint8_t *labels;              /* (studies, lists.width) */
+    Measures measures;
+    PairedTest paired[MEASURE_COUNT]; /* the model less this system */
+    Diversity diversity;
+    int empty;           /* reports without a word, of those that are scored */
+    const char *path;    /* of the reports, or NULL */
+    ReportCounts counts; /* of that file */
 } ScoreSystem;
+void score_system_free(ScoreSystem *s);
 
 /* The findings for losses/tuples; it borrows both arrays. */
 TupleTable score_table(uint8_t sided[FINDING_COUNT], uint8_t focal[FINDING_COUNT]);
 
-/* Fills everything but name and how. With a tokenizer (NULL allowed) texts are also compared token by token:
- * each id decoded alone, so that fragments of characters are equal, joined by spaces. repeats: of the
- * bootstrap. */
-bool score_system(const ScoreTruth *t, char *const *reports, const Bpe *tokenizer, int repeats, uint64_t seed,
-                  ScoreSystem *out, Error *e);
+/* Fills tuples, text, said and empty. The caller frees. */
+bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters *cutters, ScoreSystem *out,
+                  Error *e);
 
-/* The report of `train` that scores best when given to every study of t: of the 40 commonest and the first 400,
- * chosen by micro F1 on t itself, so no constant report is likely to do better. *report points into train. */
-bool score_best_constant(const ScoreTruth *t, const Ctrg *train, const char **report, int *tried, Error *e);
+/* All that is printed of reports. */
+typedef struct ScoreSheet {
+    const char *truth_path;
+    ScoreTruth truth;
+    ScoreCutters cutters;
+    ClinicalLists lists;
+    uint8_t *labels;                   /* (studies, lists.width), of the truth */
+    Diversity diversity;               /* of the truth */
+    ScoreSystem system[SCORE_SYSTEMS]; /* the first is the model, then its controls, then other models */
+    int n, bootstrap;
+    uint64_t seed;
+} ScoreSheet;
+void score_sheet_free(ScoreSheet *s);
 
-/* Tables for people; the first system is the model, the others its controls. */
-void score_print(FILE *out, const ScoreTruth *t, const ScoreSystem *systems, int n);
+/* What each printed number is: the average it is, and how it is computed. Ends with a row of NULLs. */
+typedef struct ScoreAbout {
+    const char *metric, *average, *how;
+} ScoreAbout;
+extern const ScoreAbout score_about[];
+
+/* Tables for people. */
+void score_print(FILE *out, const ScoreSheet *s);
+/* Rows in the layout of the paper's table of results, times 100. */
+void score_print_rows(FILE *out, const ScoreSheet *s);
 /* The same as one JSON object, a new reference; undefined numbers are null. NULL without memory. */
-json_t *score_json(const ScoreTruth *t, const ScoreSystem *systems, int n);
+json_t *score_json(const ScoreSheet *s);
+/* Writes the scores of each study, a JSON object a line. */
+bool score_write_each(const char *path, const ScoreSheet *s, Error *e);
 /* x, or null where it is undefined. */
 json_t *score_number(double x);
 #endif

@@ -104,7 +104,7 @@ bool score_pairs(const char *data, const char *reports, int repeats, uint64_t se
     Ctrg *c = score_open_annotations(data, e);
     bool ok = c && score_truth(c, &t, e);
     ctrg_free(c);
-    ok = ok && score_read_reports(reports, &t, false, false, &text, e);
+    ok = ok && score_read_reports(reports, &t, false, false, &text, NULL, e);
     if (ok) {
         memset(out, 0, sizeof *out);
         ok = score(data, &t, text, repeats, seed, out, e);

@@ -1,60 +1,78 @@
-#include "tools/score.h"
+#include "tools/score_tables.h"
 #include <math.h>
-#include <string.h>
 
-/* A share, "-" where it is undefined. Rotating buffers, so that one printf may take several. */
-static const char *share(double x)
-{
-    static char text[16][16];
-    static int next;
-    char *s = text[next++ % 16];
-    if (isnan(x)) return strcpy(s, "-");
-    snprintf(s, sizeof text[0], "%.3f", x);
-    return s;
-}
-
-/* The standard deviation of value, blank where that is undefined. */
-static const char *spread(double value, double x)
-{
-    static char text[8][16];
-    static int next;
-    char *s = text[next++ % 8];
-    if (isnan(value)) return strcpy(s, "");
-    snprintf(s, sizeof text[0], "+-%.3f", x);
-    return s;
-}
+const ScoreAbout score_about[] = {
+    {"lesion F1, P, R", "micro: over the tuples of all studies",
+     "a tuple is (entity, side, density) as data/findings.h reads a report; macro: mean F1 over kinds of "
+     "finding; "
+     "side: of sided findings that both name; exact: studies with the very set"},
+    {"BLEU-1 to 4", "corpus", "one reference each, clipped counts and lengths summed, 1e-15 and 1e-9 added"},
+    {"METEOR", "corpus",
+     "METEOR 1.5, -l en -norm, of the words with their spaces: Chinese by characters; exact matches; alpha "
+     ".85, "
+     "beta .20, gamma .60, delta .75, statistics summed"},
+    {"ROUGE-L", "mean over studies", "beta 1.2, words as split() gives them"},
+    {"ROUGE-L (trailing space)", "mean over studies",
+     "beta 1.2, words as split(\" \") gives them, with a space after the last: an empty word more, which "
+     "matches"},
+    {"CIDEr", "mean over studies",
+     "CIDEr-D, n-grams to 4, sigma 6, no stemming, document frequencies of the scored references; 0 to 10, in "
+     "papers "
+     "times 100"},
+    {"clinical", "micro, macro, example",
+     "a label counts as right where truth and report have it alike; micro: counts of all studies and labels; "
+     "macro: "
+     "mean over the labels in truth or report (f1_of_all: over all, one that never occurs counts 0); example: "
+     "mean "
+     "over studies, 1 where neither has a label; rules of the lists: data/clinical.h"},
+    {"diversity", "", "clauses end at punctuation and line ends; texts are compared byte by byte"},
+    {"intervals", "",
+     "2.5th and 97.5th percentile over resampled studies (ones in which a score is undefined do not count); "
+     "CIDEr "
+     "with the document frequencies of all studies; p: twice the smaller share of differences <= 0 and >= 0, "
+     "with "
+     "one added"},
+    {"empty reports", "", "a report without a word is scored as the word None"},
+    {0},
+};
 
 static void print_tuples(FILE *out, const ScoreSystem *systems, int n, bool focal)
 {
     fprintf(out, "\n%s\n",
             focal ? "Focal lesions of the brain tissue alone (low or high density in 11 places)"
                   : "All findings (entity, side, density)");
-    fprintf(out, "%-18s %6s %8s %6s %6s %6s %8s %6s %8s%s\n", "", "F1", "", "P", "R", "macro", "", "side", "",
-            focal ? "" : "  exact");
+    fprintf(out, "%-18s %6s %11s %6s %6s %6s %11s %6s %11s%s\n", "", "F1", "", "P", "R", "macro", "", "side",
+            "", focal ? "" : "  exact");
     for (int i = 0; i < n; i++) {
         const TupleScore *s = focal ? &systems[i].tuples.focal : &systems[i].tuples.all;
-        const TupleSpread *d = &systems[i].spread;
-        fprintf(out, "%-18s %6s %8s %6s %6s %6s %8s %6s %8s", systems[i].name, share(s->f1),
-                spread(s->f1, focal ? d->focal_f1 : d->f1), share(s->precision), share(s->recall),
-                share(s->macro), spread(s->macro, focal ? d->focal_macro : d->macro), share(s->side),
-                spread(s->side, focal ? d->focal_side : d->side));
-        fprintf(out, focal ? "\n" : "  %s\n", share(systems[i].tuples.exact));
+        const Interval *d = &systems[i].measures.interval[focal ? MEASURE_FOCAL : MEASURE_LESION];
+        const Interval *macro =
+            &systems[i].measures.interval[focal ? MEASURE_FOCAL_MACRO : MEASURE_LESION_MACRO];
+        const Interval *side = &systems[i].measures.interval[focal ? MEASURE_FOCAL_SIDE : MEASURE_SIDE];
+        fprintf(out, "%-18s %6s %11s %6s %6s %6s %11s %6s %11s", systems[i].name, score_share(s->f1),
+                score_range(d), score_share(s->precision), score_share(s->recall), score_share(s->macro),
+                score_range(macro), score_share(s->side), score_range(side));
+        fprintf(out, focal ? "\n" : "  %s\n", score_share(systems[i].tuples.exact));
     }
 }
 
-static void print_text(FILE *out, const ScoreSystem *systems, int n)
+static void print_text(FILE *out, const ScoreSheet *sheet, TextSplit split)
 {
-    for (int tokens = 0; tokens < 2; tokens++) {
-        if (tokens && !systems[0].has_tokens) continue;
-        fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %8s\n",
-                tokens ? "by the tokenizer's tokens" : "character by character", "", "BLEU-1", "BLEU-2",
-                "BLEU-3", "BLEU-4", "ROUGE-L");
-        for (int i = 0; i < n; i++) {
-            const ScoreText *t = tokens ? &systems[i].tokens : &systems[i].characters;
-            fprintf(out, "%-18s %6s %6s %6s %6s %8s\n", systems[i].name, share(t->bleu[0]), share(t->bleu[1]),
-                    share(t->bleu[2]), share(t->bleu[3]), share(t->rouge_l));
-        }
+    fprintf(out, "\nText, %s\n%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", cutter_about(sheet->cutters.by[split]),
+            "", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "(trailing space)", "CIDEr");
+    for (int i = 0; i < sheet->n; i++) {
+        const TextScore *t = &sheet->system[i].text[split].all;
+        fprintf(out, "%-18s %6s %6s %6s %6s %6s %8s %16s %6s\n", sheet->system[i].name, score_share(t->bleu[0]),
+                score_share(t->bleu[1]), score_share(t->bleu[2]), score_share(t->bleu[3]),
+                score_share(t->meteor), score_share(t->rouge_l), score_share(t->rouge_l_space),
+                score_share(t->cider));
     }
+}
+
+static void print_texts(FILE *out, const ScoreSheet *sheet)
+{
+    for (int i = 0; i < SPLIT_COUNT; i++)
+        if (sheet->cutters.by[i]) print_text(out, sheet, (TextSplit)i);
 }
 
 static void bin_name(char name[32], const TupleBin *b)
@@ -88,109 +106,98 @@ static void print_sizes(FILE *out, const ScoreSystem *systems, int n, bool focal
         fprintf(out, "%-18s", systems[i].name);
         for (int b = 0; b < TUPLES_SIZE_BINS; b++) {
             const TupleBin *bin = focal ? &systems[i].tuples.focal_size[b] : &systems[i].tuples.size[b];
-            fprintf(out, "     %6s %6s", bin->truth ? share(bin->f1) : "-", share(bin->side));
+            fprintf(out, "     %6s %6s", bin->truth ? score_share(bin->f1) : "-", score_share(bin->side));
         }
         fputc('\n', out);
     }
 }
 
 /* The model's scores for each finding, and beside them the controls' F1. */
-static void print_findings(FILE *out, const ScoreSystem *systems, int n)
+static void print_findings(FILE *out, const ScoreSheet *sheet)
 {
+    const ScoreSystem *systems = sheet->system;
+    int n = sheet->n;
     fprintf(out, "\nBy finding\n%6s %6s %6s %6s %6s %6s", "true", "said", "F1", "P", "R", "side");
-    for (int i = 1; i < n; i++) fprintf(out, " %8.8s", systems[i].name);
+    score_print_names(out, sheet);
     fputs("  finding\n", out);
     for (int f = 0; f < FINDING_COUNT; f++) {
         const TupleScore *s = &systems[0].tuples.finding[f];
         if (!s->truth && !s->said) continue;
-        fprintf(out, "%6lld %6lld %6s %6s %6s %6s", (long long)s->truth, (long long)s->said, share(s->f1),
-                share(s->precision), share(s->recall), share(s->side));
-        for (int i = 1; i < n; i++) fprintf(out, " %8s", share(systems[i].tuples.finding[f].f1));
+        fprintf(out, "%6lld %6lld %6s %6s %6s %6s", (long long)s->truth, (long long)s->said, score_share(s->f1),
+                score_share(s->precision), score_share(s->recall), score_share(s->side));
+        for (int i = 1; i < n; i++)
+            fprintf(out, " %*s", score_column(&systems[i]), score_share(systems[i].tuples.finding[f].f1));
         const FindingKind *k = finding_kind(f);
         fprintf(out, "  %s %s (%s, %s)\n", entity_name(k->entity), density_name(k->density),
                 entity_english(k->entity), density_english(k->density));
     }
 }
 
-void score_print(FILE *out, const ScoreTruth *t, const ScoreSystem *systems, int n)
+static void print_counts(FILE *out, const char *path, const ReportCounts *c)
 {
-    fprintf(out, "%d studies with %lld findings; +- is one standard deviation over resampled studies\n", t->n,
-            (long long)systems[0].tuples.all.truth);
+    if (!c->n_keys) return;
+    fprintf(out, "%s: not read:", path);
+    for (int i = 0; i < c->n_keys; i++)
+        fprintf(out, "%s %s (%lld)", i ? "," : "", c->key[i].name, (long long)c->key[i].n);
+    if (c->other_keys) fprintf(out, ", members with other names (%lld)", (long long)c->other_keys);
+    fputc('\n', out);
+}
+
+/* What was scored, and what of the files was not. */
+static void print_head(FILE *out, const ScoreSheet *s)
+{
+    const ScoreTruth *t = &s->truth;
+    int empty = 0;
+    for (int i = 0; i < t->n; i++) empty += report_empty(t->report[i]);
+    fprintf(
+        out,
+        "%d studies with %lld findings; ranges hold 95 %% of the scores of %d resamplings of the studies (seed "
+        "%llu)\n",
+        t->n, (long long)s->system[0].tuples.all.truth, s->bootstrap, (unsigned long long)s->seed);
+    fprintf(out, "%s: %d references, %d scored, %d of these without a word\n", s->truth_path, t->all, t->n,
+            empty);
+    print_counts(out, s->truth_path, &t->counts);
+    for (int i = 0; i < s->n; i++) {
+        const ScoreSystem *y = &s->system[i];
+        if (!y->path) continue;
+        fprintf(out, "%s: %d hypotheses, %d scored, %d of these without a word\n", y->path, y->counts.reports,
+                t->n, y->empty);
+        print_counts(out, y->path, &y->counts);
+    }
+}
+
+void score_print(FILE *out, const ScoreSheet *s)
+{
+    const ScoreSystem *systems = s->system;
+    int n = s->n;
+    print_head(out, s);
     print_tuples(out, systems, n, false);
     print_tuples(out, systems, n, true);
     if (any_size(&systems[0])) {
         print_sizes(out, systems, n, false);
         print_sizes(out, systems, n, true);
     }
-    print_text(out, systems, n);
-    print_findings(out, systems, n);
-    if (n > 1) fputs("\nControls\n", out);
+    print_texts(out, s);
+    score_print_text_intervals(out, s);
+    print_findings(out, s);
+    score_print_clinical(out, s);
+    score_print_diversity(out, s);
+    score_print_paired(out, s);
+    if (n > 1) fputs("\nControls and other models\n", out);
     for (int i = 1; i < n; i++) fprintf(out, "%-18s %s\n", systems[i].name, systems[i].how);
+    fputs("\nHow\n", out);
+    for (const ScoreAbout *a = score_about; a->metric; a++)
+        fprintf(out, "%s: %s%s%s\n", a->metric, a->average, *a->average ? "; " : "", a->how);
 }
 
-json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
-static json_t *tuple_json(const TupleScore *s)
+void score_print_rows(FILE *out, const ScoreSheet *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:I}", "right", (json_int_t)s->right,
-                     "said", (json_int_t)s->said, "truth", (json_int_t)s->truth, "precision",
-                     score_number(s->precision), "recall", score_number(s->recall), "f1", score_number(s->f1),
-                     "macro_f1", score_number(s->macro), "macro_findings", s->macro_n, "side",
-                     score_number(s->side), "side_n", (json_int_t)s->side_n);
-}
-
-static json_t *bins_json(const TupleBin bins[TUPLES_SIZE_BINS])
-{
-    json_t *list = json_array();
-    for (int b = 0; b < TUPLES_SIZE_BINS; b++)
-        json_array_append_new(list,
-                              json_pack("{s:f, s:o, s:I, s:I, s:o, s:o, s:o, s:I}", "low_mm", bins[b].low_mm,
-                                        "high_mm", score_number(bins[b].high_mm), "truth",
-                                        (json_int_t)bins[b].truth, "right", (json_int_t)bins[b].right, "recall",
-                                        score_number(bins[b].recall), "f1", score_number(bins[b].f1), "side",
-                                        score_number(bins[b].side), "side_n", (json_int_t)bins[b].side_n));
-    return list;
-}
-
-static json_t *text_json(const ScoreText *t)
-{
-    return json_pack("{s:[f,f,f,f], s:f}", "bleu", t->bleu[0], t->bleu[1], t->bleu[2], t->bleu[3], "rouge_l",
-                     t->rouge_l);
-}
-
-static json_t *findings_json(const TupleScores *s)
-{
-    json_t *list = json_array();
-    for (int f = 0; f < FINDING_COUNT; f++) {
-        const FindingKind *k = finding_kind(f);
-        json_t *one = tuple_json(&s->finding[f]);
-        json_object_del(one, "macro_f1");
-        json_object_del(one, "macro_findings");
-        json_object_set_new(one, "entity", json_string(entity_name(k->entity)));
-        json_object_set_new(one, "density", json_string(density_name(k->density)));
-        json_array_append_new(list, one);
+    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | M | R-L | C |\n|---|---|---|---|---|---|---|---|---|\n",
+          out);
+    for (int i = 0; i < s->n; i++) {
+        const TextScore *t = &s->system[i].text[s->cutters.main].all;
+        fprintf(out, "| %s | %s |", s->system[i].name, text_split_name(s->cutters.main));
+        for (int k = 0; k < BLEU_ORDERS; k++) fprintf(out, " %.1f |", 100 * t->bleu[k]);
+        fprintf(out, " %.1f | %.1f | %.1f |\n", 100 * t->meteor, 100 * t->rouge_l, 100 * t->cider);
     }
-    return list;
-}
-
-static json_t *system_json(const ScoreSystem *s)
-{
-    const TupleSpread *d = &s->spread;
-    json_t *sd = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "f1", d->f1, "macro_f1", d->macro, "side",
-                           d->side, "focal_f1", d->focal_f1, "focal_macro_f1", d->focal_macro, "focal_side",
-                           d->focal_side, "exact", d->exact);
-    json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
-                          "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
-                          score_number(s->tuples.exact), "sd", sd, "by_size", bins_json(s->tuples.size),
-                          "focal_by_size", bins_json(s->tuples.focal_size), "characters",
-                          text_json(&s->characters), "findings", findings_json(&s->tuples));
-    if (s->has_tokens) json_object_set_new(o, "tokens", text_json(&s->tokens));
-    return o;
-}
-
-json_t *score_json(const ScoreTruth *t, const ScoreSystem *systems, int n)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, system_json(&systems[i]));
-    return json_pack("{s:i, s:o}", "studies", t->n, "systems", list);
 }

@@ -1,6 +1,7 @@
 #include "tools/settings_parts.h"
 #include "tools/train_pcrl.h"
 #include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +84,17 @@ static bool check_sam(const TrainOptions *o, Error *e)
     return true;
 }
 
+/* On the command line it is a slip; elsewhere it may be stage medclip's. */
+static bool check_bert(const Settings *s, Error *e)
+{
+    for (int i = 0; s->train.text_features != TEXTS_BERT && i < settings_count; i++)
+        if (settings_table[i].offset == offsetof(TrainOptions, bert) && s->from[i] == FROM_COMMAND)
+            return error_set(e, ERROR_USAGE,
+                             "--bert %.200s: stage pcrl reads it with --text-features bert only",
+                             s->train.bert);
+    return true;
+}
+
 static bool check(const Settings *s, int bit, Error *e)
 {
     const TrainOptions *o = &s->train;
@@ -106,6 +118,7 @@ static bool check(const Settings *s, int bit, Error *e)
                          (long long)o->dim, (long long)o->heads);
     if (bit == STAGE_SAM && !check_sam(o, e)) return false;
     if (bit == STAGE_MEDCLIP && !o->bert) return error_set(e, ERROR_USAGE, "stage medclip: --bert is needed");
+    if (bit == STAGE_PCRL && !check_bert(s, e)) return false;
     if (bit == STAGE_PCRL && !o->cache) return error_set(e, ERROR_USAGE, "stage pcrl: --cache is needed");
     if (bit == STAGE_PCRL && o->warmup_steps && o->init)
         return error_set(e, ERROR_USAGE, "--init %s, --warmup-steps %lld: a head begins from one or the other",

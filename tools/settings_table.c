@@ -107,8 +107,9 @@ const Setting settings_table[] = {
 
     {"stages", INT(stages, 1, 4), "4", NULL, STAGE_MEDCLIP,
      "of the image tower: the first so many of --depths"},
-    {"bert", TEXT(bert), NULL, NULL, STAGE_MEDCLIP,
-     "BERT that the text tower begins with (stage bert's RUN/bert.safetensors)"},
+    {"bert", TEXT(bert), NULL, NULL, STAGE_MEDCLIP | STAGE_PCRL,
+     "BERT that the text tower begins with (stage bert's RUN/bert.safetensors); pcrl: that of --text-features "
+     "bert, a BERT's file or a MedCLIP's (default: medclip of the model folder)"},
     {"regions", NUMBER(regions, 0, 1), "0.5", NULL, STAGE_MEDCLIP,
      "share of a batch that is no lesion but a region of one grey class"},
 
@@ -127,6 +128,11 @@ const Setting settings_table[] = {
     {"eca-unit", CHOICE(eca_unit, "slice|entity"), "slice", NULL, STAGE_PCRL, "what entities are aligned by"},
     {"eca-scope", CHOICE(eca_scope, "batch|sample"), "batch", NULL, STAGE_PCRL,
      "where the negatives of equation 6 come from"},
+    {"text-features", CHOICE(text_features, "llama|bert"), "llama", NULL, STAGE_PCRL,
+     "what reads the texts that are aligned: the language model, or a frozen BERT without instruction, by its "
+     "last hidden state"},
+    {"bert-pool", CHOICE(bert_pool, "cls|mean"), "cls", NULL, STAGE_PCRL,
+     "what stands for a text that BERT reads: [CLS], or the mean over all its places"},
     {"text-prompt", CHOICE(text_prompt, "paper|release"), "paper", "release", STAGE_PCRL,
      "words around the text that is aligned"},
     {"text-pool", CHOICE(text_pool, "last|padded"), "last", "padded", STAGE_PCRL,

@@ -15,6 +15,8 @@ enum { REDUCE_SUM, REDUCE_MEAN };
 enum { TAU_FIXED, TAU_LEARN };
 enum { ECA_UNIT_SLICE, ECA_UNIT_ENTITY };
 enum { ECA_SCOPE_BATCH, ECA_SCOPE_SAMPLE };
+enum { TEXTS_LLAMA, TEXTS_BERT };
+enum { BERT_CLS, BERT_MEAN };
 enum { PROMPT_PAPER, PROMPT_RELEASE };
 enum { POOL_LAST, POOL_PADDED };
 enum { ENTITIES_26, ENTITIES_24 };
@@ -56,12 +58,13 @@ typedef struct TrainOptions {
     double pred_iou_thresh, stability_score_thresh;
     int64_t positions;
     int64_t stages;
-    const char *bert;
+    const char *bert; /* of pcrl too */
     double regions;
     /* pcrl */
     int preset;
     int hv; /* HvMode */
-    int dice, contrast, contrast_reduction, tau, eca_unit, eca_scope, text_prompt, text_pool, entities;
+    int dice, contrast, contrast_reduction, tau, eca_unit, eca_scope, text_features, bert_pool, text_prompt,
+        text_pool, entities;
     int lm_reduction, quant;
     int mask_resize;
     bool mask_identical;

@@ -129,10 +129,13 @@ TrainData *train_data_open(const char *folder, int limit, bool pixels, bool trut
     bool ok = true;
     for (int k = 0; truth && ok && k < d->n; k++) {
         const CtrgStudy *s = &d->ctrg->study[k];
-        if (!s->has_truth || s->width != d->width || s->height != d->height)
+        if (!s->has_truth)
+            ok = error_set(e, ERROR_INPUT, "%s: study %lld has no truth block, which this stage learns from",
+                           folder, (long long)s->id);
+        else if (s->width != d->width || s->height != d->height)
             ok = error_set(e, ERROR_INPUT,
-                           "%s: study %lld: expected a truth block with masks of %dx%d, found %s", folder,
-                           (long long)s->id, d->width, d->height, s->has_truth ? "another size" : "none");
+                           "%s: study %lld has masks of %dx%d, expected %dx%d as the first study", folder,
+                           (long long)s->id, s->width, s->height, d->width, d->height);
         ok = ok && ctrg_slice_labels(s, MIN_PIXELS, d->labels + (size_t)k * CTRG_SLICES, e) &&
              read_cells(d, k, mask, &room, e);
     }

@@ -21,6 +21,20 @@ static Lengths longest(const PcrlJob *j)
     return l;
 }
 
+/* BERT reads one text, as long as it can be; every text has that feature. */
+static void plan_bert(PcrlJob *j, Tape *t)
+{
+    StepBatch *b = &j->batch;
+    int64_t n = j->bert.model.config.positions, most = b->B > b->n_clues ? b->B : b->n_clues;
+    int32_t *ids = arena_push_host(t->step, (size_t)n * sizeof *ids);
+    b->width = j->bert.model.config.dim;
+    float *feature = arena_push_host(t->step, (size_t)b->width * sizeof *feature);
+    const float **all = arena_push_host(t->step, (size_t)(most + 1) * sizeof *all);
+    bert_texts_ids(&j->bert, t, ids, n, feature);
+    for (int64_t i = 0; i < most; i++) all[i] = feature;
+    b->findings_feature = b->clue_feature = all;
+}
+
 void pcrl_dry_batch(PcrlJob *j, Trainer *t, bool paper)
 {
     static const int32_t no_ids[512]; /* of the paper's prompts: their lengths alone matter */
@@ -56,4 +70,5 @@ void pcrl_dry_batch(PcrlJob *j, Trainer *t, bool paper)
         .same_findings = same,
         .clue = clue,
         .n_clues = (int)(l.B * l.clues)};
+    if (j->stage->o->text_features == TEXTS_BERT) plan_bert(j, &t->tape);
 }

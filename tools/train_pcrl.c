@@ -7,6 +7,7 @@
 #include "tools/adapter.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 bool pcrl_read_features(const PcrlSet *s, Tape *t, int64_t B, const int64_t *study, Tensor **grid,
                         Tensor **pooled, Error *e)
@@ -41,7 +42,34 @@ void pcrl_draw(Rng *rng, int64_t n, int64_t B, int64_t *study)
     }
 }
 
-void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *study)
+static const float *text_feature(const PcrlJob *j, Tape *t, const PcrlTexts *x, int32_t number, Error *e)
+{
+    if (x->feature[number]) return x->feature[number];
+    float *y = malloc((size_t)j->bert.model.config.dim * sizeof *y);
+    if (!y) die("out of host memory for a text's feature");
+    x->feature[number] = y;
+    if (bert_texts_feature(&j->bert, t, x->text[number], y, e)) return y;
+    x->feature[number] = NULL;
+    free(y);
+    return NULL;
+}
+
+/* Of the branches that are run. */
+static bool fill_text_features(PcrlJob *j, Tape *t, const PcrlTexts *x, Error *e)
+{
+    StepBatch *b = &j->batch;
+    bool ok = true, theme = j->step.weight[TERM_THEME] != 0, entity = j->step.weight[TERM_ENTITY] != 0;
+    for (int64_t i = 0; ok && theme && i < b->B; i++)
+        ok = (j->findings_feature[i] = text_feature(j, t, x, j->same[i], e)) != NULL;
+    for (int i = 0; ok && entity && i < b->n_clues; i++)
+        ok = (j->clue_feature[i] = text_feature(j, t, x, j->clue[i].same, e)) != NULL;
+    b->width = j->bert.model.config.dim;
+    b->findings_feature = theme ? j->findings_feature : NULL;
+    b->clue_feature = entity ? j->clue_feature : NULL;
+    return ok;
+}
+
+bool pcrl_fill_batch(PcrlJob *j, Tape *t, const PcrlSet *s, int64_t B, const int64_t *study, Error *e)
 {
     int n = 0;
     for (int64_t b = 0; b < B; b++) {
@@ -52,7 +80,8 @@ void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *stu
         if (n + x->n_clues > j->room) {
             j->room = 2 * (n + x->n_clues);
             j->clue = realloc(j->clue, (size_t)j->room * sizeof *j->clue);
-            if (!j->clue) die("out of host memory for %d clues", j->room);
+            j->clue_feature = realloc(j->clue_feature, (size_t)j->room * sizeof *j->clue_feature);
+            if (!j->clue || !j->clue_feature) die("out of host memory for %d clues", j->room);
         }
         for (int i = 0; i < x->n_clues; i++) {
             const ClueText *c = &x->clue[i];
@@ -65,6 +94,7 @@ void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *stu
     j->batch.same_findings = j->same;
     j->batch.clue = j->clue;
     j->batch.n_clues = n;
+    return j->stage->o->text_features != TEXTS_BERT || fill_text_features(j, t, &s->texts, e);
 }
 
 /* "loss" is the weighted sum, then the terms unweighted; a branch that is switched off has no name. */
@@ -86,8 +116,8 @@ static bool loss(Trainer *t, void *context, Error *e)
         pcrl_dry_batch(j, t, s->o->sizes == SIZES_PAPER);
     } else {
         pcrl_draw(&t->rng, s->train.data->n, s->o->batch, j->study);
-        pcrl_fill_batch(j, &s->train, s->o->batch, j->study);
-        if (!pcrl_read_features(&s->train, &t->tape, s->o->batch, j->study, &j->batch.grid, &j->batch.pooled,
+        if (!pcrl_fill_batch(j, &t->tape, &s->train, s->o->batch, j->study, e) ||
+            !pcrl_read_features(&s->train, &t->tape, s->o->batch, j->study, &j->batch.grid, &j->batch.pooled,
                                 e))
             return false;
     }
@@ -135,7 +165,8 @@ static bool open_texts(PcrlStage *s, PcrlSet *set, Tape *t, const char *clues, E
     PcrlTextOptions options = {.clues = clues,
                                .merge = o->eca_unit == ECA_UNIT_SLICE,
                                .paper24 = o->entities == ENTITIES_24,
-                               .resize = o->mask_resize == MASK_AREA ? RESIZE_AREA : RESIZE_NEAREST};
+                               .resize = o->mask_resize == MASK_AREA ? RESIZE_AREA : RESIZE_NEAREST,
+                               .keep = o->text_features == TEXTS_BERT};
     return pcrl_texts_open(&set->texts, t, set->data, s->prompt.bpe, &options, e);
 }
 
@@ -176,6 +207,34 @@ static bool open_start(PcrlJob *j, Error *e)
                      rank, alpha, dropout, (long long)o->lora_rank, o->lora_alpha, o->lora_dropout);
 }
 
+/* The frozen BERT and the Linears after it: those of the file that the head begins with, or new ones. */
+static bool open_bert(PcrlJob *j, Trainer *t, bool paper, Error *e)
+{
+    const PcrlStage *s = j->stage;
+    if (s->o->text_features != TEXTS_BERT) return true;
+    if (paper ? !bert_texts_plan(&j->bert, &t->weights, &t->state, e)
+              : !bert_texts_open(&j->bert, &t->weights, &t->state, s->bert, s->vocab, e))
+        return false;
+    j->bert.mean = s->o->bert_pool == BERT_MEAN;
+    if (j->head.file && weights_entry(&j->head, "local_text_embed_bert.weight") &&
+        !weights_open(&j->embeds, j->head.file->path, e))
+        return false;
+    return visual_add_bert(&j->visual, &j->embeds, j->bert.model.config.dim, e);
+}
+
+static void open_batch(PcrlJob *j)
+{
+    const TrainOptions *o = j->stage->o;
+    size_t B = (size_t)(o->batch > o->validation_studies ? o->batch : o->validation_studies);
+    j->study = calloc(B, sizeof *j->study);
+    j->findings = calloc(B, sizeof *j->findings);
+    j->n_findings = calloc(B, sizeof *j->n_findings);
+    j->same = calloc(B, sizeof *j->same);
+    j->findings_feature = calloc(B, sizeof *j->findings_feature);
+    if (!j->study || !j->findings || !j->n_findings || !j->same || !j->findings_feature)
+        die("out of host memory for a batch");
+}
+
 static bool open_job(PcrlJob *j, Trainer *t, Error *e)
 {
     PcrlStage *s = j->stage;
@@ -184,7 +243,8 @@ static bool open_job(PcrlJob *j, Trainer *t, Error *e)
     weights_init(&j->base, &t->weights, &t->state, NULL, 0);
     weights_init(&j->head, &t->weights, &t->state, &t->params, o->common.seed);
     weights_init(&j->adapter, &t->weights, &t->state, &t->params, o->common.seed);
-    j->head.trainable = j->adapter.trainable = true;
+    weights_init(&j->embeds, &t->weights, &t->state, &t->params, o->common.seed);
+    j->head.trainable = j->adapter.trainable = j->embeds.trainable = true;
     if (!open_base(j, paper, e)) return false;
     if (!paper && bpe_vocab_size(s->prompt.bpe) > j->llama.config.vocab)
         return error_set(e, ERROR_INPUT, "%s/tokenizer.json: %d ids, but the language model has %lld", o->model,
@@ -194,30 +254,30 @@ static bool open_job(PcrlJob *j, Trainer *t, Error *e)
     int64_t C = paper ? PAPER_CHANNELS : s->train.features.channels;
     if (!visual_create(&j->visual, &j->head, C, j->llama.config.dim, paper ? PAPER_EMBED : o->embed,
                        (HvMode)o->hv, e) ||
+        !open_bert(j, t, paper, e) ||
         !llama_add_lora(&j->llama, &j->adapter, (int)o->lora_rank, (float)o->lora_alpha, (float)o->lora_dropout,
                         e))
         return false;
     params_alloc(&t->params);
     train_buffers(t, &j->head);
-    size_t B = (size_t)(o->batch > o->validation_studies ? o->batch : o->validation_studies);
-    j->study = calloc(B, sizeof *j->study);
-    j->findings = calloc(B, sizeof *j->findings);
-    j->n_findings = calloc(B, sizeof *j->n_findings);
-    j->same = calloc(B, sizeof *j->same);
-    if (!j->study || !j->findings || !j->n_findings || !j->same) die("out of host memory for a batch");
-    if (!weights_fill(&j->head, e) || !weights_fill(&j->adapter, e)) return false;
+    open_batch(j);
+    if (!weights_fill(&j->head, e) || !weights_fill(&j->embeds, e) || !weights_fill(&j->adapter, e))
+        return false;
     j->model = (StepModel){&j->visual, &j->llama, &s->prompt.pcrl, &s->text.pcrl};
     return paper || open_sets(j, t, e);
 }
 
 static void close_job(PcrlJob *j)
 {
-    Weights *part[] = {&j->adapter, &j->head, &j->base};
-    for (int i = 0; i < 3; i++) weights_close(part[i]);
+    Weights *part[] = {&j->adapter, &j->embeds, &j->head, &j->base};
+    for (int i = 0; i < 4; i++) weights_close(part[i]);
+    bert_texts_close(&j->bert);
     free(j->study);
     free(j->findings);
     free(j->n_findings);
     free(j->same);
+    free(j->findings_feature);
+    free(j->clue_feature);
     free(j->clue);
 }
 
@@ -238,7 +298,8 @@ static bool joint(PcrlStage *s, Error *e)
     Trainer t;
     bool ok = trainer_open(&t, &options, &o->common, e) && open_job(&j, &t, e) && train_run(&t, loss, &j, e);
     if (ok && !o->dry_run)
-        ok = trainer_load_best(&t, e) && weights_save((Weights *[]){&j.head}, 1, false, NULL, s->heads, e) &&
+        ok = trainer_load_best(&t, e) &&
+             weights_save((Weights *[]){&j.head, &j.embeds}, 2, false, NULL, s->heads, e) &&
              adapter_save(o->model, &j.adapter, (int)o->lora_rank, o->lora_alpha, o->lora_dropout, e);
     close_job(&j);
     trainer_close(&t);
@@ -295,6 +356,23 @@ static bool open_stage(PcrlStage *s, Error *e)
            open_set(s, &s->validation, o->validation, "validation", (int)o->validation_studies, backend, e);
 }
 
+/* Found missing before the features are computed. */
+static bool find_bert(PcrlStage *s, Error *e)
+{
+    const TrainOptions *o = s->o;
+    if (o->text_features != TEXTS_BERT) return true;
+    if (o->bert)
+        snprintf(s->bert, sizeof s->bert, "%s", o->bert);
+    else
+        train_weights(s->bert, o->model, "medclip");
+    train_path(s->vocab, o->model, "vocab.txt");
+    const char *missing = access(s->bert, F_OK) ? s->bert : access(s->vocab, F_OK) ? s->vocab : NULL;
+    return !missing || error_set(e, ERROR_INPUT,
+                                 "%s: missing; --text-features bert reads texts with the BERT of the model "
+                                 "folder's medclip or of --bert, and its vocab.txt",
+                                 missing);
+}
+
 bool train_pcrl(const TrainOptions *o, Error *e)
 {
     PcrlStage *s = calloc(1, sizeof *s);
@@ -311,7 +389,7 @@ bool train_pcrl(const TrainOptions *o, Error *e)
         else
             train_path(s->clues, o->data, "clues.json");
     }
-    bool ok = paper || open_stage(s, e);
+    bool ok = paper || (find_bert(s, e) && open_stage(s, e));
     ok = ok && (!o->warmup_steps || o->dry_run || pcrl_warmup(s, e));
     ok = ok && joint(s, e);
     close_set(&s->validation);

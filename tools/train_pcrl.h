@@ -1,6 +1,7 @@
 /* Stage pcrl, its parts: what the warm-up, the joint training, validation and the dry run share. */
 #ifndef TOOLS_TRAIN_PCRL_H
 #define TOOLS_TRAIN_PCRL_H
+#include "tools/bert_texts.h"
 #include "tools/features.h"
 #include "tools/pcrl_step.h"
 #include "tools/pcrl_texts.h"
@@ -35,6 +36,7 @@ typedef struct PcrlStage {
     Prompt prompt;
     TextPrompt text;
     char resnet[PCRL_PATH], llama[PCRL_PATH], warm[PCRL_PATH], heads[PCRL_PATH], clues[PCRL_PATH];
+    char bert[PCRL_PATH], vocab[PCRL_PATH]; /* --text-features bert only */
 } PcrlStage;
 
 /* Features of B studies on the step stack: grid (B*24,14,14,C), pooled (B*24,C). */
@@ -49,7 +51,8 @@ bool pcrl_warmup(PcrlStage *s, Error *e);
 /* The joint training's model and its batch in host memory. */
 typedef struct PcrlJob {
     PcrlStage *stage;
-    Weights base, head, adapter;
+    Weights base, head, adapter, embeds; /* embeds: the Linears after BERT's features */
+    BertTexts bert;                      /* --text-features bert only */
     Llama llama;
     Visual visual;
     StepModel model;
@@ -60,11 +63,13 @@ typedef struct PcrlJob {
     int *n_findings;
     int32_t *same;
     StepClue *clue;
-    int room; /* of clue */
+    const float **findings_feature, **clue_feature; /* as findings, as clue */
+    int room;                                       /* of clue */
 } PcrlJob;
 
-/* Points the batch at B studies of the set: findings, clues, masks. Features are left alone. */
-void pcrl_fill_batch(PcrlJob *j, const PcrlSet *s, int64_t B, const int64_t *study);
+/* Points the batch at B studies of the set: findings, clues, masks, and BERT's features of the texts where it
+ * reads them, each computed when it is first needed. The visual features are left alone. */
+bool pcrl_fill_batch(PcrlJob *j, Tape *t, const PcrlSet *s, int64_t B, const int64_t *study, Error *e);
 
 /* TrainerValidate: the losses over the validation studies, and greedy reports of them: tuple F1 (the score) and
  * BLEU-4 over characters. context: a PcrlJob. */

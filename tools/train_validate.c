@@ -22,8 +22,7 @@ static bool losses(Trainer *t, PcrlJob *j, double term[STEP_TERMS], Error *e)
         int64_t count = n - k < B ? n - k : B;
         float one[STEP_TERMS];
         for (int64_t i = 0; i < count; i++) j->study[i] = k + i;
-        pcrl_fill_batch(j, set, count, j->study);
-        if (stopped(e) ||
+        if (stopped(e) || !pcrl_fill_batch(j, &t->tape, set, count, j->study, e) ||
             !pcrl_read_features(set, &t->tape, count, j->study, &j->batch.grid, &j->batch.pooled, e))
             return false;
         Tensor *x = tape_tensor(&t->tape, DTYPE_f32, 1, (int64_t[]){STEP_TERMS});
@@ -70,7 +69,8 @@ bool pcrl_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
     int64_t n = set->data->n;
     Ctrg scored = *set->data->ctrg;
     ScoreTruth truth;
-    ScoreSystem score;
+    ScoreCutters cutters = {0};
+    ScoreSystem score = {0};
     scored.n = (int)n;
     if (!losses(t, j, term, e) || !score_truth(&scored, &truth, e)) return false;
     char **text = calloc((size_t)n, sizeof *text);
@@ -78,9 +78,11 @@ bool pcrl_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
     bool ok = true;
     for (int64_t k = 0; ok && k < n; k += DECODE_TOGETHER)
         ok = !stopped(e) && reports(t, j, k, n - k < DECODE_TOGETHER ? n - k : DECODE_TOGETHER, text + k, e);
-    ok = ok && score_system(&truth, text, NULL, 2, 1, &score, e);
+    ok = ok && (cutters.by[SPLIT_CHAR] = cutter_open(SPLIT_CHAR, NULL, e)) &&
+         score_system(&truth, text, &cutters, &score, e);
     score_reports_free(text, (int)n);
     score_truth_free(&truth);
+    score_cutters_close(&cutters);
     if (!ok) return false;
     for (int i = 0; i < STEP_TERMS; i++) {
         if (j->step.weight[i] == 0) continue;
@@ -90,6 +92,7 @@ bool pcrl_validate(Trainer *t, void *context, TrainerValidation *v, Error *e)
     v->name[v->n] = "tuple_f1";
     v->value[v->n++] = v->score = score.tuples.all.f1;
     v->name[v->n] = "bleu4";
-    v->value[v->n++] = score.characters.bleu[3];
+    v->value[v->n++] = score.text[SPLIT_CHAR].all.bleu[3];
+    score_system_free(&score);
     return true;
 }

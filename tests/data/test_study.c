@@ -314,9 +314,9 @@ START_TEST(png_folders)
     free(odd.pixel);
 
     write_pngs(where, 23, 50, 50);
-    refuse_folder(where, &o, "23 PNG files, expected 24");
+    refuse_folder(where, &o, "23 PNG or JPEG files, expected 24");
     write_pngs(where, 25, 50, 50);
-    refuse_folder(where, &o, "25 PNG files, expected 24");
+    refuse_folder(where, &o, "25 PNG or JPEG files, expected 24");
     o.from = 2, o.to = 25.5, o.any_count = true;
     refuse_folder(where, &o, "range 2:25.5");
     o.from = 2, o.to = 25;

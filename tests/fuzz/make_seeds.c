@@ -1,11 +1,13 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,rle,gallery,wordpiece,bpe,jieba}/. Sound small files from our
- * own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the first checks. Run from
- * the root of the sources. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,jpeg,rle,gallery,wordpiece,bpe,jieba,cq500,reports}/. Sound
+ * small files from our own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the
+ * first checks. Run from the root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
 #include "data/safetensors.h"
+#include "tests/data/cq500_fixture.h"
+#include "tests/data/jpeg_write.h"
 #include "tests/fuzz/seeds_gguf.h"
 #include "tokenizer/bpe_train.h"
 #include <stdio.h>
@@ -170,6 +172,27 @@ static bool png(const char *folder, Error *e)
            image_write_png(in(folder, "png/colour"), &(Image){3, 3, 3, pixel}, e);
 }
 
+static bool jpeg(const char *folder, Error *e)
+{
+    static const struct {
+        const char *name;
+        int channels;
+        JpegWrite o;
+    } files[] = {{"jpeg/grey", 1, {.quality = 80}},
+                 {"jpeg/colour", 3, {.quality = 80, .half = true}},
+                 {"jpeg/scans", 3, {.quality = 80, .progressive = true}}};
+    uint8_t pixel[9 * 17 * 3];
+    for (size_t i = 0; i < sizeof pixel; i++) pixel[i] = (uint8_t)(i * i >> 5);
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof files / sizeof *files; i++) {
+        size_t n;
+        uint8_t *bytes = jpeg_write(&(Image){9, 17, files[i].channels, pixel}, files[i].o, &n);
+        ok = file_write(in(folder, files[i].name), bytes, n, e);
+        free(bytes);
+    }
+    return ok;
+}
+
 static bool rle(const char *folder, Error *e)
 {
     static const char square[] = "\003\0024O1", columns[] = "\012\0054d0f0@";
@@ -247,16 +270,40 @@ static bool jieba(const char *folder, Error *e)
            file_write(in(folder, "jieba/user"), user, sizeof user - 1, e);
 }
 
+static bool cq500(const char *folder, Error *e)
+{
+    static const char sound[] = SOUND, quoted[] = HEADER "\"CQ500CT12\""
+                                                         ","
+                                                         "\"B\"\"2\"\r\n\n" ROW_3;
+    return file_write(in(folder, "cq500/sound"), sound, sizeof sound - 1, e) &&
+           file_write(in(folder, "cq500/quoted"), quoted, sizeof quoted - 1, e);
+}
+
+static bool reports(const char *folder, Error *e)
+{
+    static const char list[] = "[{\"id\":\"12\",\"findings\":\"左侧\",\"impression\":\"\",\"images\":[1]},{"
+                               "\"id\":7,\"findings\":\"\"}]",
+                      coco[] = "{\"info\":{},\"images\":[{\"id\":1}],\"annotations\":[{\"image_id\":1,\"id\":2,"
+                               "\"caption\":\"a \\\"b\"}]}",
+                      lines[] = "{\"id\":\"12\",\"report\":\"a\"}\r\n\n{\"report\":\"\\u5de6\",\"id\":-3}\n";
+    return file_write(in(folder, "reports/list"), list, sizeof list - 1, e) &&
+           file_write(in(folder, "reports/coco"), coco, sizeof coco - 1, e) &&
+           file_write(in(folder, "reports/lines"), lines, sizeof lines - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",      "nifti", "json",
-                                        "png",         "rle",     "gallery", "wordpiece", "bpe",   "jieba"};
-    for (int i = 0; ok && i < 12; i++) ok = file_make_folder(in(argv[1], names[i]), &e);
+    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",    "nifti",
+                                        "json",        "png",     "rle",     "gallery", "wordpiece",
+                                        "bpe",         "jieba",   "jpeg",    "cq500",   "reports"};
+    for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++)
+        ok = file_make_folder(in(argv[1], names[i]), &e);
     ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
-         nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && rle(argv[1], &e) &&
-         gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e);
+         nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && jpeg(argv[1], &e) && rle(argv[1], &e) &&
+         gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e) &&
+         cq500(argv[1], &e) && reports(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

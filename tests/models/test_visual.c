@@ -178,6 +178,8 @@ START_TEST(public_size)
     w.trainable = true;
     ck_assert(visual_create(&v, &w, 2048, 4096, 512, HV_CONCAT48, NULL));
     ck_assert_int_eq(params_count(&r.params), 226531331);
+    ck_assert(visual_add_bert(&v, &w, 768, NULL));
+    ck_assert_int_eq(params_count(&r.params), 226531331 + 787456);
     weights_close(&w);
     rig_close(&r);
 }

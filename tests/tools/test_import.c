@@ -106,7 +106,7 @@ START_TEST(faults)
     IMPORT("--out", out, RAW, "--range", "0:900", raw);
     ck_assert(r.code == 2 && strstr(r.err, "range 0:900"));
     IMPORT("--out", out, out);
-    ck_assert(r.code == 2 && strstr(r.err, "0 PNG files, expected 24"));
+    ck_assert(r.code == 2 && strstr(r.err, "0 PNG or JPEG files, expected 24"));
     IMPORT("--out", out, "/nowhere/scan.nii.gz");
     ck_assert(r.code == 3 && strstr(r.err, "/nowhere/scan.nii.gz"));
     IMPORT("--out", "/proc/nowhere", RAW, raw);

@@ -160,7 +160,7 @@ START_TEST(faults)
     snprintf(expected, sizeof expected,
              "pcrl-inspect: %s: tensor \"flag\": 1 bytes from 19, the data part has 19\n"
              "pcrl-inspect: /no/such: cannot open: No such file or directory\n"
-             "pcrl-inspect: %s: begins with 77 68 61 74: neither weights, NIfTI, PNG nor JSON\n",
+             "pcrl-inspect: %s: begins with 77 68 61 74: neither weights, NIfTI, PNG, JPEG nor JSON\n",
              bad, what);
     ck_assert_str_eq(r.err, expected);
     ck_assert_ptr_nonnull(strstr(r.out, "tensors in file  3"));

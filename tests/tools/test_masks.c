@@ -323,7 +323,8 @@ START_TEST(bad_input)
     MASKS("--device", "cpu", "--model", model, "--id", "99", "--out", in("x"), data);
     ck_assert_msg(r.code == 2 && strstr(r.err, "no study 99 in it"), "%s", r.err);
     MASKS("--device", "cpu", "--model", model, "--out", in("x"), model);
-    ck_assert_msg(r.code == 2 && strstr(r.err, "neither annotations.json nor 1 to 24 PNG files"), "%s", r.err);
+    ck_assert_msg(r.code == 2 && strstr(r.err, "neither annotations.json nor 1 to 24 PNG or JPEG files"), "%s",
+                  r.err);
     MASKS("--device", "cpu", "--model", model, "--out", "/proc/nowhere", data);
     ck_assert_msg(r.code == 3 && strstr(r.err, "/proc/nowhere"), "%s", r.err);
     /* A gallery's file that is none is not overwritten. */

@@ -46,7 +46,7 @@ START_TEST(any_size)
     Bpe *bpe = bpe_open(bpe_path, &e);
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
         for (int area = 0; area < 2; area++) {
-            PcrlTextOptions o = {clue_path, true, false, area ? RESIZE_AREA : RESIZE_NEAREST};
+            PcrlTextOptions o = {clue_path, true, false, area ? RESIZE_AREA : RESIZE_NEAREST, false};
             bool exact = sizes[k][0] % GRID == 0 && sizes[k][1] % GRID == 0;
             float near = exact ? 0 : area ? 0.35f : 1;
             PcrlTexts x;
@@ -70,10 +70,41 @@ START_TEST(any_size)
 }
 END_TEST
 
+/* Equal texts have equal numbers, from 0 without a gap, among findings and clues together; kept are one text of
+ * each number, or none. */
+START_TEST(numbers)
+{
+    static const char *const findings[] = {"脑室未见异常。", "左侧丘脑", "脑室未见异常。"};
+    CtrgStudy study[3] = {{.id = 0}, {.id = 1}, {.id = 2}};
+    for (int i = 0; i < 3; i++) study[i].findings = (char *)(uintptr_t)findings[i];
+    Ctrg ctrg = {.n = 3, .study = study};
+    TrainData data = {.ctrg = &ctrg, .n = 3, .width = 112, .height = 112};
+    Error e = {0};
+    write_clue(14, 14);
+    ck_assert(bpe_train(findings, 3, 270, bpe_path, &e));
+    Bpe *bpe = bpe_open(bpe_path, &e);
+    for (int keep = 0; keep < 2; keep++) {
+        PcrlTextOptions o = {clue_path, true, false, RESIZE_NEAREST, keep};
+        PcrlTexts x;
+        ck_assert_msg(pcrl_texts_open(&x, &tape, &data, bpe, &o, &e), "%s", e.msg);
+        ck_assert(x.study[0].same == x.study[2].same && x.study[0].same + x.study[1].same == 1);
+        ck_assert(x.study[1].n_clues == 1 && x.study[1].clue[0].same == x.study[1].same);
+        ck_assert_int_eq(x.n_texts, keep ? 2 : 0);
+        for (int i = 0; keep && i < 3; i++) ck_assert_str_eq(x.text[x.study[i].same], findings[i]);
+        if (keep) x.feature[1] = calloc(1, sizeof(float)); /* freed with the rest */
+        pcrl_texts_close(&x);
+    }
+    bpe_close(bpe);
+    unlink(clue_path);
+    unlink(bpe_path);
+}
+END_TEST
+
 static void fill(TCase *c, TCase *alone)
 {
     (void)alone;
     tcase_add_test(c, any_size);
+    tcase_add_test(c, numbers);
 }
 
 int main(void) { return fixture_main("pcrl_texts", fill); }

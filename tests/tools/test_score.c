@@ -1,5 +1,4 @@
-/* pcrl-score: reading reports, choosing the constant control, and the program from end to end, bad input
- * included. */
+/* pcrl-score: reading reports, and the program from end to end, bad input included. */
 #include "data/file.h"
 #include "tools/score_pairs.h"
 #include <check.h>
@@ -113,10 +112,15 @@ START_TEST(system_scores)
     const char *said[N] = {"右侧基底节区见小片状低密度影，中线结构居中。", "", REPORT[2], REPORT[3]};
     write_reports("r.jsonl", said, N);
     char **reports;
-    ck_assert_msg(score_read_reports(in_folder("r.jsonl"), &t, false, false, &reports, &e), "%s", e.msg);
+    ReportCounts counts;
+    ck_assert_msg(score_read_reports(in_folder("r.jsonl"), &t, false, false, &reports, &counts, &e), "%s",
+                  e.msg);
     for (int i = 0; i < N; i++) ck_assert_str_eq(reports[i], said[i]);
+    ck_assert(counts.reports == N && counts.empty == 1 && counts.n_keys == 1 && counts.key[0].n == N);
     ScoreSystem s = {0};
-    ck_assert(score_system(&t, reports, NULL, 50, 1, &s, &e));
+    ScoreCutters cutters = {.by[SPLIT_CHAR] = cutter_open(SPLIT_CHAR, NULL, &e)};
+    ck_assert(cutters.by[SPLIT_CHAR] && score_system(&t, reports, &cutters, &s, &e));
+    const TextScore *text = &s.text[SPLIT_CHAR].all;
     ck_assert_int_eq(s.tuples.all.truth, 5); /* 1 + 2 + 0 + 2 */
     ck_assert_int_eq(s.tuples.all.said, 3);
     ck_assert_int_eq(s.tuples.all.right, 2);
@@ -125,28 +129,15 @@ START_TEST(system_scores)
     ck_assert_int_eq(s.tuples.focal.truth, 3);
     ck_assert_int_eq(s.tuples.focal.right, 1);
     ck_assert(fabs(s.tuples.exact - 0.5) < 1e-15);
-    ck_assert(s.characters.bleu[0] > 0.3 && s.characters.bleu[0] < 1 && !s.has_tokens);
+    ck_assert(text->bleu[0] > 0.3 && text->bleu[0] < 1 && !s.has_text[SPLIT_TOKENS] && s.empty == 1);
+    ck_assert(s.text[SPLIT_CHAR].n == N && s.text[SPLIT_CHAR].each[1].bleu[0] < 1e-9 &&
+              s.text[SPLIT_CHAR].each[2].rouge_l == 1);
     score_reports_free(reports, N);
-    ck_assert(score_system(&t, t.report, NULL, 50, 1, &s, &e));
-    ck_assert(s.tuples.all.f1 == 1 && s.characters.rouge_l == 1 && fabs(s.characters.bleu[3] - 1) < 1e-9);
-    score_truth_free(&t);
-}
-END_TEST
-
-START_TEST(constant_control)
-{
-    Error e = {0};
-    ScoreTruth t = open_truth();
-    const char *train[5] = {REPORT[2], REPORT[2], "双侧半卵圆中心见斑点状低密度影，脑沟增宽，脑干未见异常。",
-                            REPORT[2], "左侧丘脑见小片状低密度影。"};
-    write_annotations("train.json", train, 5);
-    Ctrg *c = score_open_annotations(in_folder("train.json"), &e);
-    const char *best;
-    int tried;
-    ck_assert(score_best_constant(&t, c, &best, &tried, &e));
-    ck_assert_str_eq(best, train[2]);
-    ck_assert_int_eq(tried, 3);
-    ctrg_free(c);
+    score_system_free(&s);
+    ck_assert(score_system(&t, t.report, &cutters, &s, &e));
+    ck_assert(s.tuples.all.f1 == 1 && text->rouge_l == 1 && fabs(text->bleu[3] - 1) < 1e-9);
+    score_system_free(&s);
+    score_cutters_close(&cutters);
     score_truth_free(&t);
 }
 END_TEST
@@ -173,8 +164,8 @@ START_TEST(program)
     Error e = {0};
     json_t *j = json_parse(out, strlen(out), "out", &e), *systems = json_object_get(j, "systems");
     ck_assert_msg(j != NULL, "%s", e.msg);
-    ck_assert_uint_eq(json_array_size(systems), 4);
-    const json_t *model = json_array_get(systems, 0), *last = json_array_get(systems, 3);
+    ck_assert_uint_eq(json_array_size(systems), 7);
+    const json_t *model = json_array_get(systems, 0), *last = json_array_get(systems, 6);
     ck_assert(json_real_value(json_object_get(json_object_get(model, "all"), "f1")) == 1);
     ck_assert_str_eq(json_string_value(json_object_get(last, "name")), "blank");
     ck_assert(json_is_null(json_object_get(json_object_get(last, "all"), "side"))); /* undefined, not 0 */
@@ -291,15 +282,16 @@ START_TEST(bad_reports)
          "bad.jsonl: no report for study 11 (3 of 4 studies have none)"},
         {"{\"id\": \"10\", \"report\": \"a\"}\n{\"id\": 10, \"report\": \"b\"}\n",
          "bad.jsonl: line 2: a second report for study 10"},
-        {"{\"id\": \"99\", \"report\": \"a\"}", "bad.jsonl: line 1: study 99 is not in the truth"},
-        {"{\"id\": \"1x\", \"report\": \"a\"}", "bad.jsonl: line 1: expected {\"id\""},
-        {"{\"id\": 1.5, \"report\": \"a\"}", "bad.jsonl: line 1: expected {\"id\""},
-        {"[1]", "bad.jsonl: line 1: expected {\"id\""},
+        {"{\"id\": \"99\", \"report\": \"a\"}",
+         "bad.jsonl: line 1: study 99 is not in the truth (1 of 1 reports"},
+        {"{\"id\": \"1x\", \"report\": \"a\"}", "bad.jsonl: line 1: study 1x is not in the truth"},
+        {"{\"id\": 1.5, \"report\": \"a\"}", "bad.jsonl: line 1: key \"id\": expected a string or a whole"},
+        {"[1]", "bad.jsonl: entry 0: expected an object"},
         {"\n\n{\"id\": \"10\"}", "bad.jsonl: line 3"},
         {"{\"id\": \"10\", \"report\": 5}", "report"},
         {"{\"id\": \"10\", \"report\": \"\xff\"}", "bad.jsonl: line 1"},
         {"{\"id\": \"10\", \"report", "bad.jsonl: line 1"},
-        {"", "bad.jsonl: no report for study 10"},
+        {"", "bad.jsonl: is empty, expected reports"},
     };
     char arguments[400];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -335,7 +327,6 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_unchecked_fixture(t, write_truth, NULL);
     tcase_add_test(t, system_scores);
-    tcase_add_test(t, constant_control);
     tcase_add_test(t, program);
     tcase_add_test(t, pairs);
     tcase_add_test(t, pairs_program);

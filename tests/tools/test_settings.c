@@ -261,7 +261,8 @@ START_TEST(combinations)
     refused("sam", "validate-every", "5", "--validation");
     refused("bert", "heads", "5", "--heads 5");
     refused("medclip", NULL, NULL, "--bert");
-    refused("pcrl", "bert", "b", "stage medclip");
+    refused("resnet", "bert", "b", "stage medclip, pcrl,");
+    refused("pcrl", "bert", "b", "--text-features bert only");
     refused("pcrl", "sizes", "paper", "--dry-run");
     refused("pcrl", "validate-every", "5", "--validation");
     refused("pcrl", "warmup-steps", "5", "--slots");

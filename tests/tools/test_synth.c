@@ -136,6 +136,36 @@ START_TEST(reports_and_regimes)
 }
 END_TEST
 
+/* Nobody of --held-out skip has a held-out combination, everybody of only has one, and the two with nothing
+ * between them (mirror images on both sides) are all patients. */
+START_TEST(held_out)
+{
+    static const char *const how[] = {"skip", "only"};
+    int64_t last[2];
+    for (int h = 0; h < 2; h++) {
+        Run r;
+        SYNTH("--reports", "--n", "60", "--held-out", how[h]);
+        ck_assert_int_eq(r.code, 0);
+        int lines = 0;
+        for (char *line = r.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
+            *end = 0;
+            last[h] = atoll(line);
+            FindingSet set = findings_parse(strchr(line, '\t'));
+            bool has = false, half = false;
+            for (int f = 0; f < FINDING_COUNT; f++) {
+                has |= finding_held_out(f, (Side)set.side[f]);
+                half |= set.side[f] == SIDE_BOTH &&
+                        (finding_held_out(f, SIDE_LEFT) || finding_held_out(f, SIDE_RIGHT));
+            }
+            ck_assert_msg(h ? has : !has && !half, "%s: %s", how[h], line);
+        }
+        ck_assert_int_eq(lines, 60);
+    }
+    ck_assert_int_gt(last[0], 60); /* some were passed over */
+    ck_assert_int_lt(last[0], last[1]);
+}
+END_TEST
+
 typedef struct Bad {
     const char *args[7];
     int code;
@@ -145,6 +175,8 @@ static const Bad bad[] = {
     {{0}, 1, "nothing to do"},
     {{"--out", "x", "--regime", "odd"}, 1, "--regime odd: expected balanced or ctrg"},
     {{"--out", "x", "--size", "63"}, 1, "--size"},
+    {{"--out", "x", "--held-out", "all"}, 1, "--held-out all: expected skip or only"},
+    {{"--reports", "--held-out", "only", "--seed-base", "899999990"}, 2, "only "},
     {{"--out", "x", "--n", "0"}, 1, "--n"},
     {{"--out", "x", "--n", "2", "--seed-base", "899999999"}, 1, "--seed-base + --n"},
     {{"--montage", "x.png", "--nifti"}, 1, "--nifti needs --out"},
@@ -286,6 +318,7 @@ int main(void)
     tcase_add_test(c, finished_studies_are_left_alone);
     tcase_add_test(c, pairs_twins_and_volumes);
     tcase_add_test(c, reports_and_regimes);
+    tcase_add_test(c, held_out);
     tcase_add_test(c, weights_counts);
     tcase_add_test(c, weights_file);
     tcase_add_test(c, weights_room);

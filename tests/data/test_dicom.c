@@ -1,0 +1,192 @@
+/* Phantoms written as DICOM by dcmtk come back through dcm2niix as they were: every voxel, left on the right
+ * side, slices from the feet to the head, millimetres. */
+#include "data/dicom.h"
+#include "data/study.h"
+#include "data/volume.h"
+#include "tests/data/dicom_export.h"
+#include <check.h>
+#include <dirent.h>
+#include <ftw.h>
+
+static char folder[] = "/tmp/pcrl-dicom-test-XXXXXX";
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *f)
+{
+    (void)s, (void)type, (void)f;
+    return remove(path);
+}
+
+static const char *at(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+/* Nothing may be left behind: TMPDIR is ours. */
+static int left_behind(void)
+{
+    int n = 0;
+    DIR *d = opendir(at("tmp"));
+    for (struct dirent *f; (f = readdir(d));) n += f->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static Phantom phantom(int size, double slice_mm, double below_mm)
+{
+    PhantomOptions o = phantom_options();
+    Phantom p = {0};
+    o.size = size;
+    o.slice_mm = slice_mm;
+    o.below_mm = below_mm;
+    ck_assert(phantom_make(11, &o, &p, NULL));
+    return p;
+}
+
+static void check_equal(const Volume *v, const Phantom *p, int first, int last)
+{
+    ck_assert_int_eq(v->nx, p->size);
+    ck_assert_int_eq(v->ny, p->size);
+    ck_assert_int_eq(v->nz, last - first + 1);
+    ck_assert_double_eq_tol(v->dx, p->pixel_mm, 1e-5);
+    ck_assert_double_eq_tol(v->dy, p->pixel_mm, 1e-5);
+    ck_assert_double_eq_tol(v->dz, p->slice_mm, 1e-5);
+    size_t plane = (size_t)p->size * (size_t)p->size;
+    for (size_t i = 0; i < plane * (size_t)v->nz; i++) {
+        float want = rintf(p->hu[(size_t)first * plane + i]);
+        if (v->hu[i] != want)
+            ck_abort_msg("slice %zu, row %zu, column %zu: %g HU, expected %g", i / plane,
+                         i % plane / (size_t)p->size, i % (size_t)p->size, (double)v->hu[i], (double)want);
+    }
+}
+
+/* Whichever end the files begin at, and whatever the intercept. */
+START_TEST(comes_back)
+{
+    static const ExportOptions way[] = {{false, 0, 0, 27, 1}, {true, -1024, 0, 27, 2}, {true, 0, 3, 20, 3}};
+    Phantom p = phantom(96, 5, 20);
+    ck_assert_int_eq(p.n_slices, 28);
+    for (size_t k = 0; k < sizeof way / sizeof *way; k++) {
+        Error e = {0};
+        Volume v = {0};
+        int others = -1;
+        char series[160];
+        snprintf(series, sizeof series, "%s/CT Plain %zu; touch x", folder, k);
+        ck_assert(export_series(&p, 7, series, &way[k]));
+        ck_assert_msg(dicom_read_series(series, &v, &others, &e), "%s", e.msg);
+        ck_assert_int_eq(others, 0);
+        check_equal(&v, &p, way[k].first, way[k].last);
+        volume_free(&v);
+    }
+    ck_assert_int_eq(left_behind(), 0);
+    phantom_free(&p);
+}
+END_TEST
+
+/* A mirrored image would not pass comes_back: the phantom is not its own mirror. */
+START_TEST(no_phantom_is_symmetric)
+{
+    Phantom p = phantom(96, 5, 20);
+    int differ = 0;
+    for (int i = 0; i < p.size * p.size; i++) {
+        int mirrored = i - i % p.size + p.size - 1 - i % p.size;
+        differ += rintf(p.hu[12 * p.size * p.size + i]) != rintf(p.hu[12 * p.size * p.size + mirrored]);
+    }
+    ck_assert_int_gt(differ, p.size * p.size / 4);
+    phantom_free(&p);
+}
+END_TEST
+
+/* The study made of the DICOM files is the one made of the phantom itself. */
+START_TEST(same_study)
+{
+    Phantom p = phantom(128, 2.5, 20);
+    Volume own = {p.size, p.size, p.n_slices, p.pixel_mm, p.pixel_mm, p.slice_mm, NULL}, v = {0};
+    size_t n = (size_t)p.size * (size_t)p.size * (size_t)p.n_slices;
+    Error e = {0};
+    StudyOptions o = study_options();
+    Study a = {0}, b = {0};
+    own.hu = malloc(n * sizeof *own.hu);
+    for (size_t i = 0; i < n; i++) own.hu[i] = rintf(p.hu[i]);
+    ck_assert(export_series(&p, 8, at("thin"), &(ExportOptions){.last = p.n_slices - 1, .series = 1}));
+    ck_assert_msg(dicom_read_series(at("thin"), &v, NULL, &e), "%s", e.msg);
+    ck_assert_msg(study_from_volume(&own, &o, "own", &a, &e), "%s", e.msg);
+    ck_assert_msg(study_from_volume(&v, &o, "dicom", &b, &e), "%s", e.msg);
+    int differ = 0;
+    for (int i = 0; i < STUDY_SLICES * o.size * o.size; i++) differ += abs(a.hu[i] - b.hu[i]) > 1;
+    ck_assert_int_eq(differ, 0);
+    ck_assert_double_eq_tol(a.from, b.from, 1e-3);
+    ck_assert_double_eq_tol(a.to, b.to, 1e-3);
+    study_free(&a);
+    study_free(&b);
+    volume_free(&v);
+    volume_free(&own);
+    phantom_free(&p);
+}
+END_TEST
+
+START_TEST(faults)
+{
+    Error e = {0};
+    Volume v = {0};
+    char want[256];
+    ck_assert(file_make_folder(at("empty"), NULL));
+    ck_assert(!dicom_read_series(at("empty"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    snprintf(want, sizeof want, "%s: dcm2niix ended with code 2: ", at("empty"));
+    ck_assert_msg(!strncmp(e.msg, want, strlen(want)), "%s", e.msg);
+    ck_assert(file_make_folder(at("text"), NULL) && file_write(at("text/CT000000.dcm"), "not DICOM", 9, NULL));
+    ck_assert(!dicom_read_series(at("text"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    ck_assert_msg(strstr(e.msg, "/text: dcm2niix"), "%s", e.msg);
+    ck_assert(!dicom_read_series(at("nowhere"), &v, NULL, &e) && strstr(e.msg, "/nowhere: dcm2niix"));
+    ck_assert_int_eq(left_behind(), 0);
+    ck_assert_ptr_null(v.hu);
+}
+END_TEST
+
+/* Needs no program: there is none. */
+START_TEST(program_missing)
+{
+    Error e = {0};
+    Volume v = {0};
+    char *path = strdup(getenv("PATH"));
+    setenv("PATH", "/nowhere", 1);
+    ck_assert(!dicom_read_series(folder, &v, NULL, &e));
+    setenv("PATH", path, 1);
+    free(path);
+    ck_assert_int_eq(e.code, ERROR_IO);
+    char want[256];
+    snprintf(want, sizeof want, "%s: the program dcm2niix is not in PATH; it is in Debian's package dcm2niix",
+             folder);
+    ck_assert_str_eq(e.msg, want);
+    setenv("TMPDIR", "/proc/nowhere", 1);
+    ck_assert(!dicom_read_series(folder, &v, NULL, &e) && e.code == ERROR_IO);
+    setenv("TMPDIR", at("tmp"), 1);
+    ck_assert_msg(strstr(e.msg, "/proc/nowhere/pcrl-dicom-"), "%s", e.msg);
+    ck_assert_int_eq(left_behind(), 0);
+}
+END_TEST
+
+int main(void)
+{
+    if (!mkdtemp(folder) || !file_make_folder(at("tmp"), NULL)) return EXIT_FAILURE;
+    setenv("TMPDIR", at("tmp"), 1);
+    Suite *s = suite_create("dicom");
+    TCase *t = tcase_create("dicom");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, program_missing);
+    tcase_add_test(t, no_phantom_is_symmetric);
+    if (dicom_programs("tests/data/test_dicom")) {
+        tcase_add_test(t, comes_back);
+        tcase_add_test(t, same_study);
+        tcase_add_test(t, faults);
+    }
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_set_fork_status(sr, CK_NOFORK);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,91 @@
+#!/bin/sh
+# tools/table2.sh BIN MODEL WORK: the rows of the paper's Table 2 at mini size, each trained with each of SEEDS and scored on
+# TEST phantoms that no training has seen, with its controls, and on UNSEEN ones that have a combination of lesion, place
+# and side which this training has not (data/held_out.def). One finished run is WORK/ROW-SEED/result.json; what is finished
+# is not done again. Every row has the ResNet, the language model, the cached features and the clues (exact masks) in common,
+# and for a seed the head that is warmed up to speak in MODEL/slots.safetensors; report generation begins in the row.
+set -eu
+bin=$1 model=$2 work=$3
+: "${SIZE:=128}" "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${TEST:=300}" "${TEST_SEED:=1000000}" "${UNSEEN:=100}" "${UNSEEN_SEED:=2000000}"
+: "${WARMUP_STEPS:=900}" "${STEPS:=300}" "${SEEDS:=1 2 3}" "${ROWS:=baseline a b c d e paper release}"
+. "$(dirname "$0")/arms.sh"
+base=$work/base
+# Table 2's row of a way of training, and the way of a row; the last row, the whole of it, is there in both presets.
+way() {
+    case $1 in
+    a) echo segment ;; b) echo entity ;; c) echo theme ;; d) echo segment-entity ;; e) echo bert ;; *) echo "$1" ;;
+    esac
+}
+train() { "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
+report() { "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
+score() { "$bin/pcrl-score" --threads 1 --json --train "$work/train" "$@"; }
+
+# run ROW SEED
+run() {
+    row=$1 seed=$2 run=$work/$1-$2 begun=$(date +%s) pairs=''
+    [ ! -e "$run/result.json" ] || return 0
+    mkdir -p "$run"
+    copy "$base" "$run/model"
+    if [ "$row" = start ]; then
+        # shellcheck disable=SC2046,SC2086
+        train $common $(arm_settings start) --threads 1 --warmup-steps "$WARMUP_STEPS" --slots "$model/slots.safetensors" --steps 1 \
+            --seed "$seed" --model "$run/model" --out "$run"
+        return
+    fi
+    # shellcheck disable=SC2046,SC2086
+    train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
+        --model "$run/model" --out "$run"
+    report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
+    report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
+    report --control blank --out "$run/blank.jsonl" "$work/test"
+    report --out "$run/unseen.jsonl" "$work/unseen"
+    trained=$(($(date +%s) - begun))
+    case $row in paper | release)
+        report --out "$run/pairs.jsonl" "$work/pairs"
+        pairs="--pairs $work/pairs=$run/pairs.jsonl"
+        ;;
+    esac
+    # shellcheck disable=SC2086
+    score --truth "$work/test" --reports "$run/test.jsonl" --masks "$run/masks.safetensors" $pairs \
+        --control shuffled="$run/shuffled.jsonl" --control blank="$run/blank.jsonl" >"$run/scores.json"
+    score --truth "$work/unseen" --reports "$run/unseen.jsonl" >"$run/scores-unseen.json"
+    case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
+    {
+        printf '{"row": "%s", "preset": "%s", "seed": %s, "commit": "%s", "seconds": %s,\n"train": ' "$name" "$preset" "$seed" "$COMMIT" "$trained"
+        cat "$run/run.json"
+        printf ',\n"scores": '
+        cat "$run/scores.json"
+        printf ',\n"held_out": '
+        cat "$run/scores-unseen.json"
+        printf '}\n'
+    } >"$run/result.new"
+    mv "$run/result.new" "$run/result.json"
+    rm -rf "$run/pcrl"
+}
+if [ $# = 5 ]; then
+    run "$4" "$5"
+    exit
+fi
+
+COMMIT=$(git -C "$(dirname "$0")" rev-parse --short HEAD 2>/dev/null || echo unknown)
+export SIZE WARMUP_STEPS STEPS COMMIT
+mkdir -p "$base"
+say "Phantoms: $TRAIN to train on, without the held-out combinations; $TEST to score, their pairs and twins; $UNSEEN with such a combination"
+synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" $4 >/dev/null; }
+synth train "$TRAIN" "$TRAIN_SEED" "--held-out skip"
+synth test "$TEST" "$TEST_SEED" ""
+synth pairs "$TEST" "$TEST_SEED" "--counterfactual --twins 1"
+synth unseen "$UNSEEN" "$UNSEEN_SEED" "--held-out only"
+for part in resnet.safetensors llama.safetensors medclip.safetensors tokenizer.json vocab.txt; do cp "$model/$part" "$base/"; done
+
+say "Features of the training studies, once"
+mkdir -p "$work/features"
+copy "$base" "$work/features/model"
+# shellcheck disable=SC2046,SC2086
+train $common $(arm_settings start) --steps 1 --model "$work/features/model" --out "$work/features"
+
+say "For each seed ($SEEDS) a head that speaks to the language model, a thread each"
+again() { xargs -P "$(nproc)" -L 1 "$0" "$bin" "$model" "$work"; }
+for seed in $SEEDS; do echo "start $seed"; done | again
+say "Rows $ROWS, seeds $SEEDS, a thread each"
+for seed in $SEEDS; do for row in $ROWS; do echo "$row $seed"; done; done | again

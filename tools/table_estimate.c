@@ -1,0 +1,54 @@
+#include "tools/table.h"
+#include <math.h>
+#include <string.h>
+
+static const double Z = 1.959963984540054; /* of 95 % */
+
+/* The value at nested keys, NULL where there is none. */
+const json_t *table_find(const json_t *o, const char *path)
+{
+    char key[64];
+    for (const char *slash; (slash = strchr(path, '/')); path = slash + 1) {
+        snprintf(key, sizeof key, "%.*s", (int)(slash - path), path);
+        o = json_object_get(o, key);
+    }
+    return json_object_get(o, path);
+}
+
+bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
+                    Error *e)
+{
+    const json_t *pair = table_find(json_object_get(o, "intervals"), path);
+    double value, spread;
+    *out = (Estimate){0};
+    if (!table_number(o, path, what, 1, &value, e)) return false;
+    if (isnan(value)) return true;
+    *out = (Estimate){1, value, 0, 0};
+    if (pair) {
+        const json_t *low = json_array_get(pair, 0), *high = json_array_get(pair, 1);
+        if (json_array_size(pair) != 2 || !json_is_number(low) || !json_is_number(high))
+            return error_set(e, ERROR_INPUT, "%s: intervals: \"%s\": expected a pair of numbers", what, path);
+        out->low = json_number_value(low), out->high = json_number_value(high);
+        return true;
+    }
+    if (!sd) return error_set(e, ERROR_INPUT, "%s: intervals: no interval of \"%s\"", what, path);
+    if (!table_number(o, sd, what, 1, &spread, e)) return false;
+    if (isnan(spread)) return error_set(e, ERROR_INPUT, "%s: \"%s\" is null, but its score is not", what, sd);
+    out->low = fmax(0, value - Z * spread), out->high = fmin(1, value + Z * spread);
+    return true;
+}
+
+Estimate table_wilson(int64_t right, int64_t n)
+{
+    if (!n) return (Estimate){0};
+    double m = (double)n, p = (double)right / m, d = 1 + Z * Z / m;
+    double middle = (p + Z * Z / (2 * m)) / d, half = Z * sqrt(p * (1 - p) / m + Z * Z / (4 * m * m)) / d;
+    return (Estimate){1, p, fmax(0, middle - half), fmin(1, middle + half)};
+}
+
+int table_apart(const Estimate *a, const Estimate *b)
+{
+    return a->low > b->high ? 1 : a->high < b->low ? -1 : 0;
+}
+
+double table_sd(const Estimate *x) { return (x->high - x->low) / (2 * Z); }
