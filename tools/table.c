@@ -317,7 +317,8 @@ double table_noise(const Table *t)
 
 const char *table_verdict(const TableRange *d, double noise)
 {
-    if (d->n < 2) return d->n ? "one seed" : "-";
+    static const char *const few[] = {"-", "one seed", "two seeds"};
+    if (d->n < 3) return few[d->n];
     if (d->min > 0 && d->mean > noise) return "helps";
     return d->max < 0 && d->mean < -noise ? "harms" : "does not help";
 }

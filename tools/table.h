@@ -116,9 +116,8 @@ TableRange table_difference(const Table *t, const TablePair *p, int metric);
 /* One standard deviation of the lesion F1 of a single run under resampling of its studies, the mean over all
  * runs. */
 double table_noise(const Table *t);
-/* "helps" or "harms" if all differences have one sign and their mean is larger than the noise, else "does not
- * help"; "one seed";
- * "-" no pair. */
+/* "helps" or "harms" if the differences of at least three seeds all have one sign and their mean is larger than
+ * the noise, else "does not help"; of fewer "one seed" or "two seeds"; "-" no pair. */
 const char *table_verdict(const TableRange *difference, double noise);
 
 /* Table 2 for people: each row with its controls, then what each clue does. */
