@@ -40,14 +40,14 @@ typedef struct TextScore {
 
 /* What resampling needs: a study's row of TEXT_SUMS numbers, and the scores of the sum of any number of rows.
  * CIDEr's is the mean of the studies' values, whose document frequencies stay those of all. */
-enum { TEXT_SUMS = 23 };
+enum { TEXT_SUMS = 28 };
 void text_from_sums(const double *sum, TextScore *out);
 
 typedef struct TextScores {
     int n;
     TextScore all;   /* BLEU and METEOR of the corpus, ROUGE-L's and CIDEr's means */
     TextScore *each; /* (n) of each pair alone, CIDEr with the document frequencies of all truths */
-    double *sums;    /* (n,TEXT_SUMS) */
+    double *sums;    /* (n,TEXT_SUMS); may be freed, and set to NULL, before the rest */
 } TextScores;
 
 /* Scores said[i] against truth[i], i < n. False without memory or when a text cannot be cut. The caller frees.

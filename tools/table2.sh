@@ -18,9 +18,9 @@ way() {
 }
 train() { "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
 report() { "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
-score() { "$bin/pcrl-score" --threads 1 --json --train "$work/train" "$@"; }
+score() { "$bin/pcrl-score" --threads 1 --json --split jieba --train "$work/train" "$@"; }
 
-# run ROW SEED
+# run ROW SEED: trains, writes the reports, and scores them; WORK/ROW-SEED/trained says that the first two are done.
 run() {
     row=$1 seed=$2 run=$work/$1-$2 begun=$(date +%s) pairs=''
     [ ! -e "$run/result.json" ] || return 0
@@ -32,26 +32,27 @@ run() {
             --seed "$seed" --model "$run/model" --out "$run"
         return
     fi
-    # shellcheck disable=SC2046,SC2086
-    train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
-        --model "$run/model" --out "$run"
-    report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
-    report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
-    report --control blank --out "$run/blank.jsonl" "$work/test"
-    report --out "$run/unseen.jsonl" "$work/unseen"
-    trained=$(($(date +%s) - begun))
-    case $row in paper | release)
-        report --out "$run/pairs.jsonl" "$work/pairs"
-        pairs="--pairs $work/pairs=$run/pairs.jsonl"
-        ;;
-    esac
+    case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
+    if [ ! -e "$run/trained" ]; then
+        # shellcheck disable=SC2046,SC2086
+        train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
+            --model "$run/model" --out "$run"
+        report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
+        report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
+        report --control blank --out "$run/blank.jsonl" "$work/test"
+        report --out "$run/unseen.jsonl" "$work/unseen"
+        seconds=$(($(date +%s) - begun))
+        [ $name != ours ] || report --out "$run/pairs.jsonl" "$work/pairs"
+        printf '"commit": "%s", "seconds": %s' "$COMMIT" "$seconds" >"$run/trained"
+        rm -rf "$run/pcrl"
+    fi
+    [ $name != ours ] || pairs="--pairs $work/pairs=$run/pairs.jsonl"
     # shellcheck disable=SC2086
     score --truth "$work/test" --reports "$run/test.jsonl" --masks "$run/masks.safetensors" $pairs \
         --control shuffled="$run/shuffled.jsonl" --control blank="$run/blank.jsonl" >"$run/scores.json"
     score --truth "$work/unseen" --reports "$run/unseen.jsonl" >"$run/scores-unseen.json"
-    case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
     {
-        printf '{"row": "%s", "preset": "%s", "seed": %s, "commit": "%s", "seconds": %s,\n"train": ' "$name" "$preset" "$seed" "$COMMIT" "$trained"
+        printf '{"row": "%s", "preset": "%s", "seed": %s, %s,\n"train": ' $name $preset "$seed" "$(cat "$run/trained")"
         cat "$run/run.json"
         printf ',\n"scores": '
         cat "$run/scores.json"
@@ -60,7 +61,6 @@ run() {
         printf '}\n'
     } >"$run/result.new"
     mv "$run/result.new" "$run/result.json"
-    rm -rf "$run/pcrl"
 }
 if [ $# = 5 ]; then
     run "$4" "$5"
