@@ -331,12 +331,15 @@ START_TEST(usage)
 }
 END_TEST
 
-/* The scores of each study cannot be written: nothing is printed. */
-START_TEST(no_room)
+/* Time is said on standard error. If the scores of each study cannot be written nothing is printed. */
+START_TEST(time_and_no_room)
 {
     put_quoted("ref", "[{'id':1,'report':'a'}]");
     put_quoted("hyp", "[{'id':1,'report':'a'}]");
-    const Run *r = score("ref", "hyp", "--each", at("no/such"), NULL);
+    const Run *r = score("ref", "hyp", "--time", "--row", NULL);
+    ck_assert(r->code == 0 && strstr(r->err, "to open the splitter (char); then 1 pairs in ") &&
+              strchr(r->err, '\n') == r->err + strlen(r->err) - 1 && !strstr(r->out, "splitter"));
+    r = score("ref", "hyp", "--each", at("no/such"), NULL);
     ck_assert(r->code == ERROR_IO && strstr(r->err, "no/such") && !*r->out);
 }
 END_TEST
@@ -354,7 +357,7 @@ int main(void)
     tcase_add_test(t, partial);
     tcase_add_test(t, bad_lists);
     tcase_add_test(t, usage);
-    tcase_add_test(t, no_room);
+    tcase_add_test(t, time_and_no_room);
     suite_add_tcase(s, t);
     int failed = vectors_run(s);
     static const char *const names[] = {"ref", "hyp", "ref-words", "hyp-words", "each"};
