@@ -208,6 +208,7 @@ TABLE1 = $(wildcard $(TABLES)/table1/jieba.json $(TABLES)/table1/llama3.json)
 TABLE2 = $(wildcard $(TABLES)/table2/*/result.json)
 FIGURE_RUN = $(TABLES)/table2/paper-1
 .PHONY: table1 table2 tables1 tables2 results
+table2: SEEDS = 1 2 3
 table1 table2:
 	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) python3-jieba
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
