@@ -93,7 +93,7 @@ extern const ScoreAbout score_about[];
 
 /* Tables for people. */
 void score_print(FILE *out, const ScoreSheet *s);
-/* Rows in the layout of the paper's table of results, times 100. */
+/* Rows in the layout of the paper's table of results, times 100; F1: micro, of the keywords mentioned. */
 void score_print_rows(FILE *out, const ScoreSheet *s);
 /* The same as one JSON object, a new reference; undefined numbers are null. NULL without memory. */
 json_t *score_json(const ScoreSheet *s);

@@ -225,16 +225,16 @@ static bool no_memory(Error *e, int n)
 
 /* A row of sums: BLEU's counts, METEOR's, then those whose mean is the score, and 1 for the study. */
 enum {
+    BLEU_SUMS = sizeof(BleuCounts) / sizeof(int64_t),
+    METEOR_SUMS = sizeof(MeteorStats) / sizeof(int64_t),
     SUM_BLEU = 0,
-    SUM_METEOR = SUM_BLEU + 10,
-    SUM_ROUGE = SUM_METEOR + 9,
+    SUM_METEOR = SUM_BLEU + BLEU_SUMS,
+    SUM_ROUGE = SUM_METEOR + METEOR_SUMS,
     SUM_SPACE,
     SUM_CIDER,
     SUM_STUDIES
 };
-static_assert(SUM_STUDIES + 1 == TEXT_SUMS && sizeof(BleuCounts) == 10 * sizeof(int64_t) &&
-                  sizeof(MeteorStats) == 9 * sizeof(int64_t),
-              "a row of sums has another length");
+static_assert(SUM_STUDIES + 1 == TEXT_SUMS, "a row of sums has another length");
 
 static void to_row(const void *counts, int n, double *row)
 {
@@ -251,8 +251,8 @@ void text_from_sums(const double *sum, TextScore *out)
     BleuCounts bleu;
     MeteorStats meteor;
     double n = sum[SUM_STUDIES] > 0 ? sum[SUM_STUDIES] : 1;
-    from_row(sum + SUM_BLEU, 10, &bleu);
-    from_row(sum + SUM_METEOR, 9, &meteor);
+    from_row(sum + SUM_BLEU, BLEU_SUMS, &bleu);
+    from_row(sum + SUM_METEOR, METEOR_SUMS, &meteor);
     bleu_from_counts(&bleu, out->bleu);
     out->meteor = meteor_corpus(&meteor, 1);
     out->rouge_l = sum[SUM_ROUGE] / n;
@@ -307,8 +307,8 @@ static bool score_pair(Cutter *c, const char *said, const char *truth, Pair *p, 
     if (ok) {
         bleu_from_counts(&bleu, out->bleu);
         meteor_add(&sum, &meteor);
-        to_row(&bleu, 10, row + SUM_BLEU);
-        to_row(&sum, 9, row + SUM_METEOR);
+        to_row(&bleu, BLEU_SUMS, row + SUM_BLEU);
+        to_row(&sum, METEOR_SUMS, row + SUM_METEOR);
         row[SUM_ROUGE] = out->rouge_l;
         row[SUM_SPACE] = out->rouge_l_space;
         row[SUM_STUDIES] = 1;

@@ -16,8 +16,10 @@ way() {
     a) echo segment ;; b) echo entity ;; c) echo theme ;; d) echo segment-entity ;; e) echo bert ;; *) echo "$1" ;;
     esac
 }
-train() { "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
-report() { "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
+# What they print goes to the run's train.log; how it ended where it failed is said.
+quietly() { "$@" >>"$run/train.log" 2>&1 || { tail -n 1 "$run/train.log" >&2; exit 1; }; }
+train() { quietly "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
+report() { quietly "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
 score() { "$bin/pcrl-score" --threads 1 --json --split jieba --train "$work/train" "$@"; }
 
 # run ROW SEED: trains, writes the reports, and scores them; WORK/ROW-SEED/trained says that the first two are done.
@@ -26,6 +28,7 @@ run() {
     [ ! -e "$run/result.json" ] || return 0
     mkdir -p "$run"
     copy "$base" "$run/model"
+    echo "$row, seed $seed: begun"
     if [ "$row" = start ]; then
         # shellcheck disable=SC2046,SC2086
         train $common $(arm_settings start) --threads 1 --warmup-steps "$WARMUP_STEPS" --slots "$model/slots.safetensors" --steps 1 \
@@ -61,6 +64,7 @@ run() {
         printf '}\n'
     } >"$run/result.new"
     mv "$run/result.new" "$run/result.json"
+    echo "$row, seed $seed: done, $(($(date +%s) - begun)) s"
 }
 if [ $# = 5 ]; then
     run "$4" "$5"
@@ -79,10 +83,11 @@ synth unseen "$UNSEEN" "$UNSEEN_SEED" "--held-out only"
 for part in resnet.safetensors llama.safetensors medclip.safetensors tokenizer.json vocab.txt; do cp "$model/$part" "$base/"; done
 
 say "Features of the training studies, once"
-mkdir -p "$work/features"
-copy "$base" "$work/features/model"
+run=$work/features
+mkdir -p "$run"
+copy "$base" "$run/model"
 # shellcheck disable=SC2046,SC2086
-train $common $(arm_settings start) --steps 1 --model "$work/features/model" --out "$work/features"
+train $common $(arm_settings start) --steps 1 --model "$run/model" --out "$run"
 
 say "For each seed ($SEEDS) a head that speaks to the language model, a thread each"
 again() { xargs -P "$(nproc)" -L 1 "$0" "$bin" "$model" "$work"; }

@@ -391,6 +391,14 @@ START_TEST(tables)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         ck_assert_msg(strstr(out, parts[i]) != NULL, "%s is not in\n%s", parts[i], out);
     free(out);
+    strcat(arguments, " --row");
+    ck_assert_int_eq(run(arguments, &out), 0);
+    ck_assert_msg(strstr(out, "| R-L | C | F1 |\n") && strstr(out, "| two | char | 100.0 |"), "%s", out);
+    const char *row = strstr(out, "| two |"), *last = "";
+    for (const char *cell = row; (cell = strstr(cell, " | ")) && cell < strchr(row, '\n'); cell += 3)
+        last = cell + 3;
+    ck_assert_int_eq(strncmp(last, "100.0 |", 7), 0); /* F1 */
+    free(out);
 }
 END_TEST
 
