@@ -163,7 +163,7 @@ static json_t *study_json(const ScoreSheet *s, const TupleTable *table, int i)
 {
     const ScoreTruth *t = &s->truth;
     const ScoreSystem *y = &s->system[0];
-    TupleStudy study = {t->set[i].side, y->said[i].side, t->radius[i], t->set[i].other, y->said[i].other};
+    TupleStudy study = {t->set[i].side, y->said[i].side, score_radius(t, i), t->set[i].other, y->said[i].other};
     TupleScores tuples;
     tuples_score(table, &study, 1, &tuples);
     json_t *o = json_pack("{s:s}", "id", t->name[i]), *lesion = tuple_json(&tuples.all);

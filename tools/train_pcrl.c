@@ -373,6 +373,24 @@ static bool find_bert(PcrlStage *s, Error *e)
                                  missing);
 }
 
+/* The same for clues: sets without a truth block have none until pcrl-retrieve finds them. */
+static bool find_clues(const PcrlStage *s, Error *e)
+{
+    const TrainOptions *o = s->o;
+    StepOptions step = step_options(o);
+    char beside[PCRL_PATH];
+    const char *missing = access(s->clues, F_OK) ? s->clues : NULL;
+    if (step.weight[TERM_SEGMENT] == 0 && step.weight[TERM_ENTITY] == 0) return true;
+    if (!missing && o->validation && o->validate_every) {
+        train_path(beside, o->validation, "clues.json");
+        if (access(beside, F_OK)) missing = beside;
+    }
+    return !missing || error_set(e, ERROR_IO,
+                                 "%s: missing; pcrl-retrieve finds a data set's clues (--weight-segment 0 "
+                                 "--weight-entity 0 train without)",
+                                 missing);
+}
+
 bool train_pcrl(const TrainOptions *o, Error *e)
 {
     PcrlStage *s = calloc(1, sizeof *s);
@@ -389,7 +407,7 @@ bool train_pcrl(const TrainOptions *o, Error *e)
         else
             train_path(s->clues, o->data, "clues.json");
     }
-    bool ok = paper || (find_bert(s, e) && open_stage(s, e));
+    bool ok = paper || (find_bert(s, e) && find_clues(s, e) && open_stage(s, e));
     ok = ok && (!o->warmup_steps || o->dry_run || pcrl_warmup(s, e));
     ok = ok && joint(s, e);
     close_set(&s->validation);

@@ -307,6 +307,16 @@ START_TEST(without_truth)
          at("set/clues.json"), "--cache", at("bare-cache"), "--model", at("model"), "--batch", "4", "--steps",
          "2", "--out", at("bare-run"));
     ck_assert_msg(r.code == 0, "%s", r.err);
+#define VALIDATE                                                                                               \
+    TOOL("pcrl-train", "pcrl", "--device", "cpu", "--threads", "1", "--data", at("bare"), "--clues",           \
+         at("set/clues.json"), "--cache", at("bare-cache"), "--model", at("model"), "--batch", "4", "--steps", \
+         "2", "--validation", at("bare"), "--validation-studies", "2", "--validate-every", "1", "--out",       \
+         at("bare-validated"))
+    VALIDATE;
+    ck_assert_msg(r.code == 3 && strstr(r.err, "bare/clues.json: missing; pcrl-retrieve finds"), "%s", r.err);
+    copy_file(at("set/clues.json"), at("bare/clues.json"));
+    VALIDATE;
+    ck_assert_msg(r.code == 0, "%s", r.err);
     TOOL("pcrl-train", "pcrl", "--device", "cpu", "--threads", "1", "--data", at("bare"), "--clues",
          at("set/clues.json"), "--cache", at("bare-cache"), "--model", at("model"), "--slots",
          at("llama/slots.safetensors"), "--warmup-steps", "1", "--steps", "2", "--out", at("bare-run"));
