@@ -103,7 +103,7 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 # These make the k-th allocation fail, for every k (tests/data/fail_alloc.h).
 # of FOLDER/test_NAME
 FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg \
-              data/cq500 data/ctrg_brain data/report_list data/resample models/llama_names models/weights_quant \
+              data/cq500 data/ctrg_brain data/report_list data/clinical data/resample models/llama_names models/weights_quant \
               tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf tokenizer/jieba_files
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
@@ -149,8 +149,8 @@ demo:
 
 # The file readers under libFuzzer (clang), each for FUZZ_SECONDS; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png jpeg rle gallery wordpiece bpe jieba cq500 reports
-FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c jpeg.c volume.c nifti.c nifti_write.c rle.c findings.c ctrg.c cq500.c cq500_labels.c clues.c gallery.c report_list.c) \
+FUZZ_TARGETS := safetensors weights pytorch gguf nifti json png jpeg rle gallery wordpiece bpe jieba cq500 reports clinical
+FUZZ_LIB := $(addprefix data/,file.c json.c safetensors.c safetensors_write.c sha256.c image.c jpeg.c volume.c nifti.c nifti_write.c rle.c findings.c clinical.c ctrg.c cq500.c cq500_labels.c clues.c gallery.c report_list.c) \
             $(wildcard data/tensor_file*.c data/gguf*.c data/pickle*.c data/pytorch*.c data/stored_zip.c tokenizer/*.c) models/llama_names.c models/llama_meta.c tensor/error.c
 # Weights without the ops.
 FUZZ_WEIGHTS := $(wildcard models/weights*.c) kernels/quant.c $(addprefix tensor/,arena.c backend_cpu.c dtype.c params.c rng.c tensor.c)
@@ -209,8 +209,7 @@ TABLE2 = $(wildcard $(TABLES)/table2/*/result.json)
 FIGURE_RUN = $(TABLES)/table2/paper-1
 .PHONY: table1 table2 tables1 tables2 results
 table1 table2:
-	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
-	@DEPS=$(DEPS) tools/deps.sh --optional python3-jieba
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) python3-jieba
 	@DEPS=$(DEPS) tools/wheel.sh llama-models==0.3.0 llama_models/llama3/tokenizer.model build/llama3/tokenizer.model
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(MINI_SETTINGS) TRAIN=3000 SEEDS='$(SEEDS)' tools/$@.sh $(BUILD)/bin $(MODEL) $(TABLES)/$@ build/llama3/tokenizer.model

@@ -6,25 +6,38 @@
 
 static const double ALPHA = 0.85, BETA = 0.20, GAMMA = 0.60, DELTA = 0.75;
 
+static const double WEIGHT[METEOR_MODULES] = {1, 0.8, 0.6};
+
 static double weighted(int64_t all, int64_t function)
 {
     return DELTA * (double)(all - function) + (1 - DELTA) * (double)function;
 }
 
-/* A pair of equal texts, or a corpus of them. */
+static int64_t matched(const MeteorStats *s)
+{
+    int64_t sum = 0;
+    for (int m = 0; m < METEOR_MODULES; m++) sum += s->matched[m];
+    return sum;
+}
+
+/* One chunk that is both texts. */
 static bool is_whole(const MeteorStats *s)
 {
-    return s->matched[0] == s->words[0] && s->matched[1] == s->words[1] && s->chunks == 1;
+    return matched(s) == s->words[0] && matched(s) == s->words[1] && s->chunks == 1;
 }
 
 static double score_of(const MeteorStats *s)
 {
-    if (!s->matched[0] || !s->matched[1]) return 0;
-    double p = weighted(s->matched[0], s->matched_function[0]) / weighted(s->words[0], s->function_words[0]);
-    double r = weighted(s->matched[1], s->matched_function[1]) / weighted(s->words[1], s->function_words[1]);
-    double f = 1 / ((1 - ALPHA) / p + ALPHA / r);
-    double fragments = 2 * (double)s->chunks / (double)(s->matched[0] + s->matched[1]);
-    return f * (1 - (is_whole(s) ? 0 : GAMMA * pow(fragments, BETA)));
+    if (!matched(s)) return 0;
+    double share[2];
+    for (int side = 0; side < 2; side++) {
+        double sum = 0;
+        for (int m = 0; m < METEOR_MODULES; m++)
+            sum += WEIGHT[m] * weighted(s->matched[m], s->matched_function[m][side]);
+        share[side] = sum / weighted(s->words[side], s->function_words[side]);
+    }
+    double f = 1 / ((1 - ALPHA) / share[0] + ALPHA / share[1]);
+    return f * (is_whole(s) ? 1 : 1 - GAMMA * pow((double)s->chunks / (double)matched(s), BETA));
 }
 
 static int64_t count_function(const MeteorWord *words, int n)
@@ -61,9 +74,9 @@ void meteor_add(MeteorStats *sum, const MeteorStats *pair)
     for (int k = 0; k < 2; k++) {
         sum->words[k] += pair->words[k];
         sum->function_words[k] += pair->function_words[k];
-        sum->matched[k] += pair->matched[k];
-        sum->matched_function[k] += pair->matched_function[k];
+        for (int m = 0; m < METEOR_MODULES; m++) sum->matched_function[m][k] += pair->matched_function[m][k];
     }
+    for (int m = 0; m < METEOR_MODULES; m++) sum->matched[m] += pair->matched[m];
     sum->chunks += is_whole(pair) ? 0 : pair->chunks;
 }
 

@@ -1,23 +1,26 @@
 /* METEOR 1.5 (Denkowski and Lavie 2014), one reference each, as its jar computes it with "-l en -norm" (the
- * captioning evaluation code's call) where only equal words match.
+ * captioning evaluation code's call), for reports in Chinese with numbers and abbreviations in them.
  *
- * Texts are cut by meteor_words.h: every character that is neither ASCII nor European or Cyrillic stands alone,
- * so Chinese is scored by characters whatever cut it before; upper case is lower case. Words are aligned one to
- * one by meteor_align.h. With m matched words in ch chunks, and every length and count weighted .75 for content
- * words and .25 for English function words (which hold some ASCII punctuation too)
- *   P = m / |said|, R = m / |truth|, F = 1 / (.15 / P + .85 / R)
- *   score = F (1 - .60 (ch / m)^.20), the bracket 1 for a pair of equal texts; 0 without a match
+ * Texts are cut by meteor_words.h: every character that is neither ASCII nor European nor Cyrillic stands
+ * alone, so Chinese is scored by characters whatever cut it before; upper case is lower case. Words match when
+ * they are equal, and the pairs of meteor_pairs.h do; each with one other, by meteor_align.h. Of m matched
+ * words those that are equal weigh 1, synonyms .8, paraphrases .6, and in lengths and matches alike content
+ * words weigh .75, English function words (some ASCII punctuation is among them) .25. With ch chunks P = m /
+ * |said|, R = m / |truth|, F = 1 / (.15 / P + .85 / R) score = F (1 - .60 (ch / m)^.20), m unweighted in the
+ * bracket, which is 1 for equal texts; 0 without a match
  *
- * The limit: the jar also matches English words by stem, WordNet synonym and a table of paraphrases. */
+ * The limit: the jar also matches different English words, by stem, synonym and paraphrase. */
 #ifndef LOSSES_METEOR_H
 #define LOSSES_METEOR_H
 #include "tensor/error.h"
 #include <stdint.h>
 
-/* What the score is computed from; sums over a corpus. Index 0: said, 1: truth. */
+enum { METEOR_EXACT, METEOR_SYNONYM, METEOR_PARAPHRASE, METEOR_MODULES };
+
+/* What the score is computed from; sums over a corpus. Index [2]: in the text said, in the truth. */
 typedef struct MeteorStats {
     int64_t words[2], function_words[2];
-    int64_t matched[2], matched_function[2]; /* the function words among them */
+    int64_t matched[METEOR_MODULES], matched_function[METEOR_MODULES][2]; /* the function words among them */
     int64_t chunks;
 } MeteorStats;
 

@@ -1,6 +1,6 @@
-/* METEOR 1.5's alignment of two texts where only equal words match: a beam search over the truth's words from
- * left to right, 40 paths wide, for the most matches, then the fewest chunks, then the least distance. It is
- * the jar's search with its ties and its misses, not the optimum. */
+/* METEOR 1.5's alignment of two texts: a beam search over the truth's words from left to right, 40 paths wide,
+ * for the most equal words, then the fewest chunks, then the least distance. It is the jar's search with its
+ * ties and its misses, not the optimum; a synonym or a paraphrase counts for nothing in it. */
 #ifndef LOSSES_METEOR_ALIGN_H
 #define LOSSES_METEOR_ALIGN_H
 #include "losses/meteor.h"

@@ -231,6 +231,17 @@ static uint32_t add_key(uint32_t key, int32_t c)
     return 31 * key + 0xDC00 + (uint32_t)((c - 0x10000) & 0x3FF);
 }
 
+uint32_t meteor_key(const char *word)
+{
+    uint32_t key = 0;
+    for (size_t at = 0, n = strlen(word); at < n;) {
+        int32_t c;
+        at += (size_t)utf8_next(word + at, n - at, &c);
+        key = add_key(key, c);
+    }
+    return key;
+}
+
 /* Lower case, and the words' keys. */
 static int take_words(Line *line, MeteorWord *words)
 {
@@ -242,8 +253,10 @@ static int take_words(Line *line, MeteorWord *words)
             int32_t c = line->c[i] = lower(line->c[i]);
             key = c == 0x130 ? add_key(add_key(key, 'i'), 0x307) : add_key(key, c);
         }
-        if (i > begin) words[n++] = (MeteorWord){key, IS_IN(function_words, line->c + begin, i - begin)};
-        i++;
+        const int32_t *word = line->c + begin;
+        size_t length = i++ - begin;
+        if (length)
+            words[n++] = (MeteorWord){key, IS_IN(function_words, word, length), length <= 7 && *word < 0x2100};
     }
     return n;
 }

@@ -17,7 +17,11 @@
 typedef struct MeteorWord {
     uint32_t key;  /* words with the same key are the same word (a hash of 32 bits, as in the jar) */
     bool function; /* one of the 93 English function words and signs */
+    bool small;    /* short and not Chinese: it may stand in meteor_pairs.h */
 } MeteorWord;
+
+/* The key of a word of well-formed UTF-8. */
+uint32_t meteor_key(const char *word);
 
 /* Cuts a UTF-8 text; *words is malloc'ed, the caller's. False only without memory. */
 bool meteor_words(const char *text, MeteorWord **words, int *n, Error *e);

@@ -1,9 +1,10 @@
 /* A brain CT -> a study of 24 slices in a data set folder, and a picture of the slices chosen; or the corpus
- * CTRG-Brain -> three data sets. */
+ * CTRG-Brain -> three data sets; or CQ500 -> two with labels. */
 #include "data/montage.h"
 #include "data/nifti.h"
 #include "data/study.h"
 #include "tools/cli.h"
+#include "tools/cq500.h"
 #include "tools/import_ctrg.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,12 +24,22 @@ static const char doc[] =
     "place of file names. --verify lists everything that is wrong with it, in one pass, and "
     "writes nothing; exit code 2 if there is anything. Interrupted, the same command goes "
     "on.\n\n"
+    "--cq500 takes no INPUT: ROOT holds CQ500 as it is published, reads.csv and a folder a study "
+    "with its series of DICOM files, which the program dcm2niix (Debian's package dcm2niix) "
+    "reads. Of a study's series the plain one with the most files up to 100 is taken, else the "
+    "shortest plain one. A label is a study's when two of its three readers saw it. Nobody "
+    "said in which slices: all 24, which run from the brain's first to its last, get the "
+    "study's labels, so many a slice of a study with a bleed shows none (weak labels). What "
+    "is there already is kept: run again to go on. A table of the labels goes to standard "
+    "output.\n\n"
     "Examples:\n"
     "  pcrl-import --out ct --id 1 --montage ct/1.png head.nii.gz\n"
     "  pcrl-import --out ct --id 2 --range 40:145 head.nii.gz\n"
     "  pcrl-import --out ct --id 3 --dtype i16 --dims 256,256,108 --spacing "
     "0.957,0.957,1.5 --axes LAS matrix.dat\n"
-    "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n";
+    "  pcrl-import --out ct --id 4 --size 224 --pixel-size 0.45 slices/\n"
+    "  pcrl-import --cq500 CQ500 --out sets/cq500 --validation sets/cq500-validation "
+    "--size 512\n";
 
 enum {
     KEY_ID = 0x2001,
@@ -56,7 +67,10 @@ enum {
     KEY_MANIFEST,
     KEY_SERIES,
     KEY_NO_CLEAN,
-    KEY_SKIP_BAD
+    KEY_SKIP_BAD,
+    KEY_CQ500,
+    KEY_READS,
+    KEY_VALIDATION
 };
 
 static const struct argp_option options[] = {
@@ -99,17 +113,24 @@ static const struct argp_option options[] = {
      4},
     {"series", KEY_SERIES, "most", 0, "of mixed series take the one of most slices", 4},
     {"no-clean", KEY_NO_CLEAN, 0, 0, "keep the texts as they are", 4},
-    {"skip-bad", KEY_SKIP_BAD, 0, 0, "leave out studies that cannot be used; they are named and counted", 4},
+    {0, 0, 0, 0, "CQ500:", 5},
+    {"cq500", KEY_CQ500, "ROOT", 0, "import all studies of CQ500 found under ROOT, each under its own number",
+     5},
+    {"reads", KEY_READS, "FILE", 0, "what its readers saw (default: ROOT/reads.csv)", 5},
+    {"validation", KEY_VALIDATION, "FOLDER", 0,
+     "data set for every fifth study with a bleed and every fifth without", 5},
+    {0, 0, 0, 0, "CTRG-Brain and CQ500:", 6},
+    {"skip-bad", KEY_SKIP_BAD, 0, 0, "leave out studies that cannot be used; they are named and counted", 6},
     {0}};
 
 typedef struct Import {
     CliCommon common;
-    const char *input, *out, *montage, *report;
+    const char *input, *out, *montage, *report, *cq500, *reads, *validation;
     int64_t id;
-    bool hu, raw_options, dims, spacing;
+    bool hu, raw_options, dims, spacing, one; /* one: an option of a single study was given */
     StudyOptions study;
     RawLayout raw;
-    bool verify, ctrg_options;
+    bool verify, ctrg_options, skip_bad;
     ImportCtrg ctrg;
 } Import;
 
@@ -181,16 +202,31 @@ static error_t parse_ctrg(int key, char *arg, struct argp_state *state, Import *
         c->most = true;
         return 0;
     case KEY_NO_CLEAN: c->clean = false; return 0;
-    case KEY_SKIP_BAD: c->skip_bad = true; return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* The two ways to call it do not mix. */
+static void check_cq500(struct argp_state *state, const Import *o)
+{
+    if (o->input) argp_error(state, "--cq500 takes no INPUT, found '%s'", o->input);
+    if (o->one || o->ctrg_options)
+        argp_error(state, "--cq500 goes with --out, --reads, --validation, --size, --hu and --skip-bad alone");
+    if (!o->out) argp_error(state, "no --out FOLDER");
+    if (o->validation && !strcmp(o->validation, o->out))
+        argp_error(state, "--out and --validation: expected two folders, found '%s' twice", o->out);
+}
+
+/* The ways to call it do not mix. */
 static void check_ways(struct argp_state *state, const Import *o)
 {
     if (o->ctrg.root && o->input) argp_error(state, "--ctrg takes no INPUT, found '%s'", o->input);
     if (!o->ctrg.root && o->ctrg_options) argp_error(state, "--verify, --split and the like need --ctrg ROOT");
+    if (o->cq500) {
+        check_cq500(state, o);
+        return;
+    }
+    if (o->reads || o->validation) argp_error(state, "--reads and --validation are for --cq500");
+    if (o->skip_bad && !o->ctrg.root) argp_error(state, "--skip-bad needs --ctrg ROOT or --cq500 ROOT");
     if (!o->ctrg.root && !o->input) argp_error(state, "no INPUT");
     if (!o->out && !o->verify) argp_error(state, "no --out FOLDER");
     if (o->verify && o->out) argp_error(state, "--verify writes nothing: no --out");
@@ -205,6 +241,7 @@ static void check_ways(struct argp_state *state, const Import *o)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     Import *o = state->input;
+    o->one |= key >= KEY_ID && key <= KEY_VERTEX && key != KEY_SIZE && key != KEY_HU;
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->common; return 0;
     case 'o': o->out = arg; return 0;
@@ -219,6 +256,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_PIXEL: o->study.pixel_mm = cli_number_option(state, "--pixel-size", arg, 0.05, 20); return 0;
     case KEY_ANY: o->study.any_count = true; return 0;
     case KEY_VERTEX: o->study.from_vertex = true; return 0;
+    case KEY_SKIP_BAD: o->skip_bad = o->ctrg.skip_bad = true; return 0;
+    case KEY_CQ500: o->cq500 = arg; return 0;
+    case KEY_READS: o->reads = arg; return 0;
+    case KEY_VALIDATION: o->validation = arg; return 0;
     case ARGP_KEY_ARG:
         if (o->input) argp_error(state, "one INPUT at a time, found '%s' and '%s'", o->input, arg);
         o->input = arg;
@@ -226,7 +267,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END: check_ways(state, o); return 0;
     default:
         if (key >= KEY_DTYPE && key <= KEY_SKIP) return parse_raw(key, arg, state, o);
-        return key >= KEY_CTRG && key <= KEY_SKIP_BAD ? parse_ctrg(key, arg, state, o) : ARGP_ERR_UNKNOWN;
+        return key >= KEY_CTRG && key < KEY_SKIP_BAD ? parse_ctrg(key, arg, state, o) : ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -275,13 +316,26 @@ static int run_ctrg(Import *o)
     return 0;
 }
 
+static int run_cq500(const Import *o)
+{
+    Cq500Import all = {o->cq500, o->reads, o->out, o->validation, o->study, o->hu, o->skip_bad};
+    Error e = {0};
+    cli_catch_interrupt();
+    bool ok = cq500_import(&all, stdout, &e);
+    if ((fflush(stdout) || ferror(stdout)) && ok) ok = error_set(&e, ERROR_IO, "standard output: cannot write");
+    if (!ok) cli_fail(&e);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, "Common options:", 90}, {0}};
-    static const struct argp argp = {options, parse, "INPUT\n--ctrg ROOT", doc, children, NULL, NULL};
+    static const struct argp argp = {options, parse, "INPUT\n--ctrg ROOT\n--cq500 ROOT", doc, children,
+                                     NULL,    NULL};
     Import o = {.study = study_options(), .raw = {.axes = "LPS", .slope = 1}, .report = ""};
     o.ctrg.clean = true;
     cli_parse(&argp, argc, argv, &o);
+    if (o.cq500) return run_cq500(&o);
     if (o.ctrg.root) return run_ctrg(&o);
 
     Error e = {0};

@@ -93,6 +93,19 @@ static bool systems(const ScoreOptions *o, ScoreSheet *s, Error *e)
     return ok;
 }
 
+/* The model's text metrics, the dictionary's start apart. */
+static void say_time(const ScoreSheet *s)
+{
+    const double *t = s->system[0].text[s->cutters.main].seconds;
+    double all = 0;
+    for (int i = 0; i < TEXT_TIMES; i++) all += t[i];
+    cli_note("%.3f s to open the splitter (%s); then %d pairs in %.3f s: cut %.3f, BLEU %.3f, METEOR %.3f, "
+             "ROUGE-L %.3f, "
+             "CIDEr %.3f",
+             cutter_seconds(s->cutters.by[s->cutters.main]), text_split_name(s->cutters.main), s->truth.n, all,
+             t[TIME_CUT], t[TIME_BLEU], t[TIME_METEOR], t[TIME_ROUGE], t[TIME_CIDER]);
+}
+
 static bool reports(const ScoreOptions *o, Results *r, Error *e)
 {
     ScoreSheet *s = &r->sheet;
@@ -108,6 +121,7 @@ static bool reports(const ScoreOptions *o, Results *r, Error *e)
     ok = ok && (!o->pair_reports ||
                 score_pairs(o->pairs, o->pair_reports, o->bootstrap, o->common.seed, &r->pairs, e));
     ctrg_free(c);
+    if (ok && o->time) say_time(s);
     return ok && (!o->each || score_write_each(o->each, s, e));
 }
 

@@ -11,7 +11,7 @@ static const char doc[] =
     "Train one stage of the report system.\v"
     "Stages, each resumable:\n"
     "  resnet   ResNet on synthetic labels: grid cells and slices (in the place of the paper's CQ500 "
-    "fine-tuning)\n"
+    "fine-tuning), or on CQ500's labels as the paper has it (--labels)\n"
     "  llama    byte-level BPE vocabulary, language model on report text, then on 24 label slots\n"
     "  sam      Segment Anything from nothing: point prompts, masks of lesions and of grey regions\n"
     "  bert     WordPiece vocabulary, masked language model on reports and English queries\n"
@@ -29,6 +29,8 @@ static const char doc[] =
     "Examples:\n"
     "  pcrl-train resnet --data sets/train --out runs/resnet --model models/mini\n"
     "  pcrl-train llama --data sets/train --out runs/llama --model models/mini --steps 1000 --slot-steps 800\n"
+    "  pcrl-train resnet --labels bleed --backbone resnet101.pth --lr 1e-4 --batch 8 --data sets/cq500 "
+    "--validation sets/cq500-validation --validate-every 500 --out runs/cq500 --model models/paper\n"
     "  pcrl-convert --nf4 runs/llama/llama.safetensors models/mini/llama.safetensors\n"
     "  pcrl-train sam --data sets/train224 --out runs/sam --model models/mini --dim 64 --heads 2 --ffn 256\n"
     "  pcrl-train bert --data sets/train --out runs/bert --model models/mini --dim 64 --heads 4 --ffn 256\n"
@@ -114,7 +116,7 @@ int main(int argc, char **argv)
     if (!ok && e.code == ERROR_USAGE) cli_usage("%s", e.msg);
     ok = ok && (s->train.dry_run || begin(s, &e));
     if (ok && !strcmp(s->stage, "resnet"))
-        ok = train_resnet(&s->train, &e);
+        ok = s->train.labels == LABELS_TRUTH ? train_resnet(&s->train, &e) : train_slices(&s->train, &e);
     else if (ok && !strcmp(s->stage, "llama"))
         ok = train_llama(&s->train, &e);
     else if (ok && !strcmp(s->stage, "sam"))

@@ -19,10 +19,10 @@ static bool reserve(ScoreTruth *t, int n, bool ids)
                       calloc(room, sizeof *t->name),
                       calloc(room, sizeof *t->report),
                       calloc(room, sizeof *t->set),
-                      calloc(room, sizeof *t->radius),
+                      ids ? calloc(room, sizeof *t->radius) : NULL,
                       n,
                       {0}};
-    return (t->id || !ids) && t->name && t->report && t->set && t->radius;
+    return (!ids || (t->id && t->radius)) && t->name && t->report && t->set;
 }
 
 bool score_truth(const Ctrg *c, ScoreTruth *out, Error *e)
@@ -89,7 +89,7 @@ void score_keep_reported(ScoreTruth *t, char **reports)
         t->name[kept] = t->name[i];
         t->report[kept] = t->report[i];
         t->set[kept] = t->set[i];
-        if (kept != i) memcpy(t->radius[kept], t->radius[i], sizeof t->radius[i]);
+        if (kept != i && t->radius) memcpy(t->radius[kept], t->radius[i], sizeof t->radius[i]);
         kept++;
     }
     t->n = kept;
@@ -197,7 +197,7 @@ bool score_system(const ScoreTruth *t, char *const *reports, const ScoreCutters 
     for (int i = 0; ok && i < t->n; i++) {
         const FindingSet *said = &out->said[i];
         out->said[i] = findings_parse(reports[i]);
-        studies[i] = (TupleStudy){t->set[i].side, said->side, t->radius[i], t->set[i].other, said->other};
+        studies[i] = (TupleStudy){t->set[i].side, said->side, score_radius(t, i), t->set[i].other, said->other};
         out->empty += report_empty(reports[i]);
     }
     if (ok) tuples_score(&table, studies, t->n, &out->tuples);

@@ -17,7 +17,7 @@ typedef struct ScoreTruth {
     char **name;                     /* the id as text */
     char **report;                   /* the true findings text */
     FindingSet *set;                 /* of the truth block, or parsed from the text where there is none */
-    double (*radius)[FINDING_COUNT]; /* mm, largest lesion of each finding; 0: no size */
+    double (*radius)[FINDING_COUNT]; /* mm, largest lesion of each finding; 0: no size. NULL as id */
     int all;                         /* studies before score_keep_reported */
     ReportCounts counts;             /* of a list of texts */
 } ScoreTruth;
@@ -25,6 +25,8 @@ bool score_truth(const Ctrg *c, ScoreTruth *out, Error *e);
 /* Of texts alone, in any form of data/report_list.h. */
 bool score_truth_list(const ReportList *l, ScoreTruth *out, Error *e);
 void score_truth_free(ScoreTruth *t);
+/* Of study i, NULL where there is none. */
+static inline const double *score_radius(const ScoreTruth *t, int i) { return t->radius ? t->radius[i] : NULL; }
 /* Drops the studies i with reports[i] == NULL, from truth and reports alike. */
 void score_keep_reported(ScoreTruth *t, char **reports);
 
@@ -91,7 +93,7 @@ extern const ScoreAbout score_about[];
 
 /* Tables for people. */
 void score_print(FILE *out, const ScoreSheet *s);
-/* Rows in the layout of the paper's table of results, times 100. */
+/* Rows in the layout of the paper's table of results, times 100; F1: micro, of the keywords mentioned. */
 void score_print_rows(FILE *out, const ScoreSheet *s);
 /* The same as one JSON object, a new reference; undefined numbers are null. NULL without memory. */
 json_t *score_json(const ScoreSheet *s);

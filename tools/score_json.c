@@ -129,9 +129,10 @@ static json_t *settings_json(const ScoreSheet *s)
         if (*a->average) json_object_set_new(averages, a->metric, json_string(a->average));
         json_object_set_new(conventions, a->metric, json_string(a->how));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "tokenizer", text_split_name(s->cutters.main),
-                     "words", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages, "conventions",
-                     conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap", s->bootstrap);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "split", text_split_name(s->cutters.main),
+                     "tokenizer", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages,
+                     "conventions", conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap",
+                     s->bootstrap);
 }
 
 json_t *score_json(const ScoreSheet *s)
@@ -162,7 +163,7 @@ static json_t *study_json(const ScoreSheet *s, const TupleTable *table, int i)
 {
     const ScoreTruth *t = &s->truth;
     const ScoreSystem *y = &s->system[0];
-    TupleStudy study = {t->set[i].side, y->said[i].side, t->radius[i], t->set[i].other, y->said[i].other};
+    TupleStudy study = {t->set[i].side, y->said[i].side, score_radius(t, i), t->set[i].other, y->said[i].other};
     TupleScores tuples;
     tuples_score(table, &study, 1, &tuples);
     json_t *o = json_pack("{s:s}", "id", t->name[i]), *lesion = tuple_json(&tuples.all);

@@ -1,4 +1,5 @@
 #include "tools/score_measures.h"
+#include "tensor/rng.h"
 #include <stdlib.h>
 
 static const struct {
@@ -74,26 +75,56 @@ static void score(const void *context, const double *sum, double *out)
         if (!measure_there(r->in->lists, j)) out[j] = NAN;
 }
 
+/* group[i] of each of n studies: as many of one group as of any other, or one more. */
+static int *deal_groups(int n, int groups, uint64_t seed)
+{
+    Rng rng = rng_open(seed, "groups of studies");
+    int *group = calloc((size_t)n + 1, sizeof *group);
+    for (int i = 0; group && i < n; i++) {
+        int k = groups < n ? (int)rng_below(&rng, i + 1) : i;
+        group[i] = group[k];
+        group[k] = i % groups;
+    }
+    return group;
+}
+
+/* The rows of studies, or of groups of them where there are many: (n + 1, width), the last their sum. */
+static double *make_rows(const Row *r, int n, uint64_t seed)
+{
+    size_t width = (size_t)r->width;
+    double *rows = calloc(((size_t)n + 2) * width, sizeof *rows), *sum = rows + (size_t)n * width,
+           *one = sum + width;
+    int *group = deal_groups(r->in->n, n > 0 ? n : 1, seed);
+    for (int i = 0; rows && group && i < r->in->n; i++) {
+        double *row = rows + (size_t)group[i] * width;
+        write_row(r, i, one);
+        for (size_t j = 0; j < width; j++) {
+            row[j] += one[j];
+            sum[j] += one[j];
+        }
+    }
+    bool ok = rows && group;
+    free(group);
+    if (ok) return rows;
+    free(rows);
+    return NULL;
+}
+
 bool measures_take(const MeasureInput *in, int repeats, uint64_t seed, Measures *out, Error *e)
 {
     Row r = plan_row(in);
-    size_t n = (size_t)in->n, width = (size_t)r.width;
-    double *rows = calloc((n + 1) * width, sizeof *rows), *sum = rows + n * width;
-    double *room = calloc((size_t)repeats, sizeof *room);
+    int n = in->n < MEASURE_GROUPS ? in->n : MEASURE_GROUPS;
+    double *rows = make_rows(&r, n, seed), *room = calloc((size_t)repeats, sizeof *room);
     *out = (Measures){.label = calloc((size_t)in->lists->width, sizeof *out->label),
                       .resampled = calloc(MEASURE_COUNT * (size_t)repeats, sizeof *out->resampled)};
     bool ok = rows && room && out->label && out->resampled;
     if (!ok) error_set(e, ERROR_MEMORY, "no memory to resample the scores of %d studies", in->n);
-    for (int i = 0; ok && i < in->n; i++) {
-        write_row(&r, i, rows + (size_t)i * width);
-        for (size_t j = 0; j < width; j++) sum[j] += rows[(size_t)i * width + j];
-    }
     if (ok) {
         struct Sums s;
-        read_sums(&r, sum, &s, out->label);
+        read_sums(&r, rows + (size_t)n * (size_t)r.width, &s, out->label);
         for (int j = 0; j < LIST_COUNT; j++) out->list[j] = s.list[j];
     }
-    ok = ok && bootstrap_scores(rows, in->n, r.width, score, &r, MEASURE_COUNT, repeats, seed, out->value,
+    ok = ok && bootstrap_scores(rows, n, r.width, score, &r, MEASURE_COUNT, repeats, seed, out->value,
                                 out->resampled, e);
     for (int j = 0; ok && j < MEASURE_COUNT; j++)
         out->interval[j] = bootstrap_interval(out->resampled + (size_t)j * (size_t)repeats, repeats, room);

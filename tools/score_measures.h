@@ -35,6 +35,10 @@ typedef struct Measures {
     Interval interval[MEASURE_COUNT];
     double *resampled; /* (MEASURE_COUNT, repeats) */
 } Measures;
+/* Of more studies than these, groups are resampled, dealt at random and alike in size: the spread of a sum is
+ * the same, and a million studies take the memory and time of these. */
+enum { MEASURE_GROUPS = 10000 };
+
 /* repeats >= 2. Same seed, same numbers. False only without memory. The caller frees. */
 bool measures_take(const MeasureInput *in, int repeats, uint64_t seed, Measures *out, Error *e);
 void measures_free(Measures *m);

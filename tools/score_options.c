@@ -11,6 +11,7 @@ enum {
     KEY_JSON,
     KEY_ROW,
     KEY_EACH,
+    KEY_TIME,
     KEY_BOOTSTRAP,
     KEY_AGAINST,
     KEY_KEYWORDS,
@@ -65,6 +66,7 @@ static const struct argp_option options[] = {
     {"keywords", KEY_KEYWORDS, "FILE", 0, "also scores the keywords of FILE, one a line, mentioned or not", 5},
     {"json", KEY_JSON, 0, 0, "print one JSON object instead of tables", 5},
     {"row", KEY_ROW, 0, 0, "print only the rows of a table like the paper's, times 100", 5},
+    {"time", KEY_TIME, 0, 0, "say on standard error how long a processor took for the model's text metrics", 5},
     {"each", KEY_EACH, "FILE", 0, "also writes the scores of each study, a JSON object a line", 5},
     {0}};
 
@@ -175,10 +177,11 @@ static void check(struct argp_state *state, const ScoreOptions *o)
     if (o->ref && (o->masks || o->gallery || o->clues || o->pair_reports))
         argp_error(state, "--masks, --pairs, --gallery and --clues need --truth");
     if (!o->reports && (o->masks || o->train || o->control.n || o->against.n || o->keywords ||
-                        o->pair_reports || o->cutter.tokenizer || o->each || o->row))
-        argp_error(state,
-                   "--masks, --train, --control, --against, --keywords, --pairs, --tokenizer, --each and "
-                   "--row need --reports");
+                        o->pair_reports || o->cutter.tokenizer || o->each || o->row || o->time))
+        argp_error(
+            state,
+            "--masks, --train, --control, --against, --keywords, --pairs, --tokenizer, --each, --time and "
+            "--row need --reports");
     check_names(state, o);
     if (o->mask_control.n && !o->masks) argp_error(state, "--mask-control needs --masks");
     if (o->clue_control.n && !o->clues) argp_error(state, "--clue-control needs --clues");
@@ -227,6 +230,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_JSON: o->json = true; return 0;
     case KEY_ROW: o->row = true; return 0;
     case KEY_EACH: o->each = arg; return 0;
+    case KEY_TIME: o->time = true; return 0;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return 0;
     case ARGP_KEY_END: check(state, o); return 0;
     default: return parse_cutter(key, arg, state, o);

@@ -28,7 +28,7 @@ typedef struct ScoreOptions {
     CutterOptions cutter;
     ScoreControls control, against, mask_control, clue_control;
     int bootstrap;
-    bool json, row, partial;
+    bool json, row, partial, time;
 } ScoreOptions;
 
 /* Ends the program on a usage error. */

@@ -192,12 +192,17 @@ void score_print(FILE *out, const ScoreSheet *s)
 
 void score_print_rows(FILE *out, const ScoreSheet *s)
 {
-    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | M | R-L | C |\n|---|---|---|---|---|---|---|---|---|\n",
+    fputs("| system | tokenizer | B1 | B2 | B3 | B4 | M | R-L | C | F1 "
+          "|\n|---|---|---|---|---|---|---|---|---|---|\n",
           out);
     for (int i = 0; i < s->n; i++) {
         const TextScore *t = &s->system[i].text[s->cutters.main].all;
         fprintf(out, "| %s | %s |", s->system[i].name, text_split_name(s->cutters.main));
         for (int k = 0; k < BLEU_ORDERS; k++) fprintf(out, " %.1f |", 100 * t->bleu[k]);
-        fprintf(out, " %.1f | %.1f | %.1f |\n", 100 * t->meteor, 100 * t->rouge_l, 100 * t->cider);
+        fprintf(out, " %.1f | %.1f | %.1f | %.1f |\n", 100 * t->meteor, 100 * t->rouge_l, 100 * t->cider,
+                100 * s->system[i].measures.list[LIST_MENTION].micro.f1);
     }
+    fputs("\nF1: micro F1 of 24 keywords, mentioned or not (data/clinical_mention.def; the paper's own 24 are "
+          "not public)\n",
+          out);
 }

@@ -29,11 +29,15 @@ static bool take_measures(const ScoreSheet *s, ScoreSystem *y, Error *e)
     TupleStudy *tuples = calloc((size_t)t->n + 1, sizeof *tuples);
     if (!tuples) return no_memory(e, t->n);
     for (int i = 0; i < t->n; i++)
-        tuples[i] =
-            (TupleStudy){t->set[i].side, y->said[i].side, t->radius[i], t->set[i].other, y->said[i].other};
+        tuples[i] = (TupleStudy){t->set[i].side, y->said[i].side, score_radius(t, i), t->set[i].other,
+                                 y->said[i].other};
     MeasureInput in = {t->n, &table, tuples, y->text[s->cutters.main].sums, &s->lists, s->labels, y->labels};
     bool ok = measures_take(&in, s->bootstrap, s->seed, &y->measures, e);
     free(tuples);
+    for (int i = 0; i < SPLIT_COUNT; i++) { /* a million studies' are 180 MB */
+        free(y->text[i].sums);
+        y->text[i].sums = NULL;
+    }
     return ok;
 }
 

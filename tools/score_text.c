@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct Buffer {
@@ -27,7 +28,16 @@ struct Cutter {
     BpeEncoder *encoder;
     Buffer plain, joined;
     char about[4400];
+    double seconds;
 };
+
+/* Seconds of this thread on a processor, which other programs do not lengthen. */
+static double seconds_used(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static const char *const names[SPLIT_COUNT] = {"char", "llama3", "jieba", "space"};
 const char *text_split_name(TextSplit split) { return names[split]; }
@@ -77,6 +87,7 @@ Cutter *cutter_open(TextSplit split, const CutterOptions *o, Error *e)
         error_set(e, ERROR_MEMORY, "no memory to cut texts");
         return NULL;
     }
+    double from = seconds_used();
     c->split = split;
     c->words = words_open(e);
     bool ok = c->words != NULL;
@@ -87,6 +98,7 @@ Cutter *cutter_open(TextSplit split, const CutterOptions *o, Error *e)
     case SPLIT_JIEBA: ok = ok && open_jieba(c, o, e); break;
     case SPLIT_COUNT: die("cutter_open: no such split");
     }
+    c->seconds = seconds_used() - from;
     if (ok) return c;
     cutter_close(c);
     return NULL;
@@ -106,6 +118,7 @@ void cutter_close(Cutter *c)
 }
 
 const char *cutter_about(const Cutter *c) { return c->about; }
+double cutter_seconds(const Cutter *c) { return c->seconds; }
 
 /* ---- cutting ---- */
 
@@ -212,16 +225,16 @@ static bool no_memory(Error *e, int n)
 
 /* A row of sums: BLEU's counts, METEOR's, then those whose mean is the score, and 1 for the study. */
 enum {
+    BLEU_SUMS = sizeof(BleuCounts) / sizeof(int64_t),
+    METEOR_SUMS = sizeof(MeteorStats) / sizeof(int64_t),
     SUM_BLEU = 0,
-    SUM_METEOR = SUM_BLEU + 10,
-    SUM_ROUGE = SUM_METEOR + 9,
+    SUM_METEOR = SUM_BLEU + BLEU_SUMS,
+    SUM_ROUGE = SUM_METEOR + METEOR_SUMS,
     SUM_SPACE,
     SUM_CIDER,
     SUM_STUDIES
 };
-static_assert(SUM_STUDIES + 1 == TEXT_SUMS && sizeof(BleuCounts) == 10 * sizeof(int64_t) &&
-                  sizeof(MeteorStats) == 9 * sizeof(int64_t),
-              "a row of sums has another length");
+static_assert(SUM_STUDIES + 1 == TEXT_SUMS, "a row of sums has another length");
 
 static void to_row(const void *counts, int n, double *row)
 {
@@ -238,8 +251,8 @@ void text_from_sums(const double *sum, TextScore *out)
     BleuCounts bleu;
     MeteorStats meteor;
     double n = sum[SUM_STUDIES] > 0 ? sum[SUM_STUDIES] : 1;
-    from_row(sum + SUM_BLEU, 10, &bleu);
-    from_row(sum + SUM_METEOR, 9, &meteor);
+    from_row(sum + SUM_BLEU, BLEU_SUMS, &bleu);
+    from_row(sum + SUM_METEOR, METEOR_SUMS, &meteor);
     bleu_from_counts(&bleu, out->bleu);
     out->meteor = meteor_corpus(&meteor, 1);
     out->rouge_l = sum[SUM_ROUGE] / n;
@@ -264,25 +277,38 @@ static bool cut(Cutter *c, const char *text, const char **words, Tokens *split, 
     return true;
 }
 
+/* Adds the time since *from, and begins anew. */
+static void lap(double *from, double *seconds)
+{
+    double now = seconds_used();
+    *seconds += now - *from;
+    *from = now;
+}
+
 /* The scores of one pair alone, but CIDEr; its row of sums. */
 static bool score_pair(Cutter *c, const char *said, const char *truth, Pair *p, TextScore *out, double *row,
-                       Error *e)
+                       double *seconds, Error *e)
 {
     const char *words;
     BleuCounts bleu;
     MeteorStats meteor, sum = {0};
+    double from = seconds_used();
     bool ok = cut(c, said, &words, &p->said, &p->said_spaces, e) &&
               ((p->said_words = strdup(words)) || no_memory(e, 1)) &&
-              cut(c, truth, &words, &p->truth, &p->truth_spaces, e) &&
-              bleu_count(&p->said, &p->truth, &bleu, e) &&
-              meteor_pair(p->said_words, words, &meteor, &out->meteor, e) &&
-              rouge_l(&p->said, &p->truth, &out->rouge_l, e) &&
-              rouge_l(&p->said_spaces, &p->truth_spaces, &out->rouge_l_space, e);
+              cut(c, truth, &words, &p->truth, &p->truth_spaces, e);
+    lap(&from, &seconds[TIME_CUT]);
+    ok = ok && bleu_count(&p->said, &p->truth, &bleu, e);
+    lap(&from, &seconds[TIME_BLEU]);
+    ok = ok && meteor_pair(p->said_words, words, &meteor, &out->meteor, e);
+    lap(&from, &seconds[TIME_METEOR]);
+    ok = ok && rouge_l(&p->said, &p->truth, &out->rouge_l, e) &&
+         rouge_l(&p->said_spaces, &p->truth_spaces, &out->rouge_l_space, e);
+    lap(&from, &seconds[TIME_ROUGE]);
     if (ok) {
         bleu_from_counts(&bleu, out->bleu);
         meteor_add(&sum, &meteor);
-        to_row(&bleu, 10, row + SUM_BLEU);
-        to_row(&sum, 9, row + SUM_METEOR);
+        to_row(&bleu, BLEU_SUMS, row + SUM_BLEU);
+        to_row(&sum, METEOR_SUMS, row + SUM_METEOR);
         row[SUM_ROUGE] = out->rouge_l;
         row[SUM_SPACE] = out->rouge_l_space;
         row[SUM_STUDIES] = 1;
@@ -297,7 +323,9 @@ static bool score_pair(Cutter *c, const char *said, const char *truth, Pair *p, 
 static bool finish(const Tokens *said, const Tokens *truth, TextScores *out, Error *e)
 {
     double *cider = calloc((size_t)out->n + 1, sizeof *cider), mean, sum[TEXT_SUMS] = {0};
+    double from = seconds_used();
     bool ok = (cider || no_memory(e, out->n)) && cider_score(said, truth, out->n, cider, &mean, e);
+    lap(&from, &out->seconds[TIME_CIDER]);
     for (int i = 0; ok && i < out->n; i++) {
         double *row = out->sums + (size_t)i * TEXT_SUMS;
         row[SUM_CIDER] = out->each[i].cider = cider[i];
@@ -317,7 +345,8 @@ bool text_scores(Cutter *c, char *const *said, char *const *truth, int n, TextSc
     bool ok = (said_tokens && truth_tokens && out->each && out->sums) || no_memory(e, n);
     for (int i = 0; ok && i < n; i++) {
         Pair p = {0};
-        ok = score_pair(c, said[i], truth[i], &p, &out->each[i], out->sums + (size_t)i * TEXT_SUMS, e);
+        ok = score_pair(c, said[i], truth[i], &p, &out->each[i], out->sums + (size_t)i * TEXT_SUMS,
+                        out->seconds, e);
         said_tokens[i] = p.said;
         truth_tokens[i] = p.truth;
     }

@@ -25,6 +25,8 @@ typedef struct Cutter Cutter;
 /* NULL and one line in *e. The caller closes it. Of one thread at a time. */
 Cutter *cutter_open(TextSplit split, const CutterOptions *o, Error *e);
 void cutter_close(Cutter *c);
+/* How long opening took, in seconds of a processor: jieba's dictionary, the vocabulary. */
+double cutter_seconds(const Cutter *c);
 /* What the words are, with the files they come from: one line. */
 const char *cutter_about(const Cutter *c);
 /* Cuts a text. The words, each with its space, are the cutter's until its next text. */
@@ -40,14 +42,18 @@ typedef struct TextScore {
 
 /* What resampling needs: a study's row of TEXT_SUMS numbers, and the scores of the sum of any number of rows.
  * CIDEr's is the mean of the studies' values, whose document frequencies stay those of all. */
-enum { TEXT_SUMS = 23 };
+enum { TEXT_SUMS = 28 };
 void text_from_sums(const double *sum, TextScore *out);
+
+/* Where the time went, in seconds of a processor. */
+typedef enum TextTime { TIME_CUT, TIME_BLEU, TIME_METEOR, TIME_ROUGE, TIME_CIDER, TEXT_TIMES } TextTime;
 
 typedef struct TextScores {
     int n;
-    TextScore all;   /* BLEU and METEOR of the corpus, ROUGE-L's and CIDEr's means */
-    TextScore *each; /* (n) of each pair alone, CIDEr with the document frequencies of all truths */
-    double *sums;    /* (n,TEXT_SUMS) */
+    double seconds[TEXT_TIMES]; /* ROUGE-L's are those of both conventions */
+    TextScore all;              /* BLEU and METEOR of the corpus, ROUGE-L's and CIDEr's means */
+    TextScore *each;            /* (n) of each pair alone, CIDEr with the document frequencies of all truths */
+    double *sums;               /* (n,TEXT_SUMS); may be freed, and set to NULL, before the rest */
 } TextScores;
 
 /* Scores said[i] against truth[i], i < n. False without memory or when a text cannot be cut. The caller frees.

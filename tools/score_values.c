@@ -1,5 +1,6 @@
 #include "tools/score_values.h"
 #include <math.h>
+#include <string.h>
 
 static json_t *label_json(const LabelScore *s)
 {
@@ -70,14 +71,23 @@ static json_t *ends_json(const Interval *i)
     return json_pack("[o, o]", score_number(i->low), score_number(i->high));
 }
 
+/* Puts value (the reference is o's then) where key says, as measure_key gives it. */
+static void set_at(json_t *o, const char *key, json_t *value)
+{
+    char part[64];
+    for (const char *slash; (slash = strchr(key, '/')); key = slash + 1) {
+        snprintf(part, sizeof part, "%.*s", (int)(slash - key), key);
+        if (!json_object_get(o, part)) json_object_set_new(o, part, json_object());
+        o = json_object_get(o, part);
+    }
+    json_object_set_new(o, key, value);
+}
+
 json_t *score_intervals_json(const ScoreSheet *s, const Measures *m)
 {
     json_t *o = json_object();
     for (int j = 0; j < MEASURE_COUNT; j++)
-        if (measure_there(&s->lists, j))
-            json_object_set_new(
-                o, measure_key(j),
-                json_pack("{s:o, s:f}", "ci95", ends_json(&m->interval[j]), "sd", m->interval[j].sd));
+        if (measure_there(&s->lists, j)) set_at(o, measure_key(j), ends_json(&m->interval[j]));
     return o;
 }
 
@@ -89,10 +99,10 @@ json_t *score_paired_json(const ScoreSheet *s, const ScoreSystem *y)
         const Interval *a = &s->system[0].measures.interval[j], *b = &y->measures.interval[j];
         bool defined = !isnan(a->low) && !isnan(b->low);
         if (!measure_there(&s->lists, j)) continue;
-        json_object_set_new(o, measure_key(j),
-                            json_pack("{s:o, s:o, s:o, s:o}", "difference", score_number(p->difference), "ci95",
-                                      ends_json(&p->interval), "p", score_number(p->p), "overlap",
-                                      defined ? json_boolean(intervals_overlap(a, b)) : json_null()));
+        set_at(o, measure_key(j),
+               json_pack("{s:o, s:o, s:o, s:o}", "difference", score_number(p->difference), "ci95",
+                         ends_json(&p->interval), "p", score_number(p->p), "overlap",
+                         defined ? json_boolean(intervals_overlap(a, b)) : json_null()));
     }
     return o;
 }

@@ -9,9 +9,10 @@ json_t *score_clinical_json(const ScoreSheet *s, const ScoreSystem *y);
 /* The same of one study of the model: counts, precision, recall and F1 of each list. */
 json_t *score_clinical_study_json(const ScoreSheet *s, int study);
 json_t *score_diversity_json(const Diversity *d);
-/* {"lesion/f1": {"ci95": [low, high], "sd": x}, ...}, keys being places in the JSON of the system. */
+/* [low, high] at the place that the value has in the system's JSON: {"lesion": {"f1": [0.9, 0.95], ...}, ...}.
+ */
 json_t *score_intervals_json(const ScoreSheet *s, const Measures *m);
-/* The model less a system: {"lesion/f1": {"difference": x, "ci95": [low, high], "p": x, "overlap": false},
- * ...}; overlap: whether the two systems' own intervals do, null where one is undefined. */
+/* The model less a system, likewise {"difference": x, "ci95": [low, high], "p": x, "overlap": false}; overlap:
+ * whether the two systems' own intervals do, null where one is undefined. */
 json_t *score_paired_json(const ScoreSheet *s, const ScoreSystem *y);
 #endif

@@ -84,6 +84,18 @@ static bool check_sam(const TrainOptions *o, Error *e)
     return true;
 }
 
+/* What stage resnet has with other labels alone is a slip on the command line too. */
+static bool check_truth(const Settings *s, Error *e)
+{
+    static const char *const name[] = {"backbone", "validation", "validate-every", "validation-studies"};
+    for (int i = 0; i < settings_count; i++)
+        for (size_t k = 0; k < sizeof name / sizeof *name; k++)
+            if (s->from[i] == FROM_COMMAND && !strcmp(settings_table[i].name, name[k]))
+                return error_set(e, ERROR_USAGE, "--%s: of stage resnet only with --labels bleed or cq500",
+                                 name[k]);
+    return true;
+}
+
 /* On the command line it is a slip; elsewhere it may be stage medclip's. */
 static bool check_bert(const Settings *s, Error *e)
 {
@@ -110,7 +122,8 @@ static bool check(const Settings *s, int bit, Error *e)
             "--dim %lld --heads %lld --kv-heads %lld: the width must be heads times an even number, "
             "the heads a multiple of the key/value heads",
             (long long)o->dim, (long long)o->heads, (long long)o->kv_heads);
-    if (bit & (STAGE_PCRL | STAGE_SAM | STAGE_MEDCLIP) && o->validate_every && !o->validation)
+    if (bit == STAGE_RESNET && o->labels == LABELS_TRUTH) return check_truth(s, e);
+    if (bit & (STAGE_RESNET | STAGE_PCRL | STAGE_SAM | STAGE_MEDCLIP) && o->validate_every && !o->validation)
         return error_set(e, ERROR_USAGE, "--validate-every %lld: --validation is needed",
                          (long long)o->validate_every);
     if (bit == STAGE_BERT && o->dim % o->heads)

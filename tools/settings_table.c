@@ -42,12 +42,13 @@ const Setting settings_table[] = {
     {"save-every", INT(save_every, 1, COUNT), "200", NULL, STAGE_ALL,
      "updates between checkpoints; the newest two and the best one stay"},
     {"log-every", INT(log_every, 1, COUNT), "25", NULL, STAGE_ALL, "updates between lines of log.jsonl"},
-    {"validate-every", INT(validate_every, 0, COUNT), "0", NULL, STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL,
+    {"validate-every", INT(validate_every, 0, COUNT), "0", NULL,
+     STAGE_RESNET | STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL,
      "updates between validations; the best weights are kept; 0: no validation"},
-    {"validation", TEXT(validation), NULL, NULL, STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL,
+    {"validation", TEXT(validation), NULL, NULL, STAGE_RESNET | STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL,
      "data set to validate on"},
     {"validation-studies", INT(validation_studies, 1, COUNT), "50", NULL,
-     STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL, "how many of its studies are used"},
+     STAGE_RESNET | STAGE_SAM | STAGE_MEDCLIP | STAGE_PCRL, "how many of its studies are used"},
     {"stop-after", INT(stop_after, 0, COUNT), "0", NULL, STAGE_ALL | STAGE_CALL,
      "save and stop after N updates of a part, such as the warm-up (exit code 130): run again to go on; 0: no "
      "such limit"},
@@ -64,6 +65,15 @@ const Setting settings_table[] = {
     {"depths", LIST(depth, 1, 64), "2,2,2,2", NULL, STAGE_RESNET | STAGE_MEDCLIP, "blocks a stage"},
     {"strides", LIST(stride, 1, 2), "1,2,1,1", NULL, STAGE_RESNET,
      "of a stage's first block (128 pixels to 16x16 to 14x14)"},
+
+    {"labels", CHOICE(labels, "truth|bleed|cq500"), "truth", NULL, STAGE_RESNET,
+     "what it learns: the truth block's lesions, on grid cells and slices; or of CQ500's labels, on slices "
+     "that all "
+     "have their study's, whether there is a bleed, two classes, or all fourteen findings"},
+    {"backbone", TEXT(backbone), NULL, NULL, STAGE_RESNET,
+     "weights to begin with (torchvision's names), whose sizes then count; an fc of other classes is replaced; "
+     "for "
+     "bleed and cq500"},
 
     {"vocab", INT(vocab, 260, 1 << 20), "512", NULL, STAGE_LLAMA, "ids of the BPE vocabulary"},
     {"dim", INT(dim, 8, 1 << 16), "192", NULL, STAGE_LLAMA | STAGE_SAM | STAGE_BERT | STAGE_MEDCLIP,

@@ -92,9 +92,8 @@ typedef struct Estimate {
     int n; /* 0: not measured, or undefined */
     double value, low, high;
 } Estimate;
-/* The number at `path` of a score, its interval at the same path below "intervals" (a pair of numbers),
- * else 1.96 times the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number is
- * null. */
+/* The number at `path` of a score, its interval in "intervals" under that whole path ("ci95"), else 1.96 times
+ * the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number is null. */
 bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
                     Error *e);
 /* Of right among n independent ones: Wilson's interval. */
@@ -117,9 +116,8 @@ TableRange table_difference(const Table *t, const TablePair *p, int metric);
 /* One standard deviation of the lesion F1 of a single run under resampling of its studies, the mean over all
  * runs. */
 double table_noise(const Table *t);
-/* "helps" or "harms" if all differences have one sign and their mean is larger than the noise, else "does not
- * help"; "one seed";
- * "-" no pair. */
+/* "helps" or "harms" if the differences of at least three seeds all have one sign and their mean is larger than
+ * the noise, else "does not help"; of fewer "one seed" or "two seeds"; "-" no pair. */
 const char *table_verdict(const TableRange *difference, double noise);
 
 /* Table 2 for people: each row with its controls, then what each clue does. */

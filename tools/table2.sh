@@ -16,42 +16,46 @@ way() {
     a) echo segment ;; b) echo entity ;; c) echo theme ;; d) echo segment-entity ;; e) echo bert ;; *) echo "$1" ;;
     esac
 }
-train() { "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
-report() { "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
-score() { "$bin/pcrl-score" --threads 1 --json --train "$work/train" "$@"; }
+# What they print goes to the run's train.log; how it ended where it failed is said.
+quietly() { "$@" >>"$run/train.log" 2>&1 || { tail -n 1 "$run/train.log" >&2; exit 1; }; }
+train() { quietly "$bin/pcrl-train" pcrl "$@" --device cpu --data "$work/train" --cache "$work/cache"; }
+report() { quietly "$bin/pcrl-report" --device cpu --threads 1 --model "$run/model" "$@"; }
+score() { "$bin/pcrl-score" --threads 1 --json --split jieba --train "$work/train" "$@"; }
 
-# run ROW SEED
+# run ROW SEED: trains, writes the reports, and scores them; WORK/ROW-SEED/trained says that the first two are done.
 run() {
     row=$1 seed=$2 run=$work/$1-$2 begun=$(date +%s) pairs=''
     [ ! -e "$run/result.json" ] || return 0
     mkdir -p "$run"
     copy "$base" "$run/model"
+    echo "$row, seed $seed: begun"
     if [ "$row" = start ]; then
         # shellcheck disable=SC2046,SC2086
         train $common $(arm_settings start) --threads 1 --warmup-steps "$WARMUP_STEPS" --slots "$model/slots.safetensors" --steps 1 \
             --seed "$seed" --model "$run/model" --out "$run"
         return
     fi
-    # shellcheck disable=SC2046,SC2086
-    train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
-        --model "$run/model" --out "$run"
-    report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
-    report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
-    report --control blank --out "$run/blank.jsonl" "$work/test"
-    report --out "$run/unseen.jsonl" "$work/unseen"
-    trained=$(($(date +%s) - begun))
-    case $row in paper | release)
-        report --out "$run/pairs.jsonl" "$work/pairs"
-        pairs="--pairs $work/pairs=$run/pairs.jsonl"
-        ;;
-    esac
+    case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
+    if [ ! -e "$run/trained" ]; then
+        # shellcheck disable=SC2046,SC2086
+        train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
+            --model "$run/model" --out "$run"
+        report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
+        report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
+        report --control blank --out "$run/blank.jsonl" "$work/test"
+        report --out "$run/unseen.jsonl" "$work/unseen"
+        seconds=$(($(date +%s) - begun))
+        [ $name != ours ] || report --out "$run/pairs.jsonl" "$work/pairs"
+        printf '"commit": "%s", "seconds": %s' "$COMMIT" "$seconds" >"$run/trained"
+        rm -rf "$run/pcrl"
+    fi
+    [ $name != ours ] || pairs="--pairs $work/pairs=$run/pairs.jsonl"
     # shellcheck disable=SC2086
     score --truth "$work/test" --reports "$run/test.jsonl" --masks "$run/masks.safetensors" $pairs \
         --control shuffled="$run/shuffled.jsonl" --control blank="$run/blank.jsonl" >"$run/scores.json"
     score --truth "$work/unseen" --reports "$run/unseen.jsonl" >"$run/scores-unseen.json"
-    case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
     {
-        printf '{"row": "%s", "preset": "%s", "seed": %s, "commit": "%s", "seconds": %s,\n"train": ' "$name" "$preset" "$seed" "$COMMIT" "$trained"
+        printf '{"row": "%s", "preset": "%s", "seed": %s, %s,\n"train": ' $name $preset "$seed" "$(cat "$run/trained")"
         cat "$run/run.json"
         printf ',\n"scores": '
         cat "$run/scores.json"
@@ -60,7 +64,7 @@ run() {
         printf '}\n'
     } >"$run/result.new"
     mv "$run/result.new" "$run/result.json"
-    rm -rf "$run/pcrl"
+    echo "$row, seed $seed: done, $(($(date +%s) - begun)) s"
 }
 if [ $# = 5 ]; then
     run "$4" "$5"
@@ -79,10 +83,11 @@ synth unseen "$UNSEEN" "$UNSEEN_SEED" "--held-out only"
 for part in resnet.safetensors llama.safetensors medclip.safetensors tokenizer.json vocab.txt; do cp "$model/$part" "$base/"; done
 
 say "Features of the training studies, once"
-mkdir -p "$work/features"
-copy "$base" "$work/features/model"
+run=$work/features
+mkdir -p "$run"
+copy "$base" "$run/model"
 # shellcheck disable=SC2046,SC2086
-train $common $(arm_settings start) --steps 1 --model "$work/features/model" --out "$work/features"
+train $common $(arm_settings start) --steps 1 --model "$run/model" --out "$run"
 
 say "For each seed ($SEEDS) a head that speaks to the language model, a thread each"
 again() { xargs -P "$(nproc)" -L 1 "$0" "$bin" "$model" "$work"; }

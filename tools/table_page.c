@@ -30,9 +30,10 @@ static bool put_runs(FILE *f, const TablePage *p, Error *e)
         for (int k = 0; k < i; k++) before |= t->run[k].seed == t->run[i].seed;
         if (!before) fprintf(f, "%s%lld", n++ ? ", " : "", (long long)t->run[i].seed);
     }
-    fprintf(f, "; %d runs, %.0f s each, %.1f h together; %lld test studies, %lld with held-out combinations.\n",
-            t->n, t->n ? seconds / t->n : 0, seconds / 3600, t->n ? (long long)t->run[0].studies : 0,
-            t->n ? (long long)t->run[0].held_out_studies : 0);
+    fprintf(f,
+            "; %d run%s, %.0f s each, %.1f h together; %lld test studies, %lld with held-out combinations.\n",
+            t->n, t->n == 1 ? "" : "s", t->n ? seconds / t->n : 0, seconds / 3600,
+            t->n ? (long long)t->run[0].studies : 0, t->n ? (long long)t->run[0].held_out_studies : 0);
     return true;
 }
 

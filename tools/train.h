@@ -8,6 +8,7 @@
 #include "tools/trainer.h"
 
 /* What the fields of TrainOptions choose from, in the order of the words in tools/settings_table.c. */
+enum { LABELS_TRUTH, LABELS_BLEED, LABELS_CQ500 };
 enum { PRESET_PAPER, PRESET_RELEASE };
 enum { DICE_PRINTED, DICE_SMOOTH };
 enum { CONTRAST_PRINTED, CONTRAST_STANDARD };
@@ -48,6 +49,8 @@ typedef struct TrainOptions {
     int sizes; /* of a dry run of stage pcrl */
     /* resnet */
     int64_t stem, width[4], depth[4], stride[4];
+    int labels;
+    const char *backbone; /* weights it begins with; NULL: random ones */
     /* llama; dim, layers, heads, ffn of sam, bert and medclip too */
     int64_t vocab, dim, layers, heads, kv_heads, ffn, slot_steps;
     double prefix_share; /* of text samples that begin with their findings as keywords */
@@ -83,6 +86,7 @@ typedef struct TrainOptions {
 } TrainOptions;
 
 bool train_resnet(const TrainOptions *o, Error *e);
+bool train_slices(const TrainOptions *o, Error *e); /* stage resnet on labels other than truth */
 bool train_llama(const TrainOptions *o, Error *e);
 bool train_sam(const TrainOptions *o, Error *e);
 bool train_bert(const TrainOptions *o, Error *e);

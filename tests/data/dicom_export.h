@@ -13,11 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PI 3.14159265358979323846
+
 typedef struct ExportOptions {
     bool backwards;  /* the first file is the uppermost slice */
     double offset;   /* rescale intercept: stored = HU - offset */
     int first, last; /* slices of the phantom */
     int series;
+    double tilt; /* of the gantry, degrees: rows lean to the head as they go back, the table does not */
 } ExportOptions;
 
 /* Whether a program is in PATH. */
@@ -75,7 +78,8 @@ static inline int write_header(FILE *f, const Phantom *p, const ExportOptions *o
                    "(0020,0011) IS [%d]\n"
                    "(0020,0013) IS [%d]\n"
                    "(0020,0032) DS [%.6f\\%.6f\\%.6f]\n"
-                   "(0020,0037) DS [1\\0\\0\\0\\1\\0]\n"
+                   "(0018,1120) DS [%g]\n"
+                   "(0020,0037) DS [1\\0\\0\\0\\%.8f\\%.8f]\n"
                    "(0028,0002) US 1\n"
                    "(0028,0004) CS [MONOCHROME2]\n"
                    "(0028,0010) US %d\n"
@@ -89,8 +93,8 @@ static inline int write_header(FILE *f, const Phantom *p, const ExportOptions *o
                    "(0028,1053) DS [1]\n"
                    "(7fe0,0010) OW =%s\n",
                    number, o->series, file + 1, number, number, p->slice_mm, number, number, o->series,
-                   o->series, file + 1, -half, -half, 1000 + z * p->slice_mm, p->size, p->size, p->pixel_mm,
-                   p->pixel_mm, o->offset, raw);
+                   o->series, file + 1, -half, -half, 1000 + z * p->slice_mm, -o->tilt, cos(o->tilt * PI / 180),
+                   sin(o->tilt * PI / 180), p->size, p->size, p->pixel_mm, p->pixel_mm, o->offset, raw);
 }
 
 /* The phantom as CT000000.dcm ... in `folder`, which is made. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tests/data/fail_alloc.h"
 
 static char folder[] = "/tmp/test_clinical_XXXXXX";
 
@@ -421,6 +422,37 @@ START_TEST(bad_keywords)
 }
 END_TEST
 
+static const char sound[] = "侧脑室\n\n 密度影\t\r\nshift";
+
+/* Each is a list as well, unless it ends within a character or has no word yet. */
+START_TEST(keywords_cut_short)
+{
+    static Keywords k;
+    for (size_t n = 0; n < sizeof sound; n++) {
+        Error e = {0};
+        bool ok = keywords_read(write_keywords(sound, n), &k, &e),
+             whole = ((uint8_t)sound[n] & 0xC0) != 0x80; /* the next byte begins a character */
+        ck_assert_msg(ok == (whole && n > 0), "%zu bytes: %s", n, e.msg);
+        ck_assert(ok || e.code == ERROR_INPUT);
+    }
+}
+END_TEST
+
+static bool read_sound(Error *e)
+{
+    static Keywords k;
+    char path[100];
+    snprintf(path, sizeof path, "%s/k.txt", folder);
+    return keywords_read(path, &k, e);
+}
+
+START_TEST(failing_allocations)
+{
+    write_keywords(sound, sizeof sound - 1);
+    ck_assert_int_gt(fail_each(read_sound), 0);
+}
+END_TEST
+
 int main(void)
 {
     if (!mkdtemp(folder)) return EXIT_FAILURE;
@@ -434,6 +466,8 @@ int main(void)
     tcase_add_test(t, mention_cases);
     tcase_add_test(t, keywords_of_a_file);
     tcase_add_test(t, bad_keywords);
+    tcase_add_test(t, keywords_cut_short);
+    tcase_add_test(t, failing_allocations);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

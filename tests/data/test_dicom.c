@@ -64,7 +64,8 @@ static void check_equal(const Volume *v, const Phantom *p, int first, int last)
 /* Whichever end the files begin at, and whatever the intercept. */
 START_TEST(comes_back)
 {
-    static const ExportOptions way[] = {{false, 0, 0, 27, 1}, {true, -1024, 0, 27, 2}, {true, 0, 3, 20, 3}};
+    static const ExportOptions way[] = {
+        {false, 0, 0, 27, 1, 0}, {true, -1024, 0, 27, 2, 0}, {true, 0, 3, 20, 3, 0}};
     Phantom p = phantom(96, 5, 20);
     ck_assert_int_eq(p.n_slices, 28);
     for (size_t k = 0; k < sizeof way / sizeof *way; k++) {
@@ -80,6 +81,50 @@ START_TEST(comes_back)
         volume_free(&v);
     }
     ck_assert_int_eq(left_behind(), 0);
+    phantom_free(&p);
+}
+END_TEST
+
+/* Where the distance of slices changes, as from the skull base upwards on many scanners, the volume is the one
+ * that dcm2niix filled up to even distances, not the one that pretends they are even. */
+START_TEST(uneven_slices)
+{
+    Phantom p = phantom(96, 5, 20);
+    Error e = {0};
+    Volume v = {0};
+    char file[160];
+    int others = -1;
+    ck_assert(export_series(&p, 9, at("uneven"), &(ExportOptions){.last = 27, .series = 1}));
+    for (int z = 15; z < 27; z += 2) {
+        snprintf(file, sizeof file, "%s/uneven/CT%06d.dcm", folder, z);
+        ck_assert(!unlink(file));
+    }
+    ck_assert_msg(dicom_read_series(at("uneven"), &v, &others, &e), "%s", e.msg);
+    ck_assert_int_eq(others, 0);
+    ck_assert_double_eq_tol(v.dz, 5, 1e-4);
+    ck_assert_int_ge(v.nz, 27); /* 22 files */
+    v.nz = 15;
+    check_equal(&v, &p, 0, 14);
+    volume_free(&v);
+    phantom_free(&p);
+}
+END_TEST
+
+/* A tilted gantry: the slices that dcm2niix shears back, each shifted to the front or back against the one
+ * below. */
+START_TEST(tilted_gantry)
+{
+    Phantom p = phantom(96, 5, 20);
+    Error e = {0};
+    Volume v = {0};
+    int others = -1;
+    ck_assert(export_series(&p, 10, at("tilted"), &(ExportOptions){.last = 27, .series = 1, .tilt = 15}));
+    ck_assert_msg(dicom_read_series(at("tilted"), &v, &others, &e), "%s", e.msg);
+    ck_assert_int_eq(others, 0);
+    ck_assert(v.nx == 96 && v.nz == 28);
+    ck_assert_int_gt(v.ny, 96 + 10); /* 27 shifts of 5 mm sin 15 are 17 rows */
+    ck_assert_double_eq_tol(v.dz, 5 * cos(15 * PI / 180), 1e-4);
+    volume_free(&v);
     phantom_free(&p);
 }
 END_TEST
@@ -178,6 +223,8 @@ int main(void)
     tcase_add_test(t, no_phantom_is_symmetric);
     if (dicom_programs("tests/data/test_dicom")) {
         tcase_add_test(t, comes_back);
+        tcase_add_test(t, uneven_slices);
+        tcase_add_test(t, tilted_gantry);
         tcase_add_test(t, same_study);
         tcase_add_test(t, faults);
     }

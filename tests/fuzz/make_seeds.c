@@ -1,7 +1,7 @@
 /* Writes the seed corpora: make_seeds FOLDER makes
- * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,jpeg,rle,gallery,wordpiece,bpe,jieba,cq500,reports}/. Sound
- * small files from our own writers, and torch.save's from tests/golden, so that the fuzzer starts behind the
- * first checks. Run from the root of the sources. */
+ * FOLDER/{safetensors,pytorch,gguf,nifti,json,png,jpeg,rle,gallery,wordpiece,bpe,jieba,cq500,reports,clinical}/.
+ * Sound small files from our own writers, and torch.save's from tests/golden, so that the fuzzer starts behind
+ * the first checks. Run from the root of the sources. */
 #include "data/file.h"
 #include "data/image.h"
 #include "data/nifti.h"
@@ -291,19 +291,28 @@ static bool reports(const char *folder, Error *e)
            file_write(in(folder, "reports/lines"), lines, sizeof lines - 1, e);
 }
 
+static bool clinical(const char *folder, Error *e)
+{
+    static const char report[] =
+        "左、右侧基底节区见1.5cm低密度影，同侧侧脑室受压变窄，中线结构向左移位。未见骨折",
+                      list[] = "侧脑室\n\n 密度影\t\r\nshift";
+    return file_write(in(folder, "clinical/report"), report, sizeof report - 1, e) &&
+           file_write(in(folder, "clinical/list"), list, sizeof list - 1, e);
+}
+
 int main(int argc, char **argv)
 {
     Error e = {0};
     bool ok = argc == 2;
-    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",    "nifti",
-                                        "json",        "png",     "rle",     "gallery", "wordpiece",
-                                        "bpe",         "jieba",   "jpeg",    "cq500",   "reports"};
+    static const char *const names[] = {"safetensors", "pytorch", "weights", "gguf",      "nifti", "json",
+                                        "png",         "rle",     "gallery", "wordpiece", "bpe",   "jieba",
+                                        "jpeg",        "cq500",   "reports", "clinical"};
     for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++)
         ok = file_make_folder(in(argv[1], names[i]), &e);
     ok = ok && safetensors(argv[1], &e) && pytorch(argv[1], &e) && weights(argv[1], &e) && gguf(argv[1], &e) &&
          nifti(argv[1], &e) && json(argv[1], &e) && png(argv[1], &e) && jpeg(argv[1], &e) && rle(argv[1], &e) &&
          gallery(argv[1], &e) && wordpiece(argv[1], &e) && bpe(argv[1], &e) && jieba(argv[1], &e) &&
-         cq500(argv[1], &e) && reports(argv[1], &e);
+         cq500(argv[1], &e) && reports(argv[1], &e) && clinical(argv[1], &e);
     if (!ok) fprintf(stderr, "make_seeds: %s\n", argc == 2 ? e.msg : "usage: make_seeds FOLDER");
     return !ok;
 }

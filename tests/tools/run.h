@@ -11,7 +11,7 @@
 
 typedef struct Run {
     int code;                   /* exit status; 128 + signal when it was killed; -1 when it did not start */
-    char out[65536], err[8192]; /* the first bytes, NUL-terminated */
+    char out[262144], err[8192]; /* the first bytes, NUL-terminated */
 } Run;
 
 static void run_keep(int fd, char *text, size_t n)

@@ -250,9 +250,10 @@ START_TEST(combinations)
     refused("clip", NULL, NULL, "clip");
     refused("resnet", "vocab", "400", "stage llama");
     refused("llama", "heads", "5", "--heads 5");
-    refused("llama", "validate-every", "5", "stage sam, medclip, pcrl,");
-    refused("resnet", "validation", "x", "stage sam, medclip, pcrl,");
-    refused("bert", "validation-studies", "5", "stage sam, medclip, pcrl,");
+    refused("llama", "validate-every", "5", "stage resnet, sam, medclip, pcrl,");
+    refused("resnet", "validation", "x", "--validation: of stage resnet only with --labels bleed or cq500");
+    refused("resnet", "backbone", "x", "--backbone: of stage resnet only with --labels bleed or cq500");
+    refused("bert", "validation-studies", "5", "stage resnet, sam, medclip, pcrl,");
     refused("resnet", "heads", "4", "stage llama, sam, bert, medclip,");
     refused("sam", "image", "220", "--image 220 --patch 8");
     refused("sam", "patch", "6", "--patch 6");

@@ -1,0 +1,244 @@
+#include "tools/cq500.h"
+#include "data/cq500_labels.h"
+#include "data/dicom.h"
+#include "tools/cli.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TRAINING, VALIDATION, SETS };
+
+/* One data set: what was there before, and what is in it now. */
+typedef struct Set {
+    const char *folder;
+    json_t *list; /* annotations.json, or NULL */
+    int n, positive[CQ500_LABELS];
+} Set;
+
+typedef struct Job {
+    const Cq500Import *o;
+    Cq500Reads reads;
+    Cq500Scan scan;
+    Set set[SETS];
+    int disagreed[CQ500_LABELS];
+    int written, kept, missing, failed;
+    Error first; /* of the failed */
+} Job;
+
+static bool open_set(Set *s, const char *folder, Error *e)
+{
+    char path[4096];
+    s->folder = folder;
+    if (!folder) return true;
+    if (snprintf(path, sizeof path, "%s/annotations.json", folder) >= (int)sizeof path)
+        return error_set(e, ERROR_INPUT, "%.200s...: path too long", folder);
+    if (access(path, F_OK)) return true;
+    s->list = json_read(path, e);
+    if (!s->list) return false;
+    for (size_t k = 0; k < json_array_size(s->list); k++) {
+        const json_t *entry = json_array_get(s->list, k), *block = json_object_get(entry, "labels");
+        const char *id = json_string_value(json_object_get(entry, "id"));
+        if (!json_object_get(block, "votes"))
+            return error_set(e, ERROR_INPUT,
+                             "%s: study %.40s has no labels of CQ500, expected a data set of its own", path,
+                             id ? id : "without an id");
+    }
+    return json_is_array(s->list) || error_set(e, ERROR_INPUT, "%s: expected a list of studies", path);
+}
+
+/* ---- what is there already ---- */
+
+static bool files_there(const char *folder, const char *kind, int number)
+{
+    char path[4096];
+    for (int i = 0; i < STUDY_SLICES; i++)
+        if (snprintf(path, sizeof path, "%s/%s/%d/%02d.png", folder, kind, number, i) >= (int)sizeof path ||
+            access(path, R_OK))
+            return false;
+    return true;
+}
+
+static bool is_there(const Job *j, const Set *s, const Cq500Read *read)
+{
+    char id[16];
+    snprintf(id, sizeof id, "%d", read->number);
+    for (size_t k = 0; k < json_array_size(s->list); k++) {
+        const json_t *entry = json_array_get(s->list, k);
+        const char *other = json_string_value(json_object_get(entry, "id"));
+        if (!other || strcmp(other, id)) continue;
+        const json_t *mm = json_object_get(json_object_get(entry, "import"), "pixel_mm");
+        return cq500_block_is(json_object_get(entry, "labels"), read) &&
+               fabs(json_number_value(mm) - STUDY_FIELD_MM / j->o->study.size) < 1e-9 &&
+               files_there(s->folder, "images", read->number) &&
+               (!j->o->hu || files_there(s->folder, "hu", read->number));
+    }
+    return false;
+}
+
+/* ---- one study ---- */
+
+static bool read_series(const Job *j, const Cq500Series *series, Study *s, Error *e)
+{
+    Volume v = {0};
+    int others;
+    if (!dicom_read_series(series->path, &v, &others, e)) return false;
+    bool ok = study_from_volume(&v, &j->o->study, series->path, s, e);
+    if (ok && others) cli_note("%s: %d more volumes, the largest is taken", series->path, others);
+    volume_free(&v);
+    return ok;
+}
+
+/* The first series that is a head. False with ERROR_INPUT: there is none. */
+static bool find_head(const Job *j, int number, int first, int n, Study *s, const char **series, Error *e)
+{
+    char why[sizeof e->msg] = "";
+    int tried = 0;
+    for (int k = first; k < first + n; k++) {
+        const Cq500Series *x = &j->scan.series[k];
+        if (x->kind != CQ500_PLAIN && x->kind != CQ500_SILENT) continue;
+        *series = x->name;
+        if (read_series(j, x, s, e)) return true;
+        if (cli_interrupted() || e->code != ERROR_INPUT) return false;
+        if (tried++)
+            cli_note("%s", e->msg);
+        else
+            memcpy(why, e->msg, sizeof why);
+    }
+    if (!tried)
+        return error_set(e, ERROR_INPUT,
+                         "CQ500-CT-%d: none of its %d series says to be plain or says nothing of it", number,
+                         n);
+    return error_set(e, ERROR_INPUT, "%.440s (%d series tried)", why, tried);
+}
+
+static bool write_study(const Job *j, const Set *set, const Cq500Read *read, const char *series, const Study *s,
+                        Error *e)
+{
+    json_t *block = cq500_block(read, series);
+    if (!block)
+        return error_set(e, ERROR_INPUT, "CQ500-CT-%d: series \"%.100s\" is not UTF-8", read->number, series);
+    bool ok = study_write_with(s, set->folder, read->number, "", j->o->hu, "labels", block, e);
+    json_decref(block);
+    return ok;
+}
+
+static void count(Job *j, Set *set, const Cq500Read *read)
+{
+    uint32_t labels = cq500_majority(read->vote);
+    set->n++;
+    for (int l = 0; l < CQ500_LABELS; l++) {
+        set->positive[l] += labels >> l & 1;
+        j->disagreed[l] += read->vote[l] % CQ500_READERS != 0;
+    }
+}
+
+static bool import_study(Job *j, Set *set, const Cq500Read *read, Error *e)
+{
+    Study s = {0};
+    const char *series = NULL;
+    int first = 0, n = cq500_find(&j->scan, read->number, &first);
+    if (!n) {
+        j->missing++;
+        return true;
+    }
+    if (is_there(j, set, read)) {
+        j->kept++;
+        count(j, set, read);
+        return true;
+    }
+    if (!find_head(j, read->number, first, n, &s, &series, e)) {
+        if (cli_interrupted() || e->code != ERROR_INPUT) return false;
+        cli_note("%s", e->msg);
+        if (!j->failed++) j->first = *e;
+        return true;
+    }
+    bool ok = write_study(j, set, read, series, &s, e);
+    study_free(&s);
+    if (!ok) return false;
+    j->written++;
+    count(j, set, read);
+    return true;
+}
+
+/* ---- all of them ---- */
+
+static bool import_all(Job *j, Error *e)
+{
+    int seen[2] = {0}; /* without and with a bleed */
+    CliProgress p = cli_progress_start("importing", 0, j->reads.n);
+    bool ok = true;
+    for (int k = 0; ok && k < j->reads.n; k++) {
+        const Cq500Read *read = &j->reads.read[k];
+        int bleed = cq500_majority(read->vote) >> CQ500_ICH & 1;
+        bool fifth = seen[bleed]++ % CQ500_EVERY == CQ500_EVERY - 1;
+        ok = import_study(j, &j->set[j->o->validation && fifth ? VALIDATION : TRAINING], read, e);
+        cli_progress(&p, k + 1, "CQ500-CT-%d", read->number);
+        if (cli_interrupted())
+            ok = error_set(e, ERROR_INTERRUPTED, "stopped after %d studies; run again to go on", k + 1);
+    }
+    cli_progress_end(&p);
+    return ok;
+}
+
+static void print_table(const Job *j, FILE *out)
+{
+    const Set *s = j->set;
+    fprintf(out, "label\ttraining\tvalidation\tdisagreed\nstudies\t%d\t%d\t-\n", s[TRAINING].n,
+            s[VALIDATION].n);
+    for (int l = 0; l < CQ500_LABELS; l++)
+        fprintf(out, "%s\t%d\t%d\t%d\n", cq500_label[l], s[TRAINING].positive[l], s[VALIDATION].positive[l],
+                j->disagreed[l]);
+}
+
+/* Studies on disk that no line of reads.csv is about. */
+static int unread(const Job *j)
+{
+    int n = 0;
+    for (int i = 0; i < j->scan.n; i++) {
+        int number = j->scan.series[i].number, k = 0;
+        if (i && j->scan.series[i - 1].number == number) continue;
+        while (k < j->reads.n && j->reads.read[k].number != number) k++;
+        n += k == j->reads.n;
+    }
+    return n;
+}
+
+static bool finish(const Job *j, const char *reads, FILE *table, Error *e)
+{
+    int others = unread(j);
+    if (j->missing == j->reads.n)
+        return error_set(
+            e, ERROR_INPUT,
+            "%s: no series of the %d studies in %s, expected folders like \"CQ500CT12 CQ500CT12/Unknown "
+            "Study/CT Plain\" with *.dcm files",
+            j->o->root, j->reads.n, reads);
+    if (j->missing)
+        cli_note("%s: %d of %d studies have no folder under %s", reads, j->missing, j->reads.n, j->o->root);
+    if (others) cli_note("%s: %d studies are not in %s, left out", j->o->root, others, reads);
+    if (j->scan.strays)
+        cli_note("%s: %d folders with *.dcm files are in no study's folder, left out", j->o->root,
+                 j->scan.strays);
+    cli_note("%d studies written, %d there already, %d left out", j->written, j->kept, j->failed);
+    print_table(j, table);
+    return !j->failed || j->o->skip_bad ||
+           error_set(e, ERROR_INPUT, "%d studies could not be imported, the first: %.400s", j->failed,
+                     j->first.msg);
+}
+
+bool cq500_import(const Cq500Import *o, FILE *table, Error *e)
+{
+    Job j = {.o = o};
+    char reads[4096];
+    if (snprintf(reads, sizeof reads, o->reads ? "%s" : "%s/reads.csv", o->reads ? o->reads : o->root) >=
+        (int)sizeof reads)
+        return error_set(e, ERROR_INPUT, "%.200s...: path too long", o->root);
+    bool ok = cq500_reads(reads, &j.reads, e) && cq500_scan(o->root, &j.scan, e) &&
+              open_set(&j.set[TRAINING], o->out, e) && open_set(&j.set[VALIDATION], o->validation, e) &&
+              import_all(&j, e) && finish(&j, reads, table, e);
+    json_decref(j.set[TRAINING].list);
+    json_decref(j.set[VALIDATION].list);
+    cq500_scan_free(&j.scan);
+    cq500_reads_free(&j.reads);
+    return ok;
+}
