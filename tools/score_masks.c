@@ -107,7 +107,7 @@ static bool read_all(const Ctrg *c, const ScoreTruth *t, const TensorFile *s, Ma
     for (int i = 0; i < t->n; i++, study++) {
         while (study->id != t->id[i]) study++;
         if (!study->has_truth)
-            return error_set(e, ERROR_INPUT, "%s: study %lld has no truth masks to compare with", c->folder,
+            return error_set(e, ERROR_INPUT, "%s: study %lld has no truth masks to compare with", s->path,
                              (long long)study->id);
         if (!mask_truth(study, &truth[i], e) || !read_study(s, t->id[i], prob + (size_t)i * MASK_CELLS, e))
             return false;

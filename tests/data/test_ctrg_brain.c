@@ -1,6 +1,7 @@
 /* Each way in which the corpus can be damaged, and the lines it must give: all of them, in their order, and no
  * other. */
 #include "data/ctrg_brain.h"
+#include "data/ctrg.h"
 #include "tests/data/brain_fixture.h"
 #include <sys/stat.h>
 #include "tests/data/fail_alloc.h"
@@ -365,6 +366,41 @@ START_TEST(prefixes)
 }
 END_TEST
 
+/* JPEG slices, grey and colour, wherever PNG slices are read: a folder as one study, a data set's images. */
+START_TEST(as_slices)
+{
+    Error e = {0};
+    Study study = {0};
+    StudyOptions o = study_options();
+    brain_make(false);
+    uint8_t rgb[BRAIN_SIDE * BRAIN_SIDE * 3];
+    size_t n;
+    for (size_t i = 0; i < sizeof rgb; i++) rgb[i] = 77;
+    uint8_t *bytes = jpeg_write(&(Image){BRAIN_SIDE, BRAIN_SIDE, 3, rgb}, (JpegWrite){.quality = 95}, &n);
+    brain_write(brain_slice(0, 2, 5), bytes, n);
+    free(bytes);
+    o.size = BRAIN_SIDE;
+    ck_assert_msg(study_from_folder(brain_at("samples/0"), &o, &study, &e), "%s", e.msg);
+    char text[4096];
+    int at = snprintf(text, sizeof text, "[{\"id\": \"0\", \"findings\": \"x\", \"images\": [");
+    for (int i = 0; i < 24; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at, "%s\"samples/0/ceshi_02_%04d_%04d.jpg\"",
+                       i ? ", " : "", i + 3, i + 3);
+    snprintf(text + at, sizeof text - (size_t)at, "]}]");
+    brain_text(brain_at("annotations.json"), text);
+    Ctrg *c = ctrg_open(brain_root, NULL, NULL, &e);
+    uint8_t *pixel = NULL;
+    int width, height;
+    ck_assert_msg(c && ctrg_read_slices(c, &c->study[0], &pixel, &width, &height, &e), "%s", e.msg);
+    ck_assert(width == BRAIN_SIDE && height == BRAIN_SIDE);
+    for (int i = 0; i < 24; i++) ck_assert_int_eq(study.pixel[i * 64 * 64 + 9], i == 2 ? 77 : 3 * (i + 3));
+    ck_assert_mem_eq(study.pixel, pixel, 24 * BRAIN_SIDE * BRAIN_SIDE);
+    free(pixel);
+    ctrg_free(c);
+    study_free(&study);
+}
+END_TEST
+
 static bool open_once(Error *e)
 {
     Brain *b = open_brain(false, e);
@@ -390,6 +426,7 @@ int main(void)
     tcase_add_unchecked_fixture(t, make_folder, brain_remove);
     tcase_add_loop_test(t, sound, 0, 2);
     tcase_add_test(t, plain_names);
+    tcase_add_test(t, as_slices);
     tcase_add_loop_test(t, damage, 0, CASES);
     tcase_add_test(t, series_most);
     tcase_add_test(t, hopeless);
