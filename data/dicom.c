@@ -141,6 +141,10 @@ static bool best_volume(const char *folder, const char *out, char path[2 * ROOM]
 bool dicom_read_series(const char *folder, Volume *v, int *others, Error *e)
 {
     char out[ROOM], path[2 * ROOM];
+    struct stat s;
+    if (stat(folder, &s)) return error_set(e, ERROR_IO, "%s: %s", folder, strerror(errno));
+    if (!S_ISDIR(s.st_mode)) /* of a file the program would take all that is beside it */
+        return error_set(e, ERROR_INPUT, "%s: not a folder, expected one of DICOM files", folder);
     if (!make_folder(out, e)) return false;
     bool ok = convert(folder, out, e) && best_volume(folder, out, path, others, e);
     if (ok && !nifti_read(path, v, NULL, e)) {

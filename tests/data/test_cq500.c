@@ -367,7 +367,9 @@ START_TEST(bad_blocks)
         {"'votes'", "'voices'", "key \"votes\" is missing (expected an object)"},
         {"'labels':{", "'labels':[{", "labels is not an object"},
     };
-    char *block = json_text(cq500_block(&some, "CT Plain"), JSON_COMPACT), text[4096];
+    json_t *made = cq500_block(&some, "CT Plain");
+    char *block = json_text(made, JSON_COMPACT), text[4096];
+    json_decref(made);
     int n = sprintf(text, "[{'id':'12','findings':'','import':{},'images':[");
     for (int k = 0; k < 24; k++) n += sprintf(text + n, "%s'%d.png'", k ? "," : "", k);
     n += sprintf(text + n, "],'labels':%s}]", block);

@@ -183,7 +183,10 @@ START_TEST(faults)
     ck_assert(file_make_folder(at("text"), NULL) && file_write(at("text/CT000000.dcm"), "not DICOM", 9, NULL));
     ck_assert(!dicom_read_series(at("text"), &v, NULL, &e) && e.code == ERROR_INPUT);
     ck_assert_msg(strstr(e.msg, "/text: dcm2niix"), "%s", e.msg);
-    ck_assert(!dicom_read_series(at("nowhere"), &v, NULL, &e) && strstr(e.msg, "/nowhere: dcm2niix"));
+    ck_assert(!dicom_read_series(at("nowhere"), &v, NULL, &e) && e.code == ERROR_IO);
+    ck_assert_msg(strstr(e.msg, "/nowhere: No such file or directory"), "%s", e.msg);
+    ck_assert(!dicom_read_series(at("text/CT000000.dcm"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    ck_assert_msg(strstr(e.msg, "/CT000000.dcm: not a folder, expected one of DICOM files"), "%s", e.msg);
     ck_assert_int_eq(left_behind(), 0);
     ck_assert_ptr_null(v.hu);
 }
