@@ -81,11 +81,14 @@ static bool draw_lesion(const FigureStudy *s, Image *out, Error *e)
 
 static void write_cell(Image *all, int x, int y, const Row *r, Side said)
 {
-    static const char *const side[] = {"", "left", "right", "both sides", "no side"};
+    static const char *const side[] = {"", "on the left", "on the right", "on both sides", "without side"};
     FigureState state = figure_state(r->truth, said);
     if (state == FIGURE_NOTHING) return;
     draw_rectangle(all, x, y, CELL - 4, LINE - 4, figure_colour(state));
-    draw_text(all, x + 6, y + 3, SCALE, PAPER, state == FIGURE_SIDE ? side[said] : figure_class(state));
+    draw_text(all, x + 6, y + 3, SCALE, PAPER,
+              state == FIGURE_SIDE    ? side[said]
+              : state == FIGURE_RIGHT ? "correct"
+                                      : figure_class(state));
 }
 
 /* The comparison of one study as a grid. */
