@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MARGIN = 16, SCALE = 2, LINE = 12 * SCALE, CELL = 200, NAME = 540, TEXT = 4000 };
+enum { MARGIN = 16, SCALE = 2, LINE = 12 * SCALE, CELL = 200, NAME = 630, TEXT = 4000 };
 static const uint8_t INK[3] = {29, 35, 39}, PAPER[3] = {255, 255, 255}, TRUTH[3] = {255, 220, 60};
 
 /* The slices are half as large as in figure 3. */
@@ -110,8 +110,6 @@ static void write_study(Image *all, int y, const FigureStudy *s, const Row *row,
                      density_english(finding_kind(row[i].finding)->density));
         } else
             snprintf(text, sizeof text, "claims outside the table");
-        /* Long names fit without their density's last word. */
-        if (draw_text_width(text, SCALE) > NAME - 6 && strrchr(text, ' ')) *strrchr(text, ' ') = 0;
         draw_text(all, x, at + 3, SCALE, INK, text);
         for (int k = 0; k < 2; k++) write_cell(all, x + NAME + k * CELL, at, &row[i], row[i].said[k]);
     }
