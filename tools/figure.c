@@ -17,7 +17,7 @@ static const struct {
     uint8_t rgb[3];
 } states[FIGURE_STATES] = {
     [FIGURE_NOTHING] = {"", "", {255, 255, 255}},
-    [FIGURE_RIGHT] = {"right", "对 right", {0, 158, 115}},
+    [FIGURE_RIGHT] = {"right", "对 correct", {0, 158, 115}},
     [FIGURE_SIDE] = {"side", "侧别错 wrong side", {230, 159, 0}},
     [FIGURE_MISSED] = {"missed", "漏 missed", {86, 180, 233}},
     [FIGURE_INVENTED] = {"invented", "误 invented", {213, 94, 0}},

@@ -78,7 +78,7 @@ static bool put_tile(FILE *f, const FigureStudy *s, const FigureTile *t, const I
 /* The PNG's caption of a tile: where, what, and what the report made of it. */
 static void write_tile(Image *all, int x, int y, const CtrgTruth *row, FigureState state, Side said)
 {
-    static const char *const side[] = {"", "left", "right", "both sides", "no side"};
+    static const char *const side[] = {"", "on the left", "on the right", "on both sides", "without side"};
     char text[160], place[96];
     figure_place(row->finding, row->side, place);
     draw_text(all, x, y, SCALE, INK, place);
@@ -86,9 +86,9 @@ static void write_tile(Image *all, int x, int y, const CtrgTruth *row, FigureSta
     draw_text(all, x, y + LINE, SCALE, INK, text);
     x += draw_text_width(text, SCALE) + SCALE;
     if (state == FIGURE_SIDE)
-        snprintf(text, sizeof text, "said of %s", side[said]);
+        snprintf(text, sizeof text, "said %s", side[said]);
     else
-        snprintf(text, sizeof text, "%s", state == FIGURE_RIGHT ? "said" : "not said");
+        snprintf(text, sizeof text, "%s", state == FIGURE_RIGHT ? "correct" : "not said");
     draw_text(all, x, y + LINE, SCALE, figure_colour(state), text);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MARGIN = 16, SCALE = 2, LINE = 12 * SCALE, CELL = 200, NAME = 540, TEXT = 4000 };
+enum { MARGIN = 16, SCALE = 2, LINE = 12 * SCALE, CELL = 200, NAME = 630, TEXT = 4000 };
 static const uint8_t INK[3] = {29, 35, 39}, PAPER[3] = {255, 255, 255}, TRUTH[3] = {255, 220, 60};
 
 /* The slices are half as large as in figure 3. */
@@ -81,11 +81,14 @@ static bool draw_lesion(const FigureStudy *s, Image *out, Error *e)
 
 static void write_cell(Image *all, int x, int y, const Row *r, Side said)
 {
-    static const char *const side[] = {"", "left", "right", "both sides", "no side"};
+    static const char *const side[] = {"", "on the left", "on the right", "on both sides", "without side"};
     FigureState state = figure_state(r->truth, said);
     if (state == FIGURE_NOTHING) return;
     draw_rectangle(all, x, y, CELL - 4, LINE - 4, figure_colour(state));
-    draw_text(all, x + 6, y + 3, SCALE, PAPER, state == FIGURE_SIDE ? side[said] : figure_class(state));
+    draw_text(all, x + 6, y + 3, SCALE, PAPER,
+              state == FIGURE_SIDE    ? side[said]
+              : state == FIGURE_RIGHT ? "correct"
+                                      : figure_class(state));
 }
 
 /* The comparison of one study as a grid. */
@@ -107,8 +110,6 @@ static void write_study(Image *all, int y, const FigureStudy *s, const Row *row,
                      density_english(finding_kind(row[i].finding)->density));
         } else
             snprintf(text, sizeof text, "claims outside the table");
-        /* Long names fit without their density's last word. */
-        if (draw_text_width(text, SCALE) > NAME - 6 && strrchr(text, ' ')) *strrchr(text, ' ') = 0;
         draw_text(all, x, at + 3, SCALE, INK, text);
         for (int k = 0; k < 2; k++) write_cell(all, x + NAME + k * CELL, at, &row[i], row[i].said[k]);
     }

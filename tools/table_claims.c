@@ -78,6 +78,8 @@ typedef struct Claim {
     const char *quantity;
     Where *where;
     Measure *measure;
+    const char
+        *paired; /* its place in "paired": the model less a control on the same studies; NULL: not there */
 } Claim;
 
 /* Over a row's runs: the mean, and all that their intervals cover. */
@@ -96,6 +98,31 @@ static bool over_runs(const Table *t, int row, const Claim *c, const char *syste
         if (!out->n || one.high > out->high) out->high = one.high;
         out->value += (one.value - out->value) / ++out->n;
     }
+    return true;
+}
+
+/* "+0.748", and what the intervals of the difference cover over the row's runs, where they have it. */
+static bool put_difference(FILE *f, const Table *t, int row, const Claim *c, const char *system,
+                           double difference, Error *e)
+{
+    double low = 0, high = 0;
+    int n = 0;
+    fprintf(f, " %+.3f", difference);
+    for (int i = 0; c->paired && i < t->n; i++) {
+        const json_t *scores = json_object_get(t->run[i].json, "scores");
+        const json_t *one =
+            json_object_get(json_object_get(json_object_get(scores, "paired"), system), c->paired);
+        const json_t *pair = json_object_get(one, "ci95"), *from = json_array_get(pair, 0),
+                     *to = json_array_get(pair, 1);
+        if (t->run[i].row != row || !one || json_is_null(from)) continue;
+        if (json_array_size(pair) != 2 || !json_is_number(from) || !json_is_number(to))
+            return error_set(e, ERROR_INPUT, "%s: paired: %s: \"%s\": expected \"ci95\", a pair of numbers",
+                             t->run[i].path, system, c->paired);
+        if (!n || json_number_value(from) < low) low = json_number_value(from);
+        if (!n++ || json_number_value(to) > high) high = json_number_value(to);
+    }
+    if (n) fprintf(f, " (%+.3f to %+.3f)", low, high);
+    fputs(" |", f);
     return true;
 }
 
@@ -133,8 +160,9 @@ static bool put_row(FILE *f, const Table *t, int row, const Claim *c, const Esti
         if (!over_runs(t, row, c, t->system[s], &control, e)) return false;
         if (!control.n) continue;
         int apart = table_apart(model, &control) + 1;
-        fprintf(f, "| %s | %.3f | %.3f to %.3f | %+.3f | %s |\n", t->system[s], control.value, control.low,
-                control.high, model->value - control.value, verdict[apart]);
+        fprintf(f, "| %s | %.3f | %.3f to %.3f |", t->system[s], control.value, control.low, control.high);
+        if (!put_difference(f, t, row, c, t->system[s], model->value - control.value, e)) return false;
+        fprintf(f, " %s |\n", verdict[apart]);
         list[apart][n[apart]++] = t->system[s];
     }
     put_sentence(f, table_row(row)->name, list[2], n[2], list[1], n[1], list[0], n[0]);
@@ -158,26 +186,28 @@ static bool put_claim(FILE *f, const Table *t, const Claim *c, Error *e)
 
 bool table_claim_reads(FILE *f, const Table *t, Error *e)
 {
-    return put_claim(f, t, &(Claim){"lesion F1", in_scores, lesion_f1}, e);
+    return put_claim(f, t, &(Claim){"lesion F1", in_scores, lesion_f1, "lesion/f1"}, e);
 }
 
 bool table_claim_side(FILE *f, const Table *t, Error *e)
 {
-    return put_claim(f, t, &(Claim){"side accuracy", in_scores, side}, e);
+    return put_claim(f, t, &(Claim){"side accuracy", in_scores, side, "lesion/side"}, e);
 }
 
 bool table_claim_pairs(FILE *f, const Table *t, Error *e)
 {
-    return put_claim(f, t, &(Claim){"pairs that follow", in_pairs, follow}, e);
+    return put_claim(f, t, &(Claim){"pairs that follow", in_pairs, follow, NULL}, e);
 }
 
 bool table_claim_held_out(FILE *f, const Table *t, Error *e)
 {
     static const int rows[] = {ROW_OURS, ROW_RELEASE};
-    if (!put_claim(f, t, &(Claim){"named, on the right side", in_held_out, held_out_recall}, e)) return false;
+    if (!put_claim(f, t, &(Claim){"named, on the right side", in_held_out, held_out_recall, NULL}, e))
+        return false;
     for (int i = 0; i < 2; i++) {
         Estimate x;
-        if (!over_runs(t, rows[i], &(Claim){"", in_systems, held_out_recall}, "model", &x, e)) return false;
+        if (!over_runs(t, rows[i], &(Claim){"", in_systems, held_out_recall, NULL}, "model", &x, e))
+            return false;
         if (x.n)
             fprintf(f, "\n%s: the same findings in the test studies, on either side, %.3f (%.3f to %.3f).\n",
                     table_row(rows[i])->name, x.value, x.low, x.high);
@@ -187,7 +217,7 @@ bool table_claim_held_out(FILE *f, const Table *t, Error *e)
 
 bool table_claim_masks(FILE *f, const Table *t, Error *e)
 {
-    return put_claim(f, t, &(Claim){"Dice", in_masks, dice}, e);
+    return put_claim(f, t, &(Claim){"Dice", in_masks, dice, NULL}, e);
 }
 
 /* ---- retrieval ---- */

@@ -117,12 +117,19 @@ START_TEST(claims)
                 json_object_get(json_object_get(json_object_get(run[i], "scores"), "controls"), "shuffled"),
                 "lesion"),
             "sd", parse("{\"f1\": 0.01, \"side\": 0.13}"));
+    json_object_set_new(json_object_get(run[1], "scores"), "paired",
+                        parse("{\"constant\": {\"lesion/f1\": {\"ci95\": [0.21, 0.28]}}}"));
+    json_object_set_new(json_object_get(run[3], "scores"), "paired",
+                        parse("{\"constant\": {\"lesion/f1\": {\"ci95\": [0.22, 0.29]}}, \"shuffled\": "
+                              "{\"lesion/f1\": {\"ci95\": "
+                              "[null, null]}}}"));
     char *page = make_page(run, RUNS, "data/mini/scores-masks.json", NULL),
          *text = section(page, "## Does it read");
     EXPECT(page, "Commit `0123abcd`; seeds 1, 2, 3; 4 runs, 102 s each");
     EXPECT(text, "| **ours (paper)** | 0.345 | 0.321 to 0.369 | | |");
-    EXPECT(text, "| constant | 0.100 | 0.080 to 0.120 | +0.245 | above |");
+    EXPECT(text, "| constant | 0.100 | 0.080 to 0.120 | +0.245 (+0.210 to +0.290) | above |");
     EXPECT(text, "ours (paper): the interval lies above constant and shuffled.");
+    EXPECT(text, "| shuffled | 0.052 | 0.031 to 0.073 | +0.293 | above |");
     ck_assert(!strstr(text, "release"));
     free(text);
     text = section(page, "## Does it name");
@@ -212,6 +219,13 @@ START_TEST(faults)
              (const char *[]){"page", "--out", page_path, "--retrieval", path[0], path[0], NULL});
     ck_assert(r.code == 2 && strstr(r.err, "key \"clues\" is missing"));
     ck_assert(access(page_path, F_OK));
+    o = fixture_result(ROW_OURS, 1);
+    json_object_set_new(json_object_get(o, "scores"), "paired",
+                        parse("{\"constant\": {\"lesion/f1\": {\"ci95\": [1]}}}"));
+    ck_assert(json_write(path[0], o, NULL));
+    json_decref(o);
+    run_tool(&r, "pcrl-table", (const char *[]){"page", "--out", page_path, path[0], NULL});
+    ck_assert(r.code == 2 && strstr(r.err, "paired: constant: \"lesion/f1\": expected \"ci95\""));
     run_tool(&r, "pcrl-table", (const char *[]){"page", path[0], NULL});
     ck_assert(r.code == 1 && strstr(r.err, "--out is missing"));
     run_tool(&r, "pcrl-table", (const char *[]){"table2", "--out", page_path, path[0], NULL});
