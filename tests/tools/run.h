@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 typedef struct Run {
-    int code;                   /* exit status; 128 + signal when it was killed; -1 when it did not start */
+    int code;                    /* exit status; 128 + signal when it was killed; -1 when it did not start */
     char out[262144], err[8192]; /* the first bytes, NUL-terminated */
 } Run;
 
