@@ -12,9 +12,9 @@
  *
  * with the plain m in the bracket, which is 1 for equal texts; 0 without a match.
  *
- * The limit: the jar also matches different English words, by stem, synonym and paraphrase. Of 3,000 random
- * texts of Chinese, letters and digits that changes the scores of 5, by at most .043; of 3,000 with numbers and
- * units it changes none. */
+ * The limit: the jar also matches different English words, by stem, synonym and paraphrase. Of 3,000
+ * random texts of Chinese, letters and digits that changes the scores of a few, by at most .043; of 3,000 with
+ * numbers and units it changes none. */
 #ifndef LOSSES_METEOR_H
 #define LOSSES_METEOR_H
 #include "tensor/error.h"

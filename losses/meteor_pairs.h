@@ -1,7 +1,8 @@
-/* Numbers, Roman numerals, single characters and units that METEOR 1.5 takes for one another: as synonyms (by
- * WordNet), in both directions, and as paraphrases (in its table's order; the first stands for the second in
- * either text). That is what it does, whatever one thinks of 45 for 44. Of the rows of this kind only the 24
- * that have two or three words on a side (1 000 for 1000) are not here. Generated. */
+/* Numbers, Roman numerals, single characters, units and abbreviations of brain imaging that METEOR 1.5 takes
+ * for one another: as synonyms (by WordNet), in both directions, and as paraphrases (in its table's order;
+ * the first stands for the second in either text). That is what it does, whatever one thinks of 45 for 44. Of
+ * the rows of this kind only the 24 that have two or three words on a side (1 000 for 1000) are not here.
+ * Generated. */
 #ifndef LOSSES_METEOR_PAIRS_H
 #define LOSSES_METEOR_PAIRS_H
 
@@ -14,7 +15,9 @@ static const char *const meteor_synonyms[][2] = {
     {"32", "xxxii"},   {"33", "xxxiii"}, {"34", "xxxiv"}, {"35", "xxxv"}, {"36", "xxxvi"}, {"37", "xxxvii"},
     {"38", "xxxviii"}, {"4", "iv"},      {"5", "v"},      {"50", "l"},    {"500", "d"},    {"6", "vi"},
     {"7", "vii"},      {"8", "viii"},    {"9", "ix"},     {"cc", "ml"},   {"g", "gb"},     {"g", "k"},
-    {"g", "m"},        {"k", "m"},       {"m", "mb"}};
+    {"g", "m"},        {"k", "m"},       {"m", "mb"},     {"cat", "ct"},  {"gc", "gcs"},   {"gc", "ghz"},
+    {"gcs", "ghz"},    {"kg", "kilo"},   {"mil", "ml"},   {"ml", "mls"},  {"mr", "mrs"},   {"dash", "flair"},
+    {"elan", "flair"}};
 
 static const char *const meteor_paraphrases[][2] = {
     {"00", "000"},       {"0036", "2002"}, {"0067", "0068"}, {"0067", "0225"},  {"0071", "71"},

@@ -17,7 +17,7 @@ import numpy as np
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
-from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.rouge import rouge
 
 import philox
 import strings
@@ -64,7 +64,7 @@ def pairs(synth):
     long = "".join(strings.strings(LONG_ROW, "long", 600, SEED, 2))[:LONG]
     short = "".join(base[0:24:4])
     assert len(long) == LONG
-    special = [("", ""), ("", base[4]), (base[4], ""), ("左", "左"), ("左", base[4]), (base[4], base[4]), (long, long),
+    special = [("", ""), ("", base[4]), (base[4], ""), ("左", "左"), ("左", base[4]), (base[4], base[4]), (long[:3000], long[:3000]),
                (long[5000:] + long[:4000], long), (long, base[8]), ("低密度影" * 100, base[8]), ("，" * 60, "，" * 90), ("CT", "CT 45HU"),
                ("a", "the a"), ("左侧额叶" * 20 + "右侧", "左侧额叶" * 30), (short, short[::-1]), (base[0] * 3, base[0] * 2)]
     assert len(special) == SPECIAL
@@ -75,12 +75,34 @@ def pairs(synth):
         yield clean(said), clean(truth)
 
 
+package_lcs, calls = rouge.my_lcs, iter(range(10**9))
+
+
+def fast_lcs(a, b):
+    """The package's function takes minutes and gigabytes for the long texts: the same number by bits (Hyyro 2004), every
+    tenth time of the short ones checked."""
+    places = {}
+    for i, x in enumerate(a):
+        places[x] = places.get(x, 0) | 1 << i
+    v = ones = (1 << len(a)) - 1
+    for x in b:
+        u = v & places.get(x, 0)
+        v = (v + u | v - u) & ones
+    n = len(a) - v.bit_count()
+    if next(calls) % 10 == 0 and len(a) * len(b) < 10**6:
+        assert n == package_lcs(a, b)
+    return n
+
+
+rouge.my_lcs = fast_lcs
+
+
 def reference(said, truth, raw):
     """Corpus values and (N,8) of the pairs: BLEU-1..4, ROUGE-L at white space and at spaces, CIDEr, METEOR."""
     res, gts = ({i: [t] for i, t in enumerate(x)} for x in (said, truth))
     bleu, bleu_each = Bleu(4).compute_score(gts, res, verbose=0)
-    spaces, spaces_each = Rouge().compute_score(gts, res)
-    split, split_each = Rouge().compute_score(*({i: [" ".join(t[0].split())] for i, t in x.items()} for x in (gts, res)))
+    spaces, spaces_each = rouge.Rouge().compute_score(gts, res)
+    split, split_each = rouge.Rouge().compute_score(*({i: [" ".join(t[0].split())] for i, t in x.items()} for x in (gts, res)))
     cider, cider_each = Cider().compute_score(gts, res)
     if raw:
         res, gts = ({i: [t] for i, t in enumerate(x)} for x in raw)

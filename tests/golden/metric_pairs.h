@@ -95,19 +95,16 @@ static inline void pair_edit(PairText *t, const PairText *other, uint32_t i)
     }
 }
 
-static inline void pair_repeat(PairText *t, const char *text, int times)
-{
-    while (times--) pair_add(t, text, strlen(text));
-}
-
 static inline void pair_concatenate(PairText *t, const PairText *more, size_t from, size_t to)
 {
+    ck_assert(t->n + to - from <= sizeof t->c / sizeof *t->c);
     for (size_t i = from; i < to; i++) t->c[t->n++] = more->c[i];
 }
 
 static inline void pair_long(PairText *t)
 {
     static char text[STRING_ROOM];
+    t->n = 0;
     for (uint32_t i = 0; t->n < PAIRS_LONG; i++) {
         ck_assert(i < 600);
         pair_add(t, text, string_make(long_rows, 1, "long", PAIRS_SEED, 2, i, text));
@@ -115,64 +112,51 @@ static inline void pair_long(PairText *t)
     t->n = PAIRS_LONG;
 }
 
+/* Texts said and true of special pairs, repeated; without one it is empty or pair_special's. */
+static const struct {
+    const char *text[2];
+    int times[2];
+} pair_repeated[PAIRS_SPECIAL] = {
+    [3] = {{"左", "左"}, {1, 1}},
+    [4] = {{"左"}, {1}},
+    [9] = {{"低密度影"}, {100}},
+    [10] = {{"，", "，"}, {60, 90}},
+    [11] = {{"CT", "CT 45HU"}, {1, 1}},
+    [12] = {{"a", "the a"}, {1, 1}},
+    [13] = {{"左侧额叶", "左侧额叶"}, {20, 30}},
+};
+
 /* Special pair i of make_metrics.py. */
 static inline void pair_special(uint32_t i, PairText *said, PairText *truth)
 {
-    static PairText base[3], whole;
-    static const uint32_t which[] = {0, 4, 8};
-    for (int k = 0; k < 3; k++) pair_base(which[k], &base[k]);
-    said->n = truth->n = whole.n = 0;
-    switch (i) {
-    case 1: *truth = base[1]; break;
-    case 2: *said = base[1]; break;
-    case 3:
-    case 4: pair_repeat(said, "左", 1); break;
-    case 5: *said = *truth = base[1]; break;
-    case 6: pair_long(said); break;
-    case 7:
-        pair_long(&whole);
-        pair_concatenate(said, &whole, 5000, PAIRS_LONG);
-        pair_concatenate(said, &whole, 0, 4000);
-        break;
-    case 8: pair_long(said); break;
-    case 9: pair_repeat(said, "低密度影", 100); break;
-    case 10:
-        pair_repeat(said, "，", 60);
-        pair_repeat(truth, "，", 90);
-        break;
-    case 11:
-        pair_repeat(said, "CT", 1);
-        pair_repeat(truth, "CT 45HU", 1);
-        break;
-    case 12:
-        pair_repeat(said, "a", 1);
-        pair_repeat(truth, "the a", 1);
-        break;
-    case 13:
-        pair_repeat(said, "左侧额叶", 20);
-        pair_repeat(said, "右侧", 1);
-        pair_repeat(truth, "左侧额叶", 30);
-        break;
-    case 14:
-        for (uint32_t k = 0; k < 24; k += 4) {
-            pair_base(k, &whole);
-            pair_concatenate(said, &whole, 0, whole.n);
-        }
-        for (size_t k = said->n; k; k--) truth->c[truth->n++] = said->c[k - 1];
-        break;
-    case 15:
-        for (int k = 0; k < 3; k++) pair_concatenate(said, &base[0], 0, base[0].n);
-        for (int k = 0; k < 2; k++) pair_concatenate(truth, &base[0], 0, base[0].n);
-        break;
-    default: break;
+    static PairText part;
+    said->n = truth->n = 0;
+    for (int k = 0; k < pair_repeated[i].times[0]; k++)
+        pair_add(said, pair_repeated[i].text[0], strlen(pair_repeated[i].text[0]));
+    for (int k = 0; k < pair_repeated[i].times[1]; k++)
+        pair_add(truth, pair_repeated[i].text[1], strlen(pair_repeated[i].text[1]));
+    if (i == 1 || i == 4 || i == 5) pair_base(4, truth);
+    if (i == 2 || i == 5) pair_base(4, said);
+    if (i >= 6 && i <= 8) pair_long(said);
+    if (i == 6 || i == 7) pair_long(truth);
+    if (i == 6) said->n = truth->n = 3000;
+    if (i == 7) {
+        said->n = 0;
+        pair_concatenate(said, truth, 5000, PAIRS_LONG);
+        pair_concatenate(said, truth, 0, 4000);
     }
-    if (i == 3) *truth = *said;
-    if (i == 4) *truth = base[1];
-    if (i == 6 || i == 7) {
-        truth->n = 0;
-        pair_long(truth);
+    if (i == 8 || i == 9) pair_base(8, truth);
+    if (i == 13) pair_add(said, "右侧", strlen("右侧"));
+    for (uint32_t k = 0; i == 14 && k < 24; k += 4) {
+        pair_base(k, &part);
+        pair_concatenate(said, &part, 0, part.n);
     }
-    if (i == 8 || i == 9) *truth = base[2];
+    for (size_t k = said->n; i == 14 && k; k--) truth->c[truth->n++] = said->c[k - 1];
+    if (i == 15) {
+        pair_base(0, &part);
+        for (int k = 0; k < 3; k++) pair_concatenate(said, &part, 0, part.n);
+        for (int k = 0; k < 2; k++) pair_concatenate(truth, &part, 0, part.n);
+    }
 }
 
 /* The text, the caller's to free; what would end a line, NUL and | become spaces. */
