@@ -151,7 +151,7 @@ static bool read_systems(const TableRun *r, const json_t *scores, Table *t, Erro
     bool first = !t->n_systems;
     if (!json_get_object(scores, "controls", r->path, &controls, e) ||
         !json_get_object(scores, "settings", r->path, &settings, e) ||
-        !json_get_string(settings, "tokenizer", r->path, &split, e))
+        !json_get_string(settings, "split", r->path, &split, e))
         return false;
     size_t n = 1 + json_object_size(controls);
     if (n > TABLE_SYSTEMS)

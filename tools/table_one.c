@@ -62,7 +62,7 @@ static bool read_scores(const char *path, const json_t *o, OneScores *s, TableOn
     if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path)
         return error_set(e, ERROR_INPUT, "%.100s...: path too long", path);
     if (!json_get_object(o, "settings", path, &settings, e) ||
-        !json_get_string(settings, "tokenizer", path, &tokenizer, e) ||
+        !json_get_string(settings, "split", path, &tokenizer, e) ||
         !json_get_object(o, "controls", path, &controls, e) || !read_names(controls, s, t, e) ||
         !read_system(o, s, NULL, s->value[0], e))
         return false;

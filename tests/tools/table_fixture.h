@@ -62,7 +62,7 @@ static inline json_t *fixture_scores(int row, int64_t seed, bool held_out)
                             json_pack("[{s:s, s:f, s:f}, {s:s, s:f, s:f}]", "name", "model", "dice", 0.2,
                                       "dice_sd", 0.01, "name", "shuffled", "dice", 0.3, "dice_sd", 0.01));
     }
-    json_object_set_new(o, "settings", json_pack("{s:s}", "tokenizer", "jieba"));
+    json_object_set_new(o, "settings", json_pack("{s:s}", "split", "jieba"));
     json_object_set_new(o, "studies", json_integer(held_out ? 60 : 300));
     json_object_set_new(o, "systems", systems);
     json_object_set_new(o, "controls", controls);

@@ -215,8 +215,7 @@ static const struct {
     {"\"train\": {}", "\"train\": 3", ": key \"train\": expected an object, found an integer"},
     {"\"scores\"", "\"score\"", ": key \"scores\" is missing"},
     {"\"held_out\"", "\"held\"", ": key \"held_out\" is missing"},
-    {"\"tokenizer\": \"jieba\"", "\"tokeniser\": \"jieba\"",
-     ": key \"tokenizer\" is missing (expected a string)"},
+    {"\"split\": \"jieba\"", "\"spit\": \"jieba\"", ": key \"split\" is missing (expected a string)"},
     {"\"studies\": 300", "\"studies\": []", ": key \"studies\": expected an integer, found an array"},
     {"\"BLEU-4\"", "\"BLEU-5\"", ": scores: key \"BLEU-4\" is missing (expected a number)"},
     {"\"mention\"", "\"mentions\"", ": scores: clinical: key \"mention\" is missing (expected an object)"},
@@ -286,7 +285,7 @@ START_TEST(two_files)
     ck_assert(!table_read((const char *[]){path[0], file}, 2, &t, &e));
     snprintf(expected, sizeof expected, "%s: no control \"constant\", which %s has", file, path[0]);
     ck_assert_str_eq(e.msg, expected);
-    json_object_set_new(json_object_get(scores, "settings"), "tokenizer", json_string("char"));
+    json_object_set_new(json_object_get(scores, "settings"), "split", json_string("char"));
     ck_assert(json_write(file, o, &e));
     ck_assert(!table_read((const char *[]){path[0], file}, 2, &t, &e));
     snprintf(expected, sizeof expected, "%s: texts cut by char, expected jieba as in %s", file, path[0]);

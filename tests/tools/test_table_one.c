@@ -15,7 +15,7 @@ static void make_files(void)
     snprintf(ranges, sizeof ranges, "%s/ranges.json", folder);
     for (int i = 0; i < FILES; i++) {
         json_t *o = fixture_scores(TABLE_ROWS - 2, i + 1, false);
-        if (i == 3) json_object_set_new(json_object_get(o, "settings"), "tokenizer", json_string("llama3"));
+        if (i == 3) json_object_set_new(json_object_get(o, "settings"), "split", json_string("llama3"));
         snprintf(path[i], sizeof path[i], "%s/%d.json", folder, i);
         ck_assert(json_write(path[i], o, NULL));
         json_decref(o);
@@ -121,7 +121,7 @@ START_TEST(damaged)
     json_object_del(json_object_get(json_object_get(o, "controls"), "shuffled"), "METEOR");
     expect_bad(o, "controls: shuffled: key \"METEOR\" is missing");
     o = fixture_scores(0, 1, false);
-    json_object_set_new(json_object_get(o, "settings"), "tokenizer",
+    json_object_set_new(json_object_get(o, "settings"), "split",
                         json_string("a name that is much too long for one"));
     expect_bad(o, "tokenizer \"a name that");
     expect_bad(json_array(), "expected an object with key \"settings\"");
