@@ -169,7 +169,7 @@ static bool read_systems(const TableRun *r, const json_t *scores, Table *t, Erro
                              t->run[0].path);
     if (!first) return true;
     if (snprintf(t->split, sizeof t->split, "%s", split) >= (int)sizeof t->split)
-        return error_set(e, ERROR_INPUT, "%s: tokenizer \"%.60s...\": the name is too long", r->path, split);
+        return error_set(e, ERROR_INPUT, "%s: split \"%.60s...\": the name is too long", r->path, split);
     snprintf(t->system[t->n_systems++], sizeof t->system[0], "model");
     json_object_foreach(
         controls, name,

@@ -67,7 +67,7 @@ static bool read_scores(const char *path, const json_t *o, OneScores *s, TableOn
         !read_system(o, s, NULL, s->value[0], e))
         return false;
     if (snprintf(s->tokenizer, sizeof s->tokenizer, "%s", tokenizer) >= (int)sizeof s->tokenizer)
-        return error_set(e, ERROR_INPUT, "%s: tokenizer \"%.60s...\": the name is too long", path, tokenizer);
+        return error_set(e, ERROR_INPUT, "%s: split \"%.60s...\": the name is too long", path, tokenizer);
     for (int i = 1; i < t->n_systems; i++)
         if (!json_get_object(controls, t->system[i], path, &one, e) ||
             !read_system(one, s, t->system[i], s->value[i], e))

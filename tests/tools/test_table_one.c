@@ -123,7 +123,7 @@ START_TEST(damaged)
     o = fixture_scores(0, 1, false);
     json_object_set_new(json_object_get(o, "settings"), "split",
                         json_string("a name that is much too long for one"));
-    expect_bad(o, "tokenizer \"a name that");
+    expect_bad(o, "split \"a name that");
     expect_bad(json_array(), "expected an object with key \"settings\"");
 }
 END_TEST
