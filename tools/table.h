@@ -92,8 +92,9 @@ typedef struct Estimate {
     int n; /* 0: not measured, or undefined */
     double value, low, high;
 } Estimate;
-/* The number at `path` of a score, its interval in "intervals" under that whole path ("ci95"), else 1.96 times
- * the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number is null. */
+/* The number at `path` of a score, its interval at the same path below "intervals" (a pair of numbers),
+ * else 1.96 times the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number
+ * or its interval is null. */
 bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
                     Error *e);
 /* Of right among n independent ones: Wilson's interval. */

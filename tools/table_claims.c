@@ -110,8 +110,7 @@ static bool put_difference(FILE *f, const Table *t, int row, const Claim *c, con
     fprintf(f, " %+.3f", difference);
     for (int i = 0; c->paired && i < t->n; i++) {
         const json_t *scores = json_object_get(t->run[i].json, "scores");
-        const json_t *one =
-            json_object_get(json_object_get(json_object_get(scores, "paired"), system), c->paired);
+        const json_t *one = table_find(json_object_get(json_object_get(scores, "paired"), system), c->paired);
         const json_t *pair = json_object_get(one, "ci95"), *from = json_array_get(pair, 0),
                      *to = json_array_get(pair, 1);
         if (t->run[i].row != row || !one || json_is_null(from)) continue;

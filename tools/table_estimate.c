@@ -18,18 +18,18 @@ const json_t *table_find(const json_t *o, const char *path)
 bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
                     Error *e)
 {
-    const json_t *interval = json_object_get(json_object_get(o, "intervals"), path);
+    const json_t *pair = table_find(json_object_get(o, "intervals"), path);
     double value, spread;
     *out = (Estimate){0};
     if (!table_number(o, path, what, 1, &value, e)) return false;
     if (isnan(value)) return true;
     *out = (Estimate){1, value, 0, 0};
-    if (interval) {
-        const json_t *pair = json_object_get(interval, "ci95"), *low = json_array_get(pair, 0),
-                     *high = json_array_get(pair, 1);
+    if (pair) {
+        const json_t *low = json_array_get(pair, 0), *high = json_array_get(pair, 1);
+        out->n = !(json_is_null(low) && json_is_null(high)); /* undefined in the resamples */
+        if (!out->n) return true;
         if (json_array_size(pair) != 2 || !json_is_number(low) || !json_is_number(high))
-            return error_set(e, ERROR_INPUT, "%s: intervals: \"%s\": expected \"ci95\", a pair of numbers",
-                             what, path);
+            return error_set(e, ERROR_INPUT, "%s: intervals: \"%s\": expected a pair of numbers", what, path);
         out->low = json_number_value(low), out->high = json_number_value(high);
         return true;
     }

@@ -9,7 +9,7 @@ enum {
 }; /* BLEU-1 to 4, METEOR, ROUGE-L, CIDEr; micro F1 of mentions (the paper's CE) and of findings */
 
 /* What pcrl-score --json printed: the model's values at the top, the controls' under "controls", the
- * tokenizer's name in "settings". Files with the same tokenizer are seeds of one model. */
+ * tokenizer's name in "settings" as "split". Files with the same tokenizer are seeds of one model. */
 typedef struct OneScores {
     char path[256], tokenizer[32];
     double value[TABLE_SYSTEMS][ONE_METRICS];

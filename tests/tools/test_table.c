@@ -215,7 +215,7 @@ static const struct {
     {"\"train\": {}", "\"train\": 3", ": key \"train\": expected an object, found an integer"},
     {"\"scores\"", "\"score\"", ": key \"scores\" is missing"},
     {"\"held_out\"", "\"held\"", ": key \"held_out\" is missing"},
-    {"\"split\": \"jieba\"", "\"splits\": \"jieba\"", ": key \"split\" is missing (expected a string)"},
+    {"\"split\": \"jieba\"", "\"spit\": \"jieba\"", ": key \"split\" is missing (expected a string)"},
     {"\"studies\": 300", "\"studies\": []", ": key \"studies\": expected an integer, found an array"},
     {"\"BLEU-4\"", "\"BLEU-5\"", ": scores: key \"BLEU-4\" is missing (expected a number)"},
     {"\"mention\"", "\"mentions\"", ": scores: clinical: key \"mention\" is missing (expected an object)"},
