@@ -35,13 +35,14 @@ arm() {
     run=$work/$1-$2
     mkdir -p "$run"
     copy "$base" "$run/model"
+    settings=$(arm_settings "$1")
     if [ "$1" = start ]; then
         begin="--warmup-steps $WARMUP_STEPS --slots $work/llama/slots.safetensors --steps $START_STEPS --validate-every 400"
     else
         begin="--init $work/start-$2/model --lr 5e-4 --steps $PCRL_STEPS --validate-every 250"
     fi
-    # shellcheck disable=SC2046,SC2086
-    stage pcrl $common $(arm_settings "$1") $begin --seed "$2" --model "$run/model" --out "$run" --cache "$work/cache" \
+    # shellcheck disable=SC2086
+    stage pcrl $common $settings $begin --seed "$2" --model "$run/model" --out "$run" --cache "$work/cache" \
         --validation "$work/validation"
     [ "$1" != start ] || return 0
     report "$run" --threads 1 --out "$run/validation.jsonl" "$work/validation"

@@ -83,7 +83,7 @@ static bool systems(const ScoreOptions *o, ScoreSheet *s, Error *e)
 {
     char **reports = NULL;
     bool ok = score_add_file(s, "model", o->reports, false, o->partial, &reports, e) &&
-              (!o->train || score_add_training(s, o->train, o->truth != NULL, e)) &&
+              (!o->train || score_add_training(s, o->train, e)) &&
               (has_control(o, "shuffled") || score_add_shuffled(s, reports, e));
     if (reports) score_reports_free(reports, s->truth.n);
     for (int i = 0; ok && i < o->control.n; i++)

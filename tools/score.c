@@ -95,21 +95,21 @@ void score_keep_reported(ScoreTruth *t, char **reports)
     t->n = kept;
 }
 
+bool score_annotations_path(const char *path, char file[4096], Error *e)
+{
+    struct stat st;
+    const char *inside = !stat(path, &st) && S_ISDIR(st.st_mode) ? "/annotations.json" : "";
+    if (snprintf(file, 4096, "%s%s", path, inside) < 4096) return true;
+    return error_set(e, ERROR_INPUT, "%.100s...: path too long", path);
+}
+
 Ctrg *score_open_annotations(const char *path, Error *e)
 {
-    char inside[4096];
-    struct stat st;
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
-        if ((size_t)snprintf(inside, sizeof inside, "%s/annotations.json", path) >= sizeof inside) {
-            error_set(e, ERROR_INPUT, "%s: path too long", path);
-            return NULL;
-        }
-        path = inside;
-    }
+    char file[4096];
     uint8_t *bytes;
     size_t n;
-    if (!file_read(path, FILE_LIMIT, &bytes, &n, e)) return NULL;
-    Ctrg *c = ctrg_parse((const char *)bytes, n, path, NULL, NULL, e);
+    if (!score_annotations_path(path, file, e) || !file_read(file, FILE_LIMIT, &bytes, &n, e)) return NULL;
+    Ctrg *c = ctrg_parse((const char *)bytes, n, file, NULL, NULL, e);
     free(bytes);
     return c;
 }

@@ -30,6 +30,8 @@ static inline const double *score_radius(const ScoreTruth *t, int i) { return t-
 /* Drops the studies i with reports[i] == NULL, from truth and reports alike. */
 void score_keep_reported(ScoreTruth *t, char **reports);
 
+/* The file itself: path, or annotations.json in it where it is a folder. */
+bool score_annotations_path(const char *path, char file[4096], Error *e);
 /* Reads annotations.json (or the folder it lies in) without looking for the images. */
 Ctrg *score_open_annotations(const char *path, Error *e);
 

@@ -80,36 +80,25 @@ bool score_add_file(ScoreSheet *s, const char *name, const char *path, bool agai
 /* ---- controls from training reports ---- */
 
 typedef struct Training {
-    Ctrg *set;
     ReportList list;
-    const char **report;
-    FindingSet *truth;
+    FindingSet *truth; /* what its reports say */
     ControlTrain train;
 } Training;
 
 static void close_training(Training *t)
 {
-    ctrg_free(t->set);
     report_list_free(&t->list);
-    free(t->report);
     free(t->truth);
 }
 
-static bool open_training(const char *path, bool truth, Training *t, Error *e)
+static bool open_training(const char *path, Training *t, Error *e)
 {
-    if (truth ? !(t->set = score_open_annotations(path, e)) : !report_list_read(path, &t->list, e))
-        return false;
-    int n = truth ? t->set->n : t->list.n;
-    if (!n) return error_set(e, ERROR_INPUT, "%s: no training report to make controls of", path);
-    t->report = calloc((size_t)n, sizeof *t->report);
-    t->truth = calloc((size_t)n, sizeof *t->truth);
-    if (!t->report || !t->truth) return no_memory(e, n);
-    for (int i = 0; i < n; i++) {
-        t->report[i] = truth ? t->set->study[i].findings : t->list.text[i];
-        t->truth[i] = truth && t->set->study[i].has_truth ? ctrg_findings(&t->set->study[i])
-                                                          : findings_parse(t->report[i]);
-    }
-    t->train = (ControlTrain){n, t->report, t->truth};
+    char file[4096];
+    if (!score_annotations_path(path, file, e) || !report_list_read(file, &t->list, e)) return false;
+    t->truth = calloc((size_t)t->list.n + 1, sizeof *t->truth);
+    if (!t->truth) return no_memory(e, t->list.n);
+    for (int i = 0; i < t->list.n; i++) t->truth[i] = findings_parse(t->list.text[i]);
+    t->train = (ControlTrain){t->list.n, (const char *const *)t->list.text, t->truth};
     return true;
 }
 
@@ -143,11 +132,11 @@ static bool add_training(ScoreSheet *s, const ControlTrain *t, const char **repo
                       NULL, e);
 }
 
-bool score_add_training(ScoreSheet *s, const char *train, bool truth, Error *e)
+bool score_add_training(ScoreSheet *s, const char *train, Error *e)
 {
     Training t = {0};
     const char **reports = calloc((size_t)s->truth.n + 1, sizeof *reports);
-    bool ok = (reports || no_memory(e, s->truth.n)) && open_training(train, truth, &t, e) &&
+    bool ok = (reports || no_memory(e, s->truth.n)) && open_training(train, &t, e) &&
               add_training(s, &t.train, reports, e);
     close_training(&t);
     free(reports);

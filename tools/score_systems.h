@@ -11,9 +11,9 @@ bool score_prepare(ScoreSheet *s, Error *e);
 bool score_add_file(ScoreSheet *s, const char *name, const char *path, bool against, bool unknown,
                     char ***reports, Error *e);
 
-/* The controls that need only training reports: commonest, constant, constant-text and random. train: the
- * texts' file, or a data set of ours with its truth block (truth). */
-bool score_add_training(ScoreSheet *s, const char *train, bool truth, Error *e);
+/* The controls that need only training reports: commonest, constant, constant-text and random. train: their
+ * list, or a data set. */
+bool score_add_training(ScoreSheet *s, const char *train, Error *e);
 
 /* The control shuffled: reports[i] of the model, dealt to other studies. Nothing with one study. */
 bool score_add_shuffled(ScoreSheet *s, char *const *reports, Error *e);

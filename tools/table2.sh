@@ -29,19 +29,20 @@ run() {
     mkdir -p "$run"
     copy "$base" "$run/model"
     echo "$row, seed $seed: begun"
+    settings=$(arm_settings "$(way "$row")")
     if [ "$row" = start ]; then
-        # shellcheck disable=SC2046,SC2086
-        train $common $(arm_settings start) --threads 1 --warmup-steps "$WARMUP_STEPS" --slots "$model/slots.safetensors" --steps 1 \
+        # shellcheck disable=SC2086
+        train $common $settings --threads 1 --warmup-steps "$WARMUP_STEPS" --slots "$model/slots.safetensors" --steps 1 \
             --seed "$seed" --model "$run/model" --out "$run"
         return
     fi
     case $row in paper | release) name=ours preset=$row ;; *) name=$row preset=paper ;; esac
     if [ ! -e "$run/trained" ]; then
-        # shellcheck disable=SC2046,SC2086
-        train $common $(arm_settings "$(way "$row")") --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
+        # shellcheck disable=SC2086
+        train $common $settings --threads 1 --init "$work/start-$seed/model" --steps "$STEPS" --seed "$seed" \
             --model "$run/model" --out "$run"
         report --out "$run/test.jsonl" --masks "$run/masks.safetensors" "$work/test"
-        report --control shuffle --out "$run/shuffled.jsonl" "$work/test"
+        report --control shuffle --out "$run/shuffled.jsonl" --masks "$run/shuffled-masks.safetensors" "$work/test"
         report --control blank --out "$run/blank.jsonl" "$work/test"
         report --out "$run/unseen.jsonl" "$work/unseen"
         seconds=$(($(date +%s) - begun))
@@ -51,7 +52,8 @@ run() {
     fi
     [ $name != ours ] || pairs="--pairs $work/pairs=$run/pairs.jsonl"
     # shellcheck disable=SC2086
-    score --truth "$work/test" --reports "$run/test.jsonl" --masks "$run/masks.safetensors" $pairs \
+    score --truth "$work/test" --reports "$run/test.jsonl" --masks "$run/masks.safetensors" \
+        --mask-control shuffled="$run/shuffled-masks.safetensors" $pairs \
         --control shuffled="$run/shuffled.jsonl" --control blank="$run/blank.jsonl" >"$run/scores.json"
     score --truth "$work/unseen" --reports "$run/unseen.jsonl" >"$run/scores-unseen.json"
     {
@@ -86,8 +88,9 @@ say "Features of the training studies, once"
 run=$work/features
 mkdir -p "$run"
 copy "$base" "$run/model"
-# shellcheck disable=SC2046,SC2086
-train $common $(arm_settings start) --steps 1 --model "$run/model" --out "$run"
+settings=$(arm_settings start)
+# shellcheck disable=SC2086
+train $common $settings --steps 1 --model "$run/model" --out "$run"
 
 say "For each seed ($SEEDS) a head that speaks to the language model, a thread each"
 again() { xargs -P "$(nproc)" -L 1 "$0" "$bin" "$model" "$work"; }
