@@ -16,7 +16,7 @@ typedef struct Path {
     int equal, chunks; /* the chunk that is open does not count yet */
     uint32_t distance;
     int last_end;      /* the place after the last match, -1 after a gap */
-    int parent, taken; /* index among the paths before; place taken from the text said or -1 */
+    int parent, taken; /* its slot among the paths before; place taken from the text said or -1 */
     int matched[METEOR_MODULES], function[METEOR_MODULES][2];
 } Path;
 
@@ -26,7 +26,8 @@ typedef struct Search {
     MeteorMatches matches;
     size_t used_words;   /* 64-bit words of a path's used bits, one bit for each word said */
     uint64_t *used[2];   /* [BEAM][used_words], of the paths and of the next ones */
-    Path path[2][BEAM];  /* sorted */
+    Path path[2][BEAM];  /* in slots */
+    int order[2][BEAM];  /* the slots, best first */
     int n, n_next, side; /* paths there and to come; path[side] is there, path[!side] to come */
 } Search;
 
@@ -38,30 +39,37 @@ static bool is_better(const Path *x, const Path *y)
     return (int32_t)(x->distance - y->distance) < 0;
 }
 
+/* Would a path of these be queued? */
+static bool is_wanted(const Search *s, const Path *p)
+{
+    return s->n_next < BEAM || is_better(p, &s->path[!s->side][s->order[!s->side][BEAM - 1]]);
+}
+
 /* Queues a path for the next word, the best BEAM kept in order. */
 static void queue(Search *s, const Path *p)
 {
     Path *next = s->path[!s->side];
-    int i = s->n_next;
-    if (i == BEAM) {
-        if (!is_better(p, &next[BEAM - 1])) return;
-        i--;
-    } else {
-        s->n_next++;
-    }
-    for (; i > 0 && is_better(p, &next[i - 1]); i--) next[i] = next[i - 1];
-    next[i] = *p;
+    int *order = s->order[!s->side];
+    if (!is_wanted(s, p)) return;
+    int i = s->n_next < BEAM ? s->n_next : BEAM - 1, slot = s->n_next < BEAM ? s->n_next++ : order[i];
+    for (; i > 0 && is_better(p, &next[order[i - 1]]); i--) order[i] = order[i - 1];
+    order[i] = slot;
+    next[slot] = *p;
 }
 
-static Path matched(const Search *s, Path p, int j, const MeteorMatch *m)
+/* A match: what the search compares, then the rest. */
+static void match(Path *p, const MeteorMatch *m)
 {
-    p.equal += m->module == METEOR_EXACT;
-    p.matched[m->module]++;
-    p.function[m->module][0] += s->said[m->at].function;
-    p.function[m->module][1] += s->truth[j].function;
-    p.chunks += p.last_end != -1 && m->at != p.last_end;
-    p.last_end = m->at + 1;
-    return p;
+    p->equal += m->module == METEOR_EXACT;
+    p->chunks += p->last_end != -1 && m->at != p->last_end;
+    p->last_end = m->at + 1;
+}
+
+static void count(const Search *s, Path *p, int j, const MeteorMatch *m)
+{
+    p->matched[m->module]++;
+    p->function[m->module][0] += s->said[m->at].function;
+    p->function[m->module][1] += s->truth[j].function;
 }
 
 static void skip(Path *p)
@@ -76,14 +84,21 @@ static void branch(Search *s, int j)
 {
     const MeteorMatch *m = s->matches.match + s->matches.word[j].first;
     for (int rank = 0; rank < s->n; rank++) {
-        Path p = s->path[s->side][rank];
-        const uint64_t *used = s->used[s->side] + (size_t)rank * s->used_words;
-        p.parent = rank;
+        int slot = s->order[s->side][rank];
+        Path p = s->path[s->side][slot];
+        const uint64_t *used = s->used[s->side] + (size_t)slot * s->used_words;
+        p.parent = slot;
         for (int k = 0; k < s->matches.word[j].n; k++) {
             if (used[m[k].at / 64] >> m[k].at % 64 & 1) continue;
-            Path next = matched(s, p, j, &m[k]);
-            next.taken = m[k].at;
-            queue(s, &next);
+            Path next = {.equal = p.equal, .chunks = p.chunks, .distance = p.distance, .last_end = p.last_end};
+            match(&next, &m[k]);
+            if (is_wanted(s, &next)) {
+                next = p;
+                match(&next, &m[k]);
+                count(s, &next, j, &m[k]);
+                next.taken = m[k].at;
+                queue(s, &next);
+            }
             p.distance += distance(j, &m[k]);
         }
         p.taken = -1;
@@ -97,14 +112,16 @@ static void go_on(Search *s, int j)
 {
     const MeteorMatch *m = s->matches.word[j].sure ? s->matches.match + s->matches.word[j].first : NULL;
     for (int rank = 0; rank < s->n; rank++) {
-        Path p = s->path[s->side][rank];
+        int slot = s->order[s->side][rank];
+        Path p = s->path[s->side][slot];
         if (m) {
-            p = matched(s, p, j, m);
+            match(&p, m);
+            count(s, &p, j, m);
             p.distance += distance(j, m);
         } else {
             skip(&p);
         }
-        p.parent = rank;
+        p.parent = slot;
         p.taken = -1;
         queue(s, &p);
     }
@@ -137,7 +154,7 @@ static const Path *search(Search *s)
     }
     const Path *best = NULL;
     for (int i = 0; i < s->n; i++) {
-        Path *p = &s->path[s->side][i];
+        Path *p = &s->path[s->side][s->order[s->side][i]];
         skip(p); /* closes the open chunk */
         if (!best || is_better(p, best)) best = p;
     }

@@ -144,6 +144,8 @@ static void replace(const Line *in, Line *out, int32_t pair, const int32_t *sing
 static bool is_in(const char *const *list, size_t n, const int32_t *word, size_t length)
 {
     for (size_t i = 0; i < n; i++) {
+        int32_t first = (unsigned char)list[i][0];
+        if (first < 0x80 ? first != word[0] : word[0] < 0x80) continue;
         size_t at = 0, end = strlen(list[i]), j = 0;
         while (at < end && j < length) {
             int32_t c;
@@ -256,7 +258,8 @@ static int take_words(Line *line, MeteorWord *words)
         const int32_t *word = line->c + begin;
         size_t length = i++ - begin;
         if (length)
-            words[n++] = (MeteorWord){key, IS_IN(function_words, word, length), length <= 7 && *word < 0x2100};
+            words[n++] = (MeteorWord){key, *word < 0x2100 && IS_IN(function_words, word, length),
+                                      length <= 7 && *word < 0x2100};
     }
     return n;
 }
