@@ -222,7 +222,7 @@ tables1:
 tables2:
 	@$(BUILD)/bin/pcrl-table table2 --check $(RESULTS)/table2.json $(TABLE2)
 
-results:
+results: all
 	@mkdir -p $(RESULTS)
 	@$(BUILD)/bin/pcrl-table table1 --write $(RESULTS)/table1.json $(TABLE1)
 	@$(BUILD)/bin/pcrl-table table2 --write $(RESULTS)/table2.json $(TABLE2)
