@@ -12,133 +12,131 @@
 
 enum { BEAM = 40 };
 
+static const int64_t EQUAL = (int64_t)1 << 32;
+
+/* What the search compares; the rest is its slot's. */
 typedef struct Path {
-    int equal, chunks; /* the chunk that is open does not count yet */
+    int64_t rank; /* chunks, less EQUAL for each equal word; the chunk that is open does not count yet */
     uint32_t distance;
-    int last_end;      /* the place after the last match, -1 after a gap */
-    int parent, taken; /* its slot among the paths before; place taken from the text said or -1 */
-    int matched[METEOR_MODULES], function[METEOR_MODULES][2];
+    int last_end; /* the place after the last match, -1 after a gap */
+    int slot;     /* of the path it goes on from */
+    int taken;    /* the match it branched to, -1 for none */
 } Path;
+
+typedef struct Tally {
+    int matched[METEOR_MODULES], function[METEOR_MODULES][2];
+} Tally;
 
 typedef struct Search {
     const MeteorWord *said, *truth;
     int n_said, n_truth;
     MeteorMatches matches;
-    size_t used_words;   /* 64-bit words of a path's used bits, one bit for each word said */
-    uint64_t *used[2];   /* [BEAM][used_words], of the paths and of the next ones */
-    Path path[2][BEAM];  /* in slots */
-    int order[2][BEAM];  /* the slots, best first */
-    int n, n_next, side; /* paths there and to come; path[side] is there, path[!side] to come */
+    size_t used_words;    /* 64-bit words of a path's used bits, one bit for each word said */
+    uint64_t *used[2];    /* [BEAM][used_words], of the paths' slots and of the next ones' */
+    Tally tally[2][BEAM]; /* of the words that branched */
+    Path path[2][BEAM];   /* best first */
+    int n, n_next, side;  /* paths there and to come; path[side] is there, path[!side] to come */
 } Search;
 
 /* Is x before y, where y was queued first? */
 static bool is_better(const Path *x, const Path *y)
 {
-    if (x->equal != y->equal) return x->equal > y->equal;
-    if (x->chunks != y->chunks) return x->chunks < y->chunks;
-    return (int32_t)(x->distance - y->distance) < 0;
+    return (x->rank < y->rank) | ((x->rank == y->rank) & ((int32_t)(x->distance - y->distance) < 0));
 }
 
-/* Would a path of these be queued? */
-static bool is_wanted(const Search *s, const Path *p)
+/* Into n paths in order, with room for one more. */
+static inline void insert(Path *sorted, int n, Path p)
 {
-    return s->n_next < BEAM || is_better(p, &s->path[!s->side][s->order[!s->side][BEAM - 1]]);
+    for (; n > 0 && is_better(&p, &sorted[n - 1]); n--) sorted[n] = sorted[n - 1];
+    sorted[n] = p;
 }
 
 /* Queues a path for the next word, the best BEAM kept in order. */
-static void queue(Search *s, const Path *p)
+static inline void queue(Search *s, Path p)
 {
     Path *next = s->path[!s->side];
-    int *order = s->order[!s->side];
-    if (!is_wanted(s, p)) return;
-    int i = s->n_next < BEAM ? s->n_next : BEAM - 1, slot = s->n_next < BEAM ? s->n_next++ : order[i];
-    for (; i > 0 && is_better(p, &next[order[i - 1]]); i--) order[i] = order[i - 1];
-    order[i] = slot;
-    next[slot] = *p;
+    if (s->n_next < BEAM)
+        insert(next, s->n_next++, p);
+    else if (is_better(&p, &next[BEAM - 1]))
+        insert(next, BEAM - 1, p);
 }
 
-/* A match: what the search compares, then the rest. */
 static void match(Path *p, const MeteorMatch *m)
 {
-    p->equal += m->module == METEOR_EXACT;
-    p->chunks += p->last_end != -1 && m->at != p->last_end;
+    p->rank += (p->last_end != -1 && m->at != p->last_end) - (m->module == METEOR_EXACT ? EQUAL : 0);
     p->last_end = m->at + 1;
-}
-
-static void count(const Search *s, Path *p, int j, const MeteorMatch *m)
-{
-    p->matched[m->module]++;
-    p->function[m->module][0] += s->said[m->at].function;
-    p->function[m->module][1] += s->truth[j].function;
 }
 
 static void skip(Path *p)
 {
-    p->chunks += p->last_end != -1;
+    p->rank += p->last_end != -1;
     p->last_end = -1;
 }
 
 static uint32_t distance(int j, const MeteorMatch *m) { return (uint32_t)abs(j - m->at); }
 
-static void branch(Search *s, int j)
+static void count(const Search *s, Tally *t, int j, const MeteorMatch *m)
 {
-    const MeteorMatch *m = s->matches.match + s->matches.word[j].first;
-    for (int rank = 0; rank < s->n; rank++) {
-        int slot = s->order[s->side][rank];
-        Path p = s->path[s->side][slot];
-        const uint64_t *used = s->used[s->side] + (size_t)slot * s->used_words;
-        p.parent = slot;
-        for (int k = 0; k < s->matches.word[j].n; k++) {
-            if (used[m[k].at / 64] >> m[k].at % 64 & 1) continue;
-            Path next = {.equal = p.equal, .chunks = p.chunks, .distance = p.distance, .last_end = p.last_end};
-            match(&next, &m[k]);
-            if (is_wanted(s, &next)) {
-                next = p;
-                match(&next, &m[k]);
-                count(s, &next, j, &m[k]);
-                next.taken = m[k].at;
-                queue(s, &next);
-            }
-            p.distance += distance(j, &m[k]);
-        }
-        p.taken = -1;
-        skip(&p);
-        queue(s, &p);
-    }
+    t->matched[m->module]++;
+    t->function[m->module][0] += s->said[m->at].function;
+    t->function[m->module][1] += s->truth[j].function;
 }
 
-/* A word that is matched beforehand, or that matches nothing. */
-static void go_on(Search *s, int j)
-{
-    const MeteorMatch *m = s->matches.word[j].sure ? s->matches.match + s->matches.word[j].first : NULL;
-    for (int rank = 0; rank < s->n; rank++) {
-        int slot = s->order[s->side][rank];
-        Path p = s->path[s->side][slot];
-        if (m) {
-            match(&p, m);
-            count(s, &p, j, m);
-            p.distance += distance(j, m);
-        } else {
-            skip(&p);
-        }
-        p.parent = slot;
-        p.taken = -1;
-        queue(s, &p);
-    }
-}
-
-/* The queued paths become the paths, with the places they used. */
-static void advance(Search *s)
+/* The queued paths become the paths, with slots of their own. */
+static void advance(Search *s, int j)
 {
     for (int i = 0; i < s->n_next; i++) {
-        const Path *p = &s->path[!s->side][i];
+        Path *p = &s->path[!s->side][i];
         uint64_t *used = s->used[!s->side] + (size_t)i * s->used_words;
-        memcpy(used, s->used[s->side] + (size_t)p->parent * s->used_words, s->used_words * sizeof *used);
-        if (p->taken >= 0) used[p->taken / 64] |= (uint64_t)1 << p->taken % 64;
+        const uint64_t *before = s->used[s->side] + (size_t)p->slot * s->used_words;
+        for (size_t k = 0; k < s->used_words; k++) used[k] = before[k];
+        s->tally[!s->side][i] = s->tally[s->side][p->slot];
+        p->slot = i;
+        if (p->taken < 0) continue;
+        const MeteorMatch *m = &s->matches.match[p->taken];
+        used[m->at / 64] |= (uint64_t)1 << m->at % 64;
+        count(s, &s->tally[!s->side][i], j, m);
     }
     s->side = !s->side;
     s->n = s->n_next;
     s->n_next = 0;
+}
+
+static void branch(Search *s, int j)
+{
+    int first = s->matches.word[j].first, end = first + s->matches.word[j].n;
+    for (int i = 0; i < s->n; i++) {
+        Path p = s->path[s->side][i];
+        if (s->n_next == BEAM && p.rank - EQUAL > s->path[!s->side][BEAM - 1].rank) break; /* as all after it */
+        const uint64_t *used = s->used[s->side] + (size_t)p.slot * s->used_words;
+        int64_t closed = p.rank + (p.last_end != -1);
+        uint32_t cost = p.distance;
+        for (int k = first; k < end; k++) {
+            MeteorMatch m = s->matches.match[k];
+            if (used[m.at / 64] >> m.at % 64 & 1) continue;
+            int64_t rank = (m.at == p.last_end ? p.rank : closed) - (m.module == METEOR_EXACT ? EQUAL : 0);
+            queue(s, (Path){rank, cost, m.at + 1, p.slot, k});
+            cost += distance(j, &m);
+        }
+        queue(s, (Path){closed, cost, -1, p.slot, -1});
+    }
+    advance(s, j);
+}
+
+/* A word that is matched beforehand, or that matches nothing: the paths stay, their order may not. */
+static void go_on(Search *s, int j)
+{
+    const MeteorMatch *m = s->matches.word[j].sure ? s->matches.match + s->matches.word[j].first : NULL;
+    for (int i = 0; i < s->n; i++) {
+        Path p = s->path[s->side][i];
+        if (m) {
+            match(&p, m);
+            p.distance += distance(j, m);
+        } else {
+            skip(&p);
+        }
+        insert(s->path[s->side], i, p);
+    }
 }
 
 static const Path *search(Search *s)
@@ -150,11 +148,10 @@ static const Path *search(Search *s)
             go_on(s, j);
         else
             branch(s, j);
-        advance(s);
     }
     const Path *best = NULL;
     for (int i = 0; i < s->n; i++) {
-        Path *p = &s->path[s->side][s->order[s->side][i]];
+        Path *p = &s->path[s->side][i];
         skip(p); /* closes the open chunk */
         if (!best || is_better(p, best)) best = p;
     }
@@ -177,11 +174,14 @@ bool meteor_align(const MeteorWord *said, int n_said, const MeteorWord *truth, i
     }
     if (ok) {
         const Path *best = search(s);
+        Tally *t = &s->tally[s->side][best->slot];
+        for (int j = 0; j < n_truth; j++)
+            if (s->matches.word[j].sure) count(s, t, j, &s->matches.match[s->matches.word[j].first]);
         for (int m = 0; m < METEOR_MODULES; m++) {
-            out->matched[m] = best->matched[m];
-            for (int side = 0; side < 2; side++) out->matched_function[m][side] = best->function[m][side];
+            out->matched[m] = t->matched[m];
+            for (int side = 0; side < 2; side++) out->matched_function[m][side] = t->function[m][side];
         }
-        out->chunks = best->chunks;
+        out->chunks = (uint32_t)best->rank;
     }
     if (s) {
         meteor_matches_free(&s->matches);
