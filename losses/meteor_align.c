@@ -96,6 +96,8 @@ static void advance(Search *s)
 
 static bool is_branch(const Search *s, int j) { return s->matches.word[j].n && !s->matches.word[j].sure; }
 
+static inline bool is_used(const uint64_t *used, uint32_t at) { return used[at / 64] >> at % 64 & 1; }
+
 static void branch(Search *s, int j)
 {
     const Beam *b = s->now;
@@ -110,7 +112,7 @@ static void branch(Search *s, int j)
         const uint64_t *used = b->used + (size_t)slot * s->used_words;
         for (int k = first; k < end; k++) {
             MeteorMatch m = s->matches.match[k];
-            if (used[m.at / 64] >> m.at % 64 & 1) continue;
+            if (is_used(used, (uint32_t)m.at)) continue;
             queue(next, match(rank, closed, last_end, m), sum, (Path){m.at + 1, slot, k});
             sum += distance(j, &m);
         }
