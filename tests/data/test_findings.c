@@ -62,6 +62,19 @@ START_TEST(parser_cases)
 }
 END_TEST
 
+START_TEST(long_report)
+{
+    static const char clause[] = "左侧顶叶见低密度影。";
+    enum { TIMES = 60000, BYTES = sizeof clause - 1 };
+    char *report = malloc((size_t)TIMES * BYTES + 1);
+    ck_assert(report != NULL);
+    for (int i = 0; i < TIMES; i++) memcpy(report + (size_t)i * BYTES, clause, BYTES + 1);
+    FindingSet set = findings_parse(report); /* the time grows with the length, not with its square */
+    ck_assert(set.side[FIND_PARIETAL_LOW] == SIDE_LEFT && set.other == 0);
+    free(report);
+}
+END_TEST
+
 START_TEST(labels_and_their_mirrors)
 {
     int sided = 0;
@@ -136,6 +149,7 @@ int main(void)
     TCase *c = tcase_create("findings");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, parser_cases, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(c, long_report);
     tcase_add_test(c, labels_and_their_mirrors);
     tcase_add_test(c, mirrored_text_means_the_mirrored_labels);
     tcase_add_loop_test(c, reports_read_back_as_the_truth, 0, 2 * PHANTOM_STYLES);
