@@ -145,14 +145,12 @@ void findings_add(FindingSet *set, int finding, Side side)
 
 /* ---- the clause parser ---- */
 
-static const Word *longest_word(const char *s, size_t left)
+static const Word *longest_word(const char *s)
 {
     const Word *best = NULL;
     for (int i = 0; i < WORD_COUNT; i++) {
         const Word *w = &words[i];
-        if (w->text[0] == s[0] && w->bytes <= left && (!best || w->bytes > best->bytes) &&
-            !memcmp(s, w->text, w->bytes))
-            best = w;
+        if (w->text[0] == s[0] && (!best || w->bytes > best->bytes) && !strncmp(s, w->text, w->bytes)) best = w;
     }
     return best;
 }
@@ -233,7 +231,7 @@ FindingSet findings_parse(const char *report)
         Clause c = {0};
         size_t gap = 0;
         while (*s && !(gap = findings_separator(s))) {
-            const Word *w = longest_word(s, strlen(s));
+            const Word *w = longest_word(s);
             if (w) clause_word(&c, w);
             s += w ? w->bytes : 1;
         }

@@ -33,12 +33,31 @@ static json_t *text_json(const TextScore *t)
                      "cider", t->cider);
 }
 
-static json_t *findings_json(const TupleScores *s)
+/* A finding's tuples that are exactly on the left, and those on the right. */
+static json_t *sides_json(const ScoreTruth *t, const FindingSet *said, int finding)
+{
+    json_t *o = json_object();
+    for (int side = SIDE_LEFT; side <= SIDE_RIGHT; side++) {
+        json_int_t right = 0, n_said = 0, n_truth = 0;
+        for (int i = 0; i < t->n; i++) {
+            bool is = t->set[i].side[finding] == side, named = said[i].side[finding] == side;
+            right += is && named;
+            n_said += named;
+            n_truth += is;
+        }
+        json_object_set_new(o, side_name((Side)side),
+                            json_pack("{s:I, s:I, s:I}", "right", right, "said", n_said, "truth", n_truth));
+    }
+    return o;
+}
+
+static json_t *findings_json(const ScoreTruth *t, const ScoreSystem *s)
 {
     json_t *list = json_array();
     for (int f = 0; f < FINDING_COUNT; f++) {
         const FindingKind *k = finding_kind(f);
-        json_t *one = tuple_json(&s->finding[f]);
+        json_t *one = tuple_json(&s->tuples.finding[f]);
+        if (k->sided) json_object_set_new(one, "sides", sides_json(t, s->said, f));
         json_object_del(one, "macro_f1");
         json_object_del(one, "macro_findings");
         json_object_set_new(one, "entity", json_string(entity_name(k->entity)));
@@ -57,14 +76,14 @@ static json_t *spread_json(const Measures *m)
                      "exact", i[MEASURE_EXACT].sd);
 }
 
-static json_t *system_json(const ScoreSystem *s)
+static json_t *system_json(const ScoreTruth *t, const ScoreSystem *s)
 {
     static const char *const key[SPLIT_COUNT] = {"characters", "tokens", "jieba", "space"};
     json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
                           "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
                           score_number(s->tuples.exact), "sd", spread_json(&s->measures), "by_size",
                           bins_json(s->tuples.size), "focal_by_size", bins_json(s->tuples.focal_size),
-                          "findings", findings_json(&s->tuples));
+                          "findings", findings_json(t, s));
     for (int i = 0; i < SPLIT_COUNT; i++)
         if (s->has_text[i]) json_object_set_new(o, key[i], text_json(&s->text[i].all));
     return o;
@@ -142,7 +161,7 @@ json_t *score_json(const ScoreSheet *s)
     set_values(o, s, &s->system[0]);
     for (int i = 0; i < s->n; i++) {
         const ScoreSystem *y = &s->system[i];
-        if (!y->against) json_array_append_new(list, system_json(y));
+        if (!y->against) json_array_append_new(list, system_json(&s->truth, y));
         if (!i) continue;
         json_t *one = json_object();
         set_values(one, s, y);

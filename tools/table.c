@@ -71,12 +71,24 @@ static const json_t *find_system(const json_t *scores, const char *name)
     return NULL;
 }
 
-static bool held_out_finding(int finding)
+/* Adds the counts of one finding on one side. */
+static bool add_side(const json_t *finding, Side side, const char *what, TableCounts *out, Error *e)
 {
-    return finding >= 0 && (finding_held_out(finding, SIDE_LEFT) || finding_held_out(finding, SIDE_RIGHT));
+    json_t *sides, *one;
+    int64_t right, said, truth;
+    if (!json_get_object(finding, "sides", what, &sides, e) ||
+        !json_get_object(sides, side_name(side), what, &one, e) ||
+        !json_get_int(one, "right", what, &right, e) || !json_get_int(one, "said", what, &said, e) ||
+        !json_get_int(one, "truth", what, &truth, e))
+        return false;
+    if (right < 0 || right > said || right > truth || said > INT32_MAX || truth > INT32_MAX)
+        return error_set(e, ERROR_INPUT, "%s: %s: %lld right of %lld said and %lld true", what, side_name(side),
+                         (long long)right, (long long)said, (long long)truth);
+    out->right += right, out->said += said, out->truth += truth;
+    return true;
 }
 
-bool table_held_out(const json_t *system, const char *what, TableCounts *out, Error *e)
+bool table_held_out(const json_t *system, const char *what, bool mirrored, TableCounts *out, Error *e)
 {
     json_t *list;
     size_t i;
@@ -86,21 +98,19 @@ bool table_held_out(const json_t *system, const char *what, TableCounts *out, Er
     json_array_foreach(list, i, one)
     {
         const char *entity, *density;
-        int64_t right, said, truth;
+        char where[512];
         if (!json_get_string(one, "entity", what, &entity, e) ||
-            !json_get_string(one, "density", what, &density, e) ||
-            !json_get_int(one, "right", what, &right, e) || !json_get_int(one, "said", what, &said, e) ||
-            !json_get_int(one, "truth", what, &truth, e))
+            !json_get_string(one, "density", what, &density, e))
             return false;
-        if (right < 0 || right > said || right > truth || said > INT32_MAX || truth > INT32_MAX)
-            return error_set(e, ERROR_INPUT, "%s: findings: %.30s %.30s: %lld right of %lld said and %lld true",
-                             what, entity, density, (long long)right, (long long)said, (long long)truth);
         int e_index = entity_from_name(entity), d_index = density_from_name(density);
-        if (e_index < 0 || d_index < 0 || !held_out_finding(finding_index((Entity)e_index, (Density)d_index)))
-            continue;
-        out->right += right, out->said += said, out->truth += truth;
+        int finding = e_index < 0 || d_index < 0 ? -1 : finding_index((Entity)e_index, (Density)d_index);
+        snprintf(where, sizeof where, "%s: findings: %.30s %.30s", what, entity, density);
+        for (Side side = SIDE_LEFT; finding >= 0 && side <= SIDE_RIGHT; side++)
+            if (finding_held_out(finding, mirrored ? side_mirror(side) : side) &&
+                !add_side(one, side, where, out, e))
+                return false;
     }
-    return out->truth > 0 ||
+    return out->truth > 0 || mirrored ||
            error_set(e, ERROR_INPUT, "%s: findings: none is true of those that are held out", what);
 }
 
@@ -116,7 +126,7 @@ static bool read_held_out(const TableRun *r, const json_t *held_out, const char 
         return strcmp(system, "model")
                    ? true
                    : error_set(e, ERROR_INPUT, "%s: held_out: \"systems\" has no \"model\"", r->path);
-    if (!table_held_out(one, what, &c, e)) return false;
+    if (!table_held_out(one, what, false, &c, e)) return false;
     *out = 2 * (double)c.right / (double)(c.said + c.truth);
     return true;
 }

@@ -68,12 +68,12 @@ typedef struct Table {
 bool table_read(const char *const *path, int n, Table *out, Error *e);
 void table_free(Table *t);
 
-/* Of the findings that are held out on one side (data/held_out.def), in a system's entry of "systems":
- * held_out_f1 is their F1 in patients who have one on that side. Bad input: none is true. */
+/* Of the held-out combinations (data/held_out.def), in a system's entry of "systems": held_out_f1 is their F1.
+ * Bad input: none is true. mirrored: of their mirror images, which may all be missing. */
 typedef struct TableCounts {
     int64_t right, said, truth;
 } TableCounts;
-bool table_held_out(const json_t *system, const char *what, TableCounts *out, Error *e);
+bool table_held_out(const json_t *system, const char *what, bool mirrored, TableCounts *out, Error *e);
 
 /* Over runs; NaN where undefined in all of them. */
 typedef struct TableRange {

@@ -69,7 +69,15 @@ static bool dice(const json_t *o, const char *what, Estimate *out, Error *e)
 static bool held_out_recall(const json_t *o, const char *what, Estimate *out, Error *e)
 {
     TableCounts c;
-    if (!table_held_out(o, what, &c, e)) return false;
+    if (!table_held_out(o, what, false, &c, e)) return false;
+    *out = table_wilson(c.right, c.truth);
+    return true;
+}
+
+static bool mirrored_recall(const json_t *o, const char *what, Estimate *out, Error *e)
+{
+    TableCounts c;
+    if (!table_held_out(o, what, true, &c, e)) return false;
     *out = table_wilson(c.right, c.truth);
     return true;
 }
@@ -205,10 +213,10 @@ bool table_claim_held_out(FILE *f, const Table *t, Error *e)
         return false;
     for (int i = 0; i < 2; i++) {
         Estimate x;
-        if (!over_runs(t, rows[i], &(Claim){"", in_systems, held_out_recall, NULL}, "model", &x, e))
+        if (!over_runs(t, rows[i], &(Claim){"", in_systems, mirrored_recall, NULL}, "model", &x, e))
             return false;
         if (x.n)
-            fprintf(f, "\n%s: the same findings in the test studies, on either side, %.3f (%.3f to %.3f).\n",
+            fprintf(f, "\n%s: their mirror images in the test studies, %.3f (%.3f to %.3f).\n",
                     table_row(rows[i])->name, x.value, x.low, x.high);
     }
     return true;

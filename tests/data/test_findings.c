@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct Case {
     const char *report;
@@ -60,6 +61,26 @@ START_TEST(parser_cases)
     ck_assert_int_eq(got.other, want.other);
     ck_assert(findings_equal(&got, &want));
 }
+END_TEST
+
+/* Seconds of a processor for a report of so many clauses. */
+static double seconds_of(int clauses)
+{
+    static const char clause[] = "左侧顶叶见低密度影。";
+    enum { BYTES = sizeof clause - 1 };
+    char *report = malloc((size_t)clauses * BYTES + 1);
+    ck_assert(report != NULL);
+    for (int i = 0; i < clauses; i++) memcpy(report + (size_t)i * BYTES, clause, BYTES + 1);
+    clock_t from = clock();
+    FindingSet set = findings_parse(report);
+    double seconds = (double)(clock() - from) / CLOCKS_PER_SEC;
+    ck_assert(set.side[FIND_PARIETAL_LOW] == SIDE_LEFT && set.other == 0);
+    free(report);
+    return seconds;
+}
+
+/* The time grows with the length, not with its square. */
+START_TEST(long_report) { ck_assert_double_lt(seconds_of(160000), 32 * seconds_of(10000) + 0.2); }
 END_TEST
 
 START_TEST(labels_and_their_mirrors)
@@ -136,6 +157,7 @@ int main(void)
     TCase *c = tcase_create("findings");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, parser_cases, 0, sizeof cases / sizeof *cases);
+    tcase_add_test(c, long_report);
     tcase_add_test(c, labels_and_their_mirrors);
     tcase_add_test(c, mirrored_text_means_the_mirrored_labels);
     tcase_add_loop_test(c, reports_read_back_as_the_truth, 0, 2 * PHANTOM_STYLES);

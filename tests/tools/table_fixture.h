@@ -6,6 +6,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *const fixture_systems[] = {"model", "constant", "shuffled"};
 enum { FIXTURE_SYSTEMS = 3 };
@@ -34,14 +35,22 @@ static inline json_t *fixture_values(int row, int64_t seed, int system)
 #undef V
 }
 
-/* Two findings that are held out and one that is not; F1 of the two: the metric's. */
+/* A finding: right, said and true on `side`; on the other four in ten. */
+static inline json_t *fixture_finding(const char *entity, const char *density, const char *side, int right,
+                                      int said, int truth)
+{
+    return json_pack("{s:s, s:s, s:{s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i}}}", "entity", entity, "density",
+                     density, "sides", side, "right", right, "said", said, "truth", truth,
+                     strcmp(side, "左") ? "左" : "右", "right", 400000, "said", 3000000, "truth", 1000000);
+}
+
+/* Two findings with the sides that are held out, and one that is not; F1 of the two: the metric's. */
 static inline json_t *fixture_findings(int row, int64_t seed, int system)
 {
     int right = (int)lrint(1e6 * fixture_value(row, seed, system, METRIC_HELD_OUT));
-    return json_pack("[{s:s, s:s, s:i, s:i, s:i}, {s:s, s:s, s:i, s:i, s:i}, {s:s, s:s, s:i, s:i, s:i}]",
-                     "entity", "丘脑", "density", "高", "right", right - 100, "said", 900000, "truth", 950000,
-                     "entity", "枕叶", "density", "低", "right", 100, "said", 100000, "truth", 50000, "entity",
-                     "丘脑", "density", "低", "right", 1000000, "said", 1000000, "truth", 1000000);
+    return json_pack("[o, o, o]", fixture_finding("丘脑", "高", "左", right - 100, 900000, 950000),
+                     fixture_finding("枕叶", "低", "左", 100, 100000, 50000),
+                     fixture_finding("丘脑", "低", "左", 1000000, 1000000, 1000000));
 }
 
 /* Held-out studies have no shuffled control. */

@@ -142,6 +142,16 @@ START_TEST(system_scores)
 }
 END_TEST
 
+/* What a system's entry counts of a finding on a side. */
+static void check_side(const json_t *system, int finding, const char *side, int right, int said, int truth)
+{
+    const json_t *one = json_array_get(json_object_get(system, "findings"), (size_t)finding);
+    one = json_object_get(json_object_get(one, "sides"), side);
+    ck_assert_int_eq(json_integer_value(json_object_get(one, "right")), right);
+    ck_assert_int_eq(json_integer_value(json_object_get(one, "said")), said);
+    ck_assert_int_eq(json_integer_value(json_object_get(one, "truth")), truth);
+}
+
 START_TEST(program)
 {
     char arguments[1000];
@@ -169,6 +179,10 @@ START_TEST(program)
     ck_assert(json_real_value(json_object_get(json_object_get(model, "all"), "f1")) == 1);
     ck_assert_str_eq(json_string_value(json_object_get(last, "name")), "blank");
     ck_assert(json_is_null(json_object_get(json_object_get(last, "all"), "side"))); /* undefined, not 0 */
+    check_side(model, FIND_BASAL_GANGLIA_LOW, "左", 1, 1, 1);
+    check_side(model, FIND_BASAL_GANGLIA_LOW, "右", 0, 0, 0);
+    check_side(model, FIND_CENTRUM_SEMIOVALE_LOW, "左", 0, 0, 0); /* it is on both */
+    check_side(last, FIND_BASAL_GANGLIA_LOW, "左", 0, 0, 1);
     json_decref(j);
     free(out);
     /* a part of the studies, only when asked for */
