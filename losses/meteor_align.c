@@ -8,7 +8,6 @@
 #include "losses/meteor_align.h"
 #include "losses/meteor_match.h"
 #include <stdlib.h>
-#include <string.h>
 
 enum { BEAM = 40 };
 
@@ -34,7 +33,7 @@ typedef struct Search {
     const MeteorWord *said, *truth;
     int n_truth;
     MeteorMatches matches;
-    Path *trail;       /* [1 + words that branch][BEAM] */
+    Path *trail; /* [2 + words that branch][BEAM]: the paths of the start, then after each; those to come */
     size_t used_words; /* 64-bit words of a path's used bits, one bit for each word said */
     Beam beam[2], *now, *next;
 } Search;
@@ -158,11 +157,13 @@ static int search(Search *s)
     return best;
 }
 
-/* What the best path matched, from its end. */
+/* Adds up what the best path matched, from its end. */
 static void count(const Search *s, int best, MeteorStats *out)
 {
     int slot = s->now->slot[best];
     const Path *paths = s->now->path;
+    for (int m = 0; m < METEOR_MODULES; m++)
+        out->matched[m] = out->matched_function[m][0] = out->matched_function[m][1] = 0;
     for (int j = s->n_truth - 1; j >= 0; j--) {
         int taken = s->matches.word[j].sure ? s->matches.word[j].first : -1;
         if (is_branch(s, j)) {
