@@ -196,7 +196,7 @@ bench:
 	@$(BUILD)/bin/pcrl-bench --device cpu --model $(MODEL) $(if $(OP),--op $(OP)) $(if $(filter-out 0,$(CSV)),--csv)
 
 mini:
-	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES)
+	@DEPS=$(DEPS) tools/deps.sh $(BUILD_PACKAGES) python3-jieba
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(MINI_SETTINGS) SEEDS='$(SEEDS)' tools/mini.sh $(BUILD)/bin $(MODEL) $(MINI)
 

@@ -61,8 +61,8 @@ static bool read_id(Brain *b, const json_t *entry, size_t index, BrainStudy *s)
         s->id = json_integer_value(value);
         return true;
     }
-    brain_issue(b, s, BRAIN_ENTRY, "%s: entry %zu: id %.40s, expected a decimal number", b->annotations, index,
-                text    ? text
+    brain_issue(b, s, BRAIN_ENTRY, "%s: entry %zu: id %s, expected a decimal number", b->annotations, index,
+                text    ? "of another form" /* which may be a picture's name */
                 : value ? "of another type"
                         : "missing");
     return false;
@@ -217,6 +217,7 @@ static bool read_annotations(Brain *b, Error *e)
     mark_bytes((char *)bytes, n);
     json_t *root = json_parse((char *)bytes, n, b->annotations, e);
     free(bytes);
+    if (!root) json_hide_text(e);
     bool ok = root && read_entries(b, root, e) && index_ids(b, e);
     json_decref(root);
     return ok;

@@ -6,10 +6,11 @@
  * cranial; windowed, 8 bits. A folder of which no name has that form is read in the order of its names (numbers
  * by value), as series 0 and slices 1, 2, ...; so is ROOT/png_process/12/, where there is no samples/
  *   ROOT/total_image_list_final.json  {"12": [24 paths]}, 8 layers x 3; made on another machine, so only what
- * follows samples/ counts. Optional Where there is no manifest, 24 slices are taken evenly from the first to
+ * follows samples/ counts. Optional: where there is no manifest, 24 slices are taken evenly from the first to
  * the last (data/study.h).
  *
- * NAME is a patient's. No message here has it: slices are called by id, series and number. */
+ * NAME is a patient's. No message here has it: slices are called by id, series and number, entries and rows
+ * without a sound id by their place, and faults of JSON do not quote it. */
 #ifndef DATA_CTRG_BRAIN_H
 #define DATA_CTRG_BRAIN_H
 #include "data/image.h"

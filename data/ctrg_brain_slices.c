@@ -296,8 +296,7 @@ bool brain_read_manifest(Brain *b, Error *e)
     const char *key;
     if (why.code == ERROR_MEMORY) return error_set(e, why.code, "%s", why.msg);
     if (!rows || !json_is_object(rows)) {
-        char *near = strstr(why.msg, " near "); /* what stands there may be a file's name */
-        if (near) *near = 0;
+        json_hide_text(&why);
         if (rows) error_set(&why, ERROR_INPUT, "%s: not an object of rows by id", b->manifest);
         brain_issue(b, NULL, BRAIN_MANIFEST, "%s", why.msg);
         for (int i = 0; i < b->n; i++) b->study[i].good = false;
@@ -305,16 +304,22 @@ bool brain_read_manifest(Brain *b, Error *e)
         return true;
     }
     bool *listed = calloc((size_t)b->n, sizeof *listed);
+    size_t at = 0; /* row, from 1 */
     if (!listed) {
         json_decref(rows);
         return no_memory(b, e);
     }
     json_object_foreach(rows, key, row)
     {
+        at++;
         int64_t id;
         BrainStudy *s = brain_id(key, &id) ? brain_find(b, id) : NULL;
         if (!s) {
-            brain_issue(b, NULL, BRAIN_UNKNOWN, "%s: the annotations have no study %.20s", b->manifest, key);
+            if (brain_id(key, &id))
+                brain_issue(b, NULL, BRAIN_UNKNOWN, "%s: the annotations have no study %lld", b->manifest,
+                            (long long)id);
+            else
+                brain_issue(b, NULL, BRAIN_UNKNOWN, "%s: row %zu is not named by an id", b->manifest, at);
             continue;
         }
         listed[s - b->study] = true;

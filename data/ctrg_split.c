@@ -80,7 +80,10 @@ static bool all_once(const char *path, const int64_t *id, int n, Error *e)
 bool split_read_ids(const char *path, int64_t **id, int *n, Error *e)
 {
     json_t *root = json_read(path, e);
-    if (!root) return false;
+    if (!root) {
+        json_hide_text(e); /* the groups' own lists hold pictures' paths */
+        return false;
+    }
     size_t count = json_is_object(root) ? json_object_size(root) : json_array_size(root), i = 0;
     const char *key = NULL;
     json_t *value;

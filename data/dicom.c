@@ -87,9 +87,12 @@ static bool convert(const char *folder, const char *out, Error *e)
     if (log < 0) return error_set(e, ERROR_IO, "%s: %s", path, strerror(errno));
     bool ok = start(folder, out, log, &pid, e);
     if (ok) {
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+        pid_t ended;
+        while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR) continue;
         last_words(log, said);
-        if (!WIFEXITED(status))
+        if (ended < 0) /* whoever started us ignores SIGCHLD */
+            ok = error_set(e, ERROR_IO, "%s: how " PROGRAM " ended is not known: %s", folder, strerror(errno));
+        else if (!WIFEXITED(status))
             ok = error_set(e, ERROR_INPUT, "%s: " PROGRAM " ended with signal %d: %.200s", folder,
                            WTERMSIG(status), said);
         else if (WEXITSTATUS(status))

@@ -101,6 +101,12 @@ json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
     return value;
 }
 
+void json_hide_text(Error *e)
+{
+    char *fault = e ? strstr(e->msg, ": not JSON: ") : NULL, *near = fault ? strstr(fault, " near ") : NULL;
+    if (near) *near = 0;
+}
+
 json_t *json_read(const char *path, Error *e)
 {
     uint8_t *bytes;

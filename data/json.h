@@ -10,6 +10,8 @@
 json_t *json_read(const char *path, Error *e);
 /* text need not be NUL-terminated; `what` names it in messages. */
 json_t *json_parse(const char *text, size_t n, const char *what, Error *e);
+/* Of their messages, without the text at the fault: for files that may hold patients' names. */
+void json_hide_text(Error *e);
 /* Crash-safe, UTF-8 as it is (no \u escapes), two-space indent, key order kept, newline at the end. */
 bool json_write(const char *path, const json_t *value, Error *e);
 /* The value as text, with jansson's flags, the caller's to free(); NULL: out of memory. */

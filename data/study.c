@@ -12,7 +12,6 @@ void study_free(Study *s)
 {
     free(s->pixel);
     free(s->hu);
-    for (int i = 0; i < STUDY_SLICES; i++) free(s->source[i]);
     *s = (Study){0};
 }
 

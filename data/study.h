@@ -30,7 +30,6 @@ typedef struct Study {
     double from, to;           /* mm from the lower face of the scan's first slice */
     double at[STUDY_SLICES];   /* middle of each slice, mm */
     int first[STUDY_SLICES], last[STUDY_SLICES]; /* the scan's slices (or files) it is made of, from 0 */
-    char *source[STUDY_SLICES];                  /* folders: file names; else NULL */
 } Study;
 
 void study_free(Study *s);
@@ -55,7 +54,8 @@ bool study_from_volume(const Volume *v, const StudyOptions *o, const char *what,
 static inline int study_pick(int i, int count) { return (2 * i + 1) * count / (2 * STUDY_SLICES); }
 
 /* The PNG and JPEG files of a folder in the order of their names (numbers by value), already windowed, caudal
- * to cranial, all of one size. Exactly 24, or at least 8 with o->any_count. */
+ * to cranial, all of one size. Exactly 24, or at least 8 with o->any_count. Messages call a file by its number
+ * in that order, from 1: its name may be a patient's. */
 bool study_from_folder(const char *folder, const StudyOptions *o, Study *s, Error *e);
 
 /* 24 such files by their paths; what[i] is how messages call file i, never path[i]. */

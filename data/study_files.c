@@ -17,8 +17,7 @@ static int is_picture(const struct dirent *d) { return image_is_name(d->d_name);
 static bool join(char *path, size_t n, Error *e, const char *folder, const char *name)
 {
     int length = snprintf(path, n, "%s/%s", folder, name);
-    return (length > 0 && (size_t)length < n) ||
-           error_set(e, ERROR_INPUT, "%s/%s: path too long", folder, name);
+    return (length > 0 && (size_t)length < n) || error_set(e, ERROR_INPUT, "%.400s: path too long", folder);
 }
 
 /* Which of n files each study slice takes. */
@@ -121,16 +120,15 @@ bool study_from_files(const char *const path[STUDY_SLICES], const char *const wh
 static bool read_files(const char *folder, const StudyOptions *o, struct dirent **file, int n, Study *s,
                        Error *e)
 {
-    char path[STUDY_SLICES][4096];
-    const char *at[STUDY_SLICES];
+    char path[STUDY_SLICES][4096], words[STUDY_SLICES][400];
+    const char *at[STUDY_SLICES], *what[STUDY_SLICES];
     if (!choose_files(folder, o, n, s, e)) return false;
     for (int i = 0; i < STUDY_SLICES; i++) {
-        const char *name = file[s->first[i]]->d_name;
-        if (!join(path[i], sizeof path[i], e, folder, name)) return false;
-        if (!(s->source[i] = strdup(name))) return error_set(e, ERROR_MEMORY, "%s: no memory", folder);
-        at[i] = path[i];
+        if (!join(path[i], sizeof path[i], e, folder, file[s->first[i]]->d_name)) return false;
+        snprintf(words[i], sizeof words[i], "%.300s: file %d", folder, s->first[i] + 1);
+        at[i] = path[i], what[i] = words[i];
     }
-    return read_slices(at, at, o, s, e);
+    return read_slices(at, what, o, s, e);
 }
 
 bool study_from_folder(const char *folder, const StudyOptions *o, Study *s, Error *e)

@@ -12,153 +12,171 @@
 
 enum { BEAM = 40 };
 
+static const int64_t EQUAL = (int64_t)1 << 32;
+
 typedef struct Path {
-    int equal, chunks; /* the chunk that is open does not count yet */
-    uint32_t distance;
-    int last_end;      /* the place after the last match, -1 after a gap */
-    int parent, taken; /* its slot among the paths before; place taken from the text said or -1 */
-    int matched[METEOR_MODULES], function[METEOR_MODULES][2];
+    int last_end; /* the place after the last match, -1 after a gap */
+    int parent;   /* its slot among the paths before */
+    int taken;    /* the match it branched to, -1 for none */
 } Path;
+
+/* What is compared of the paths, best first, and the rest in slots; apart, for only the first is moved. */
+typedef struct Beam {
+    int n;
+    int64_t rank[BEAM]; /* chunks, less EQUAL for each equal word; the chunk that is open does not count yet */
+    uint32_t distance[BEAM];
+    int slot[BEAM];
+    Path *path;     /* [BEAM] */
+    uint64_t *used; /* [BEAM][used_words] */
+} Beam;
 
 typedef struct Search {
     const MeteorWord *said, *truth;
-    int n_said, n_truth;
+    int n_truth;
     MeteorMatches matches;
-    size_t used_words;   /* 64-bit words of a path's used bits, one bit for each word said */
-    uint64_t *used[2];   /* [BEAM][used_words], of the paths and of the next ones */
-    Path path[2][BEAM];  /* in slots */
-    int order[2][BEAM];  /* the slots, best first */
-    int n, n_next, side; /* paths there and to come; path[side] is there, path[!side] to come */
+    Path *trail;       /* [1 + words that branch][BEAM] */
+    size_t used_words; /* 64-bit words of a path's used bits, one bit for each word said */
+    Beam beam[2], *now, *next;
 } Search;
 
-/* Is x before y, where y was queued first? */
-static bool is_better(const Path *x, const Path *y)
+/* Is this before path i, which was queued first? */
+static inline bool is_better(int64_t rank, uint32_t distance, const Beam *b, int i)
 {
-    if (x->equal != y->equal) return x->equal > y->equal;
-    if (x->chunks != y->chunks) return x->chunks < y->chunks;
-    return (int32_t)(x->distance - y->distance) < 0;
+    return rank - ((int32_t)(distance - b->distance[i]) < 0) < b->rank[i];
 }
 
-/* Would a path of these be queued? */
-static bool is_wanted(const Search *s, const Path *p)
+/* Into the first i paths, over the one after them. */
+static inline void insert(Beam *b, int i, int64_t rank, uint32_t distance, int slot)
 {
-    return s->n_next < BEAM || is_better(p, &s->path[!s->side][s->order[!s->side][BEAM - 1]]);
+    for (; i > 0 && is_better(rank, distance, b, i - 1); i--) {
+        b->rank[i] = b->rank[i - 1];
+        b->distance[i] = b->distance[i - 1];
+        b->slot[i] = b->slot[i - 1];
+    }
+    b->rank[i] = rank;
+    b->distance[i] = distance;
+    b->slot[i] = slot;
 }
 
-/* Queues a path for the next word, the best BEAM kept in order. */
-static void queue(Search *s, const Path *p)
+/* Queues a path for the next word, if it is of the best BEAM. */
+static inline void queue(Beam *b, int64_t rank, uint32_t distance, Path p)
 {
-    Path *next = s->path[!s->side];
-    int *order = s->order[!s->side];
-    if (!is_wanted(s, p)) return;
-    int i = s->n_next < BEAM ? s->n_next : BEAM - 1, slot = s->n_next < BEAM ? s->n_next++ : order[i];
-    for (; i > 0 && is_better(p, &next[order[i - 1]]); i--) order[i] = order[i - 1];
-    order[i] = slot;
-    next[slot] = *p;
-}
-
-/* A match: what the search compares, then the rest. */
-static void match(Path *p, const MeteorMatch *m)
-{
-    p->equal += m->module == METEOR_EXACT;
-    p->chunks += p->last_end != -1 && m->at != p->last_end;
-    p->last_end = m->at + 1;
-}
-
-static void count(const Search *s, Path *p, int j, const MeteorMatch *m)
-{
-    p->matched[m->module]++;
-    p->function[m->module][0] += s->said[m->at].function;
-    p->function[m->module][1] += s->truth[j].function;
-}
-
-static void skip(Path *p)
-{
-    p->chunks += p->last_end != -1;
-    p->last_end = -1;
+    bool full = b->n == BEAM;
+    if (full && !is_better(rank, distance, b, BEAM - 1)) return;
+    int last = full ? BEAM - 1 : b->n++, slot = full ? b->slot[last] : last;
+    insert(b, last, rank, distance, slot);
+    b->path[slot] = p;
 }
 
 static uint32_t distance(int j, const MeteorMatch *m) { return (uint32_t)abs(j - m->at); }
 
-static void branch(Search *s, int j)
+/* The rank with one more match; closed is the one with the open chunk counted. */
+static inline int64_t match(int64_t rank, int64_t closed, int last_end, MeteorMatch m)
 {
-    const MeteorMatch *m = s->matches.match + s->matches.word[j].first;
-    for (int rank = 0; rank < s->n; rank++) {
-        int slot = s->order[s->side][rank];
-        Path p = s->path[s->side][slot];
-        const uint64_t *used = s->used[s->side] + (size_t)slot * s->used_words;
-        p.parent = slot;
-        for (int k = 0; k < s->matches.word[j].n; k++) {
-            if (used[m[k].at / 64] >> m[k].at % 64 & 1) continue;
-            Path next = {.equal = p.equal, .chunks = p.chunks, .distance = p.distance, .last_end = p.last_end};
-            match(&next, &m[k]);
-            if (is_wanted(s, &next)) {
-                next = p;
-                match(&next, &m[k]);
-                count(s, &next, j, &m[k]);
-                next.taken = m[k].at;
-                queue(s, &next);
-            }
-            p.distance += distance(j, &m[k]);
-        }
-        p.taken = -1;
-        skip(&p);
-        queue(s, &p);
-    }
+    return (m.at == last_end ? rank : closed) - (m.module == METEOR_EXACT ? EQUAL : 0);
 }
 
-/* A word that is matched beforehand, or that matches nothing. */
+/* The queued paths become the paths. */
+static void advance(Search *s)
+{
+    Beam *now = s->next, *before = s->now;
+    for (int i = 0; i < now->n; i++) {
+        const Path *p = &now->path[i];
+        uint64_t *used = now->used + (size_t)i * s->used_words;
+        const uint64_t *from = before->used + (size_t)p->parent * s->used_words;
+        for (size_t k = 0; k < s->used_words; k++) used[k] = from[k];
+        int at = p->last_end - 1;
+        if (p->taken >= 0) used[at / 64] |= (uint64_t)1 << at % 64;
+    }
+    s->now = now;
+    s->next = before;
+    before->n = 0;
+    before->path = now->path + BEAM;
+}
+
+static bool is_branch(const Search *s, int j) { return s->matches.word[j].n && !s->matches.word[j].sure; }
+
+static inline bool is_used(const uint64_t *used, uint32_t at) { return used[at / 64] >> at % 64 & 1; }
+
+static void branch(Search *s, int j)
+{
+    const Beam *b = s->now;
+    Beam *next = s->next;
+    int first = s->matches.word[j].first, end = first + s->matches.word[j].n;
+    for (int i = 0; i < b->n; i++) {
+        int64_t rank = b->rank[i];
+        if (next->n == BEAM && rank - EQUAL > next->rank[BEAM - 1]) break; /* and so are all after it */
+        int slot = b->slot[i], last_end = b->path[slot].last_end;
+        uint32_t sum = b->distance[i];
+        int64_t closed = rank + (last_end != -1);
+        const uint64_t *used = b->used + (size_t)slot * s->used_words;
+        for (int k = first; k < end; k++) {
+            MeteorMatch m = s->matches.match[k];
+            if (is_used(used, (uint32_t)m.at)) continue;
+            queue(next, match(rank, closed, last_end, m), sum, (Path){m.at + 1, slot, k});
+            sum += distance(j, &m);
+        }
+        queue(next, closed, sum, (Path){-1, slot, -1});
+    }
+    advance(s);
+}
+
+/* A word that is matched beforehand, or that matches nothing: the paths stay, their order may not. */
 static void go_on(Search *s, int j)
 {
     const MeteorMatch *m = s->matches.word[j].sure ? s->matches.match + s->matches.word[j].first : NULL;
-    for (int rank = 0; rank < s->n; rank++) {
-        int slot = s->order[s->side][rank];
-        Path p = s->path[s->side][slot];
-        if (m) {
-            match(&p, m);
-            count(s, &p, j, m);
-            p.distance += distance(j, m);
-        } else {
-            skip(&p);
-        }
-        p.parent = slot;
-        p.taken = -1;
-        queue(s, &p);
-    }
-}
-
-/* The queued paths become the paths, with the places they used. */
-static void advance(Search *s)
-{
-    for (int i = 0; i < s->n_next; i++) {
-        const Path *p = &s->path[!s->side][i];
-        uint64_t *used = s->used[!s->side] + (size_t)i * s->used_words;
-        memcpy(used, s->used[s->side] + (size_t)p->parent * s->used_words, s->used_words * sizeof *used);
-        if (p->taken >= 0) used[p->taken / 64] |= (uint64_t)1 << p->taken % 64;
-    }
-    s->side = !s->side;
-    s->n = s->n_next;
-    s->n_next = 0;
-}
-
-static const Path *search(Search *s)
-{
-    s->path[0][0] = (Path){.last_end = -1};
-    s->n = 1;
-    for (int j = 0; j < s->n_truth; j++) {
-        if (s->matches.word[j].sure || !s->matches.word[j].n)
-            go_on(s, j);
+    Beam *b = s->now;
+    for (int i = 0; i < b->n; i++) {
+        int slot = b->slot[i], *last_end = &b->path[slot].last_end;
+        int64_t closed = b->rank[i] + (*last_end != -1);
+        if (m)
+            insert(b, i, match(b->rank[i], closed, *last_end, *m), b->distance[i] + distance(j, m), slot);
         else
-            branch(s, j);
-        advance(s);
+            insert(b, i, closed, b->distance[i], slot);
+        *last_end = m ? m->at + 1 : -1;
     }
-    const Path *best = NULL;
-    for (int i = 0; i < s->n; i++) {
-        Path *p = &s->path[s->side][s->order[s->side][i]];
-        skip(p); /* closes the open chunk */
-        if (!best || is_better(p, best)) best = p;
+}
+
+/* The best of the paths through all words, all chunks closed. */
+static int search(Search *s)
+{
+    Beam *b = s->now;
+    b->path[0].last_end = -1;
+    b->n = 1;
+    for (int j = 0; j < s->n_truth; j++) {
+        if (is_branch(s, j))
+            branch(s, j);
+        else
+            go_on(s, j);
+        b = s->now;
+    }
+    int best = 0;
+    for (int i = 0; i < b->n; i++) {
+        b->rank[i] += b->path[b->slot[i]].last_end != -1;
+        if (is_better(b->rank[i], b->distance[i], b, best)) best = i;
     }
     return best;
+}
+
+/* What the best path matched, from its end. */
+static void count(const Search *s, int best, MeteorStats *out)
+{
+    int slot = s->now->slot[best];
+    const Path *paths = s->now->path;
+    for (int j = s->n_truth - 1; j >= 0; j--) {
+        int taken = s->matches.word[j].sure ? s->matches.word[j].first : -1;
+        if (is_branch(s, j)) {
+            taken = paths[slot].taken;
+            slot = paths[slot].parent;
+            paths -= BEAM;
+        }
+        if (taken < 0) continue;
+        const MeteorMatch *m = &s->matches.match[taken];
+        out->matched[m->module]++;
+        out->matched_function[m->module][0] += s->said[m->at].function;
+        out->matched_function[m->module][1] += s->truth[j].function;
+    }
+    out->chunks = (uint32_t)s->now->rank[best];
 }
 
 bool meteor_align(const MeteorWord *said, int n_said, const MeteorWord *truth, int n_truth, MeteorStats *out,
@@ -169,24 +187,24 @@ bool meteor_align(const MeteorWord *said, int n_said, const MeteorWord *truth, i
     if (ok) {
         s->said = said;
         s->truth = truth;
-        s->n_said = n_said;
         s->n_truth = n_truth;
         s->used_words = (size_t)n_said / 64 + 1;
-        for (int i = 0; i < 2; i++) s->used[i] = calloc(BEAM * s->used_words, sizeof **s->used);
-        ok = s->used[0] && s->used[1];
+        s->now = &s->beam[0];
+        s->next = &s->beam[1];
+        for (int i = 0; i < 2; i++) s->beam[i].used = calloc(BEAM * s->used_words, sizeof *s->beam[i].used);
+        s->trail = malloc(((size_t)n_truth + 2) * BEAM * sizeof *s->trail);
+        ok = s->trail && s->beam[0].used && s->beam[1].used;
     }
     if (ok) {
-        const Path *best = search(s);
-        for (int m = 0; m < METEOR_MODULES; m++) {
-            out->matched[m] = best->matched[m];
-            for (int side = 0; side < 2; side++) out->matched_function[m][side] = best->function[m][side];
-        }
-        out->chunks = best->chunks;
+        s->now->path = s->trail;
+        s->next->path = s->trail + BEAM;
+        count(s, search(s), out);
     }
     if (s) {
         meteor_matches_free(&s->matches);
-        free(s->used[0]);
-        free(s->used[1]);
+        free(s->trail);
+        free(s->beam[0].used);
+        free(s->beam[1].used);
         free(s);
     }
     if (!ok) return error_set(e, ERROR_MEMORY, "no memory to align texts of %d and %d words", n_said, n_truth);

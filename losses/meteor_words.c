@@ -208,6 +208,7 @@ static void split_dots(const Line *in, Line *out)
 static int32_t lower(int32_t c)
 {
     if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
+    if (c >= 0x3000 && c < 0xA000) return c; /* most of all Chinese characters */
     size_t low = 0,
            high = sizeof meteor_lower / sizeof *meteor_lower; /* the last row that begins at most at c */
     while (high - low > 1) {
@@ -264,6 +265,27 @@ static int take_words(Line *line, MeteorWord *words)
     return n;
 }
 
+/* The kinds of marks in a line: a pass over a line without its mark would change nothing. */
+enum { DOT = 1, COMMA = 2, QUOTES = 4, DASH = 8 };
+
+static int marks(const Line *line)
+{
+    int kinds = 0;
+    for (size_t i = 0; i < line->n; i++) switch (line->c[i]) {
+        case '.': kinds |= DOT; break;
+        case ',': kinds |= COMMA; break;
+        case '-':
+        case EN_DASH: kinds |= DASH; break;
+        case '\'':
+        case '`':
+        case SINGLE_OPEN:
+        case SINGLE_CLOSE:
+        case DOUBLE_OPEN:
+        case DOUBLE_CLOSE: kinds |= QUOTES; break;
+        }
+    return kinds;
+}
+
 static int cut(const char *text, size_t n, Line line[2], MeteorWord *words)
 {
     enum { QUOTE = '\'' };
@@ -279,21 +301,30 @@ static int cut(const char *text, size_t n, Line line[2], MeteorWord *words)
         out = swap;                                                                                            \
     } while (0)
     read_text(text, n, in);
+    int kinds = marks(in);
     PASS(stand_alone);
-    PASS(gather_dots);
-    PASS(between, is_not_digit, ',', is_not_digit, " , ");
-    PASS(between, is_ascii_digit, ',', is_not_digit, " , ");
-    PASS(between, is_not_digit, ',', is_ascii_digit, " , ");
-    PASS(replace, 0, single, "'");
-    PASS(replace, QUOTE, double_, " \" ");
-    PASS(replace, 0, dash, "-");
-    PASS(replace, '-', none, "-");
-    PASS(between, is_either_or_dot, '-', is_either, " ");
-    PASS(between, is_not_letter, QUOTE, is_not_letter, " ' ");
-    PASS(between, is_neither, QUOTE, is_letter, " ' ");
-    PASS(between, is_letter, QUOTE, is_not_letter, " ' ");
-    PASS(between, is_letter, QUOTE, is_letter, " '");
-    PASS(between, is_ascii_digit, QUOTE, is_s, " '");
+    if (kinds & DOT) PASS(gather_dots);
+    if (kinds & COMMA) {
+        PASS(between, is_not_digit, ',', is_not_digit, " , ");
+        PASS(between, is_ascii_digit, ',', is_not_digit, " , ");
+        PASS(between, is_not_digit, ',', is_ascii_digit, " , ");
+    }
+    if (kinds & QUOTES) {
+        PASS(replace, 0, single, "'");
+        PASS(replace, QUOTE, double_, " \" ");
+    }
+    if (kinds & DASH) {
+        PASS(replace, 0, dash, "-");
+        PASS(replace, '-', none, "-");
+        PASS(between, is_either_or_dot, '-', is_either, " ");
+    }
+    if (kinds & QUOTES) {
+        PASS(between, is_not_letter, QUOTE, is_not_letter, " ' ");
+        PASS(between, is_neither, QUOTE, is_letter, " ' ");
+        PASS(between, is_letter, QUOTE, is_not_letter, " ' ");
+        PASS(between, is_letter, QUOTE, is_letter, " '");
+        PASS(between, is_ascii_digit, QUOTE, is_s, " '");
+    }
     PASS(split_dots);
 #undef PASS
     return take_words(in, words);

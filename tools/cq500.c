@@ -59,21 +59,36 @@ static bool files_there(const char *folder, const char *kind, int number)
     return true;
 }
 
-static bool is_there(const Job *j, const Set *s, const Cq500Read *read)
+/* The study's entry in the set, or NULL. */
+static const json_t *entry_of(const Set *s, int number)
 {
     char id[16];
-    snprintf(id, sizeof id, "%d", read->number);
+    snprintf(id, sizeof id, "%d", number);
     for (size_t k = 0; k < json_array_size(s->list); k++) {
         const json_t *entry = json_array_get(s->list, k);
         const char *other = json_string_value(json_object_get(entry, "id"));
-        if (!other || strcmp(other, id)) continue;
-        const json_t *mm = json_object_get(json_object_get(entry, "import"), "pixel_mm");
-        return cq500_block_is(json_object_get(entry, "labels"), read) &&
-               fabs(json_number_value(mm) - STUDY_FIELD_MM / j->o->study.size) < 1e-9 &&
-               files_there(s->folder, "images", read->number) &&
-               (!j->o->hu || files_there(s->folder, "hu", read->number));
+        if (other && !strcmp(other, id)) return entry;
     }
-    return false;
+    return NULL;
+}
+
+static bool is_there(const Job *j, const Set *s, const Cq500Read *read)
+{
+    const json_t *entry = entry_of(s, read->number),
+                 *mm = json_object_get(json_object_get(entry, "import"), "pixel_mm");
+    return entry && cq500_block_is(json_object_get(entry, "labels"), read) &&
+           fabs(json_number_value(mm) - STUDY_FIELD_MM / j->o->study.size) < 1e-9 &&
+           files_there(s->folder, "images", read->number) &&
+           (!j->o->hu || files_there(s->folder, "hu", read->number));
+}
+
+/* An earlier run may have had other sets: a study of both would be validated on what was learnt. */
+static bool in_one_set(const Job *j, const Set *set, const Cq500Read *read, Error *e)
+{
+    const Set *other = &j->set[set == &j->set[TRAINING] ? VALIDATION : TRAINING];
+    return !entry_of(other, read->number) ||
+           error_set(e, ERROR_INPUT, "%s: holds study %d, which now belongs to %s: choose other folders",
+                     other->folder, read->number, set->folder);
 }
 
 /* ---- one study ---- */
@@ -98,7 +113,10 @@ static bool find_head(const Job *j, int number, int first, int n, Study *s, cons
         const Cq500Series *x = &j->scan.series[k];
         if (x->kind != CQ500_PLAIN && x->kind != CQ500_SILENT) continue;
         *series = x->name;
-        if (read_series(j, x, s, e)) return true;
+        if (read_series(j, x, s, e)) {
+            if (tried) cli_note("%s", why);
+            return true;
+        }
         if (cli_interrupted() || e->code != ERROR_INPUT) return false;
         if (tried++)
             cli_note("%s", e->msg);
@@ -138,6 +156,7 @@ static bool import_study(Job *j, Set *set, const Cq500Read *read, Error *e)
     Study s = {0};
     const char *series = NULL;
     int first = 0, n = cq500_find(&j->scan, read->number, &first);
+    if (!in_one_set(j, set, read, e)) return false;
     if (!n) {
         j->missing++;
         return true;

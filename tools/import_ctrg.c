@@ -197,6 +197,7 @@ static bool write_part(const ImportCtrg *o, const Brain *b, const ImportStudy *s
     ok =
         ok && path_in(folder, e, o->out, split_part_name(part)) && path_in(path, e, folder, "annotations.json");
     if (ok && n) ok = json_write(path, list, e);
+    if (ok && !n) unlink(path); /* an earlier run's */
     if (ok && !n) cli_note("%s: no study in this part, so no data set", folder);
     json_decref(list);
     json_decref(ids);

@@ -63,7 +63,7 @@ score() {
     for form in txt json; do
         # shellcheck disable=SC2046
         "$bin/pcrl-score" $(test $form = json && echo --json) --truth "$work/$set" --reports "$run/$set.jsonl" --train "$work/train" \
-            --bootstrap 1000 --pairs "$work/$pairs=$run/$pairs.jsonl" \
+            --split jieba --bootstrap 1000 --pairs "$work/$pairs=$run/$pairs.jsonl" \
             --masks "$run/$set-masks.safetensors" --mask-control shuffled="$run/$set-shuffled-masks.safetensors" \
             --control shuffled="$run/$set-shuffled.jsonl" --control blank="$run/$set-blank.jsonl" >"$out.$form"
     done

@@ -17,7 +17,8 @@ static const char doc[] =
     "--spacing, --axes) or a "
     "folder of PNG or JPEG slices. Without --range the slices run from the skull base to the "
     "upper cortex, found by the "
-    "brain's area in each slice. The slices chosen are listed on standard output.\n\n"
+    "brain's area in each slice. The slices chosen are listed on standard output, files by their "
+    "number in the order of names.\n\n"
     "With --ctrg ROOT there is no INPUT: ROOT is the corpus CTRG-Brain as it is handed out "
     "(origin_anno.json, samples/ID/*.jpg, with or without total_image_list_final.json), and "
     "--out gets the data sets train, validation and test, with ids and slice numbers in the "
@@ -293,6 +294,7 @@ static bool read_volume(const Import *o, Volume *v, Error *e)
     return volume_read_raw(o->input, &o->raw, v, e);
 }
 
+/* Files by their number in the order of names, as --range has them: a name may be a patient's. */
 static void list_slices(const Study *s)
 {
     printf(s->from_volume ? "slice\tlayer\tmm\tfirst\tlast\n" : "slice\tlayer\tfile\n");
@@ -300,7 +302,7 @@ static void list_slices(const Study *s)
         if (s->from_volume)
             printf("%d\t%d\t%.1f\t%d\t%d\n", i, i / 3, s->at[i], s->first[i], s->last[i]);
         else
-            printf("%d\t%d\t%s\n", i, i / 3, s->source[i]);
+            printf("%d\t%d\t%d\n", i, i / 3, s->first[i] + 1);
 }
 
 static int run_ctrg(Import *o)

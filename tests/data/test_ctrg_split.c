@@ -126,6 +126,24 @@ START_TEST(lists)
 }
 END_TEST
 
+/* The groups' own lists hold pictures' paths, and these hold names. */
+START_TEST(quotes_nothing)
+{
+    static const char *const json[] = {
+        "[{\"id\": \"1\", \"images\": [\"a\" \"NOBODY_02_0001 near _0001.jpg\"]}]",
+        "[{\"id\": \"1\", \"NOBODY near \": 1, \"NOBODY near \": 2}]"};
+    for (size_t i = 0; i < sizeof json / sizeof *json; i++) {
+        Error e = {0};
+        int64_t *id = NULL;
+        int n = 0;
+        ck_assert(file_write(path, json[i], strlen(json[i]), &e));
+        ck_assert(!split_read_ids(path, &id, &n, &e) && e.code == ERROR_INPUT);
+        ck_assert_msg(strstr(e.msg, ": not JSON: ") && !strstr(e.msg, "near") && !strstr(e.msg, "NOBODY"), "%s",
+                      e.msg);
+    }
+}
+END_TEST
+
 int main(void)
 {
     close(mkstemp(path));
@@ -137,6 +155,7 @@ int main(void)
     tcase_add_test(t, names);
     tcase_add_test(t, hashes);
     tcase_add_test(t, lists);
+    tcase_add_test(t, quotes_nothing);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -127,6 +127,7 @@ START_TEST(imports)
     ck_assert_msg(strstr(r.err, "CQ500-CT-6: none of its 1 series says to be plain or says nothing of it"),
                   "%s", r.err);
     ck_assert_msg(strstr(r.err, "1 studies could not be imported, the first: CQ500-CT-6"), "%s", r.err);
+    ck_assert_msg(strstr(r.err, "/CT Plain 3mm: "), "%s", r.err); /* why CT 5mm was taken */
     ck_assert_msg(strstr(r.err, "reads.csv: 1 of 8 studies have no folder under"), "%s", r.err);
     ck_assert_msg(strstr(r.err, "6 studies written, 0 there already, 1 left out"), "%s", r.err);
     Error e = {0};
@@ -179,6 +180,10 @@ START_TEST(goes_on)
     ck_assert_msg(strstr(r.err, "the program dcm2niix is not in PATH; it is in Debian's package dcm2niix"),
                   "%s", r.err);
     setenv("PATH", path, 1);
+    IMPORT("--out", at("more"), "--validation", at("set"), "--hu", "--skip-bad");
+    ck_assert_msg(r.code == 2 && strstr(r.err, "set: holds study 0, which now belongs to ") &&
+                      strstr(r.err, "more: choose other folders"),
+                  "%s", r.err);
     ck_assert(!unlink(at("set/hu/2/11.png")));
     FILE *f = fopen(at("reads.csv"), "w");
     fputs(HEADER, f);

@@ -69,6 +69,34 @@ START_TEST(raw_volume)
 }
 END_TEST
 
+/* Names of files may be patients': files go by their numbers. */
+START_TEST(folder_of_names)
+{
+    Run r;
+    char slices[64], path[128];
+    uint8_t pixel[70 * 70] = {0}, *text;
+    size_t n;
+    snprintf(slices, sizeof slices, "%s/slices", folder);
+    ck_assert(file_make_folder(slices, NULL));
+    for (int i = 1; i <= 24; i++) {
+        Image image = {70, 70, 1, pixel};
+        snprintf(path, sizeof path, "%s/NOBODY_02_%04d_%04d.png", slices, i, i);
+        ck_assert(image_write_png(path, &image, NULL));
+    }
+    IMPORT("--out", out, "--id", "6", slices);
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert(!strncmp(r.out, "slice\tlayer\tfile\n0\t0\t1\n1\t0\t2\n", 29) && strstr(r.out, "\n23\t7\t24\n"));
+    ck_assert(!strstr(r.out, "NOBODY") && !strstr(r.err, "NOBODY"));
+    snprintf(path, sizeof path, "%s/annotations.json", out);
+    ck_assert(file_read(path, 1 << 20, &text, &n, NULL) && !memmem(text, n, "NOBODY", 6));
+    free(text);
+    snprintf(path, sizeof path, "%s/NOBODY_02_0009_0009.png", slices);
+    ck_assert(file_write(path, "\x89PNG", 4, NULL));
+    IMPORT("--out", out, "--id", "6", slices);
+    ck_assert_msg(r.code == 2 && strstr(r.err, "/slices: file 9: ") && !strstr(r.err, "NOBODY"), "%s", r.err);
+}
+END_TEST
+
 START_TEST(faults)
 {
     Run r;
@@ -125,6 +153,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_unchecked_fixture(t, write_phantom, NULL);
     tcase_add_test(t, raw_volume);
+    tcase_add_test(t, folder_of_names);
     tcase_add_test(t, faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
