@@ -1,4 +1,5 @@
 #include "tools/figure.h"
+#include "data/file.h"
 #include "tools/markup.h"
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,7 @@ bool figure_tiles(const FigureStudy *s, FigureTile tile[FIGURE_TILES], int *n, E
     return true;
 }
 
-void figure_head(FILE *f, const char *title, const char *about, const char *choice)
+static void write_head(FILE *f, const char *title, const char *about, const char *choice)
 {
     fprintf(
         f,
@@ -120,4 +121,26 @@ void figure_head(FILE *f, const char *title, const char *about, const char *choi
           "device. Image left is the "
           "patient's right.</small></p>\n",
           f);
+}
+
+bool figure_write(const char *folder, const Figure *figure, const FigureStudy *study, int n, const char *choice,
+                  Error *e)
+{
+    char path[4096];
+    FileWriter w;
+    Image all = {0};
+    if (snprintf(path, sizeof path, "%s/%s.html", folder, figure->name) >= (int)sizeof path - 8)
+        return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
+    if (!file_make_folder(folder, e) || !file_create(&w, path, e)) return false;
+    write_head(w.stream, figure->title, figure->about, choice);
+    bool ok = figure->put(w.stream, study, n, &all, e);
+    fputs("</body></html>\n", w.stream);
+    if (ok)
+        ok = file_commit(&w, e);
+    else
+        file_abandon(&w);
+    snprintf(path, sizeof path, "%s/%s.png", folder, figure->name);
+    ok = ok && image_write_png(path, &all, e);
+    free(all.pixel);
+    return ok;
 }

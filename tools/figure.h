@@ -5,6 +5,7 @@
 #ifndef TOOLS_FIGURE_H
 #define TOOLS_FIGURE_H
 #include "data/ctrg.h"
+#include "data/image.h"
 #include "tools/train_data.h"
 #include <stdio.h>
 
@@ -52,6 +53,13 @@ bool figure_mask(const FigureStudy *s, const FigureTile *t, uint8_t *mask, Error
 /* How many pixels a pixel of a slice becomes across. */
 int figure_times(int size);
 
-/* The beginning of a page up to its first study, with its legend; then `</body></html>` is the caller's. */
-void figure_head(FILE *f, const char *title, const char *about, const char *choice);
+/* A figure: put writes its studies to the page, and draws all of them into a picture that it makes. */
+typedef bool FigurePut(FILE *f, const FigureStudy *study, int n, Image *all, Error *e);
+typedef struct Figure {
+    const char *name, *title, *about; /* of its files; of the page */
+    FigurePut *put;
+} Figure;
+/* folder/NAME.html, with a legend, and folder/NAME.png. */
+bool figure_write(const char *folder, const Figure *figure, const FigureStudy *study, int n, const char *choice,
+                  Error *e);
 #endif

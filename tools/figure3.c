@@ -1,4 +1,3 @@
-#include "data/file.h"
 #include "tools/draw.h"
 #include "tools/evidence.h"
 #include "tools/figure.h"
@@ -140,27 +139,12 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
 
 bool figure3_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e)
 {
-    char path[4096];
-    FileWriter w;
-    Image all = {0};
-    if (n > MOST) n = MOST;
-    if (snprintf(path, sizeof path, "%s/figure3.html", folder) >= (int)sizeof path - 8)
-        return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
-    if (!file_make_folder(folder, e) || !file_create(&w, path, e)) return false;
-    figure_head(w.stream, "图 3 Figure 3",
-                "每个病变：真实范围（黄线），分割头的概率（蓝到红，浅蓝线为 0.5），以及描述它的句子。Each "
-                "lesion: its true outline (yellow), "
-                "the segmentation head's probability (blue to red, contour at 0.5 in light blue), and the "
-                "sentence that names it.",
-                choice);
-    bool ok = put_studies(w.stream, study, n, &all, e);
-    fputs("</body></html>\n", w.stream);
-    if (ok)
-        ok = file_commit(&w, e);
-    else
-        file_abandon(&w);
-    snprintf(path, sizeof path, "%s/figure3.png", folder);
-    ok = ok && image_write_png(path, &all, e);
-    free(all.pixel);
-    return ok;
+    static const Figure figure = {
+        "figure3", "图 3 Figure 3",
+        "每个病变：真实范围（黄线），分割头的概率（蓝到红，浅蓝线为 0.5），以及描述它的句子。Each "
+        "lesion: its true outline (yellow), "
+        "the segmentation head's probability (blue to red, contour at 0.5 in light blue), and the "
+        "sentence that names it.",
+        put_studies};
+    return figure_write(folder, &figure, study, n < MOST ? n : MOST, choice, e);
 }

@@ -1,4 +1,3 @@
-#include "data/file.h"
 #include "tools/draw.h"
 #include "tools/figure.h"
 #include "tools/markup.h"
@@ -159,27 +158,13 @@ static bool put_studies(FILE *f, const FigureStudy *study, int n, Image *all, Er
 
 bool figure4_write(const char *folder, const FigureStudy *study, int n, const char *choice, Error *e)
 {
-    char path[4096];
-    FileWriter w;
-    Image all = {0};
-    if (snprintf(path, sizeof path, "%s/figure4.html", folder) >= (int)sizeof path - 8)
-        return error_set(e, ERROR_INPUT, "%.100s...: path too long", folder);
-    if (!file_make_folder(folder, e) || !file_create(&w, path, e)) return false;
-    figure_head(w.stream, "图 4 Figure 4",
-                "真实报告，以及基线（无对齐损失）与本模型的报告；每句按其所见着色。The true report beside "
-                "those of the baseline (without "
-                "alignment losses) and of the model; each clause has the colour of what it claims. In the "
-                "truth: how our report "
-                "stands to it.",
-                choice);
-    bool ok = put_studies(w.stream, study, n, &all, e);
-    fputs("</body></html>\n", w.stream);
-    if (ok)
-        ok = file_commit(&w, e);
-    else
-        file_abandon(&w);
-    snprintf(path, sizeof path, "%s/figure4.png", folder);
-    ok = ok && image_write_png(path, &all, e);
-    free(all.pixel);
-    return ok;
+    static const Figure figure = {
+        "figure4", "图 4 Figure 4",
+        "真实报告，以及基线（无对齐损失）与本模型的报告；每句按其所见着色。The true report beside "
+        "those of the baseline (without "
+        "alignment losses) and of the model; each clause has the colour of what it claims. In the "
+        "truth: how our report "
+        "stands to it.",
+        put_studies};
+    return figure_write(folder, &figure, study, n, choice, e);
 }

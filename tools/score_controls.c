@@ -119,7 +119,7 @@ bool control_best_findings(const ControlTrain *t, ControlChoice *out, Error *e)
     FindingSet *truth = calloc((size_t)t->n, sizeof *truth);
     Common *c = truth ? rank(t->report, t->n, &n, e) : NULL;
     if (!truth) no_memory(e, t->n);
-    for (int i = 0; c && i < t->n; i++) truth[i] = t->set ? t->set[i] : findings_parse(t->report[i]);
+    for (int i = 0; c && i < t->n; i++) truth[i] = findings_parse(t->report[i]);
     int tried = 0;
     for (int i = 0; c && i < n; i++) { /* the commonest, and of the rest those among the first */
         if (i >= CONTROL_COMMONEST && c[i].first >= CONTROL_FIRST) continue;

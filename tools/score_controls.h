@@ -8,11 +8,10 @@
 
 enum { CONTROL_COMMONEST = 40, CONTROL_FIRST = 400 };
 
-/* The training set: n >= 1 reports and what is true of each study (NULL: what its report says). */
+/* The training set: n >= 1 reports. What is true of a study is what its report says. */
 typedef struct ControlTrain {
     int n;
     const char *const *report;
-    const FindingSet *set;
 } ControlTrain;
 
 typedef struct ControlChoice {

@@ -79,29 +79,6 @@ bool score_add_file(ScoreSheet *s, const char *name, const char *path, bool agai
 
 /* ---- controls from training reports ---- */
 
-typedef struct Training {
-    ReportList list;
-    FindingSet *truth; /* what its reports say */
-    ControlTrain train;
-} Training;
-
-static void close_training(Training *t)
-{
-    report_list_free(&t->list);
-    free(t->truth);
-}
-
-static bool open_training(const char *path, Training *t, Error *e)
-{
-    char file[4096];
-    if (!score_annotations_path(path, file, e) || !report_list_read(file, &t->list, e)) return false;
-    t->truth = calloc((size_t)t->list.n + 1, sizeof *t->truth);
-    if (!t->truth) return no_memory(e, t->list.n);
-    for (int i = 0; i < t->list.n; i++) t->truth[i] = findings_parse(t->list.text[i]);
-    t->train = (ControlTrain){t->list.n, (const char *const *)t->list.text, t->truth};
-    return true;
-}
-
 /* One report for every study. what: what it was chosen by. */
 static bool add_constant(ScoreSheet *s, const char *name, const char *what, const ControlChoice *c,
                          const char **reports, Error *e)
@@ -134,11 +111,13 @@ static bool add_training(ScoreSheet *s, const ControlTrain *t, const char **repo
 
 bool score_add_training(ScoreSheet *s, const char *train, Error *e)
 {
-    Training t = {0};
+    char file[4096];
+    ReportList list = {0};
     const char **reports = calloc((size_t)s->truth.n + 1, sizeof *reports);
-    bool ok = (reports || no_memory(e, s->truth.n)) && open_training(train, &t, e) &&
-              add_training(s, &t.train, reports, e);
-    close_training(&t);
+    bool ok = (reports || no_memory(e, s->truth.n)) && score_annotations_path(train, file, e) &&
+              report_list_read(file, &list, e) &&
+              add_training(s, &(ControlTrain){list.n, (const char *const *)list.text}, reports, e);
+    report_list_free(&list);
     free(reports);
     return ok;
 }
