@@ -3,6 +3,7 @@
 #define TESTS_TOOLS_RUN_H
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,18 @@ static inline void tool_path(char *path, size_t room, const char *tool)
 {
     const char *build = getenv("BUILD");
     snprintf(path, room, "%s/bin/%s", build ? build : "build/release", tool);
+}
+
+/* Whether a process has a handler for a signal; before that the signal ends it. */
+static inline bool run_catches(pid_t pid, int signal)
+{
+    char path[64], line[256];
+    unsigned long long caught = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "SigCgt: %llx", &caught) != 1) {}
+    if (f) fclose(f);
+    return caught >> (signal - 1) & 1;
 }
 
 /* args ends with NULL and leaves the program's name out. Standard input is empty. */

@@ -332,6 +332,12 @@ START_TEST(skip_bad)
     ck_assert(json_array_size(left) == 1 && !strcmp(json_string_value(json_array_get(left, 0)), "1"));
     json_decref(split);
     check_names();
+    /* The test's only study goes bad: its data set goes too. */
+    ck_assert_int_eq(access(in_out("test/annotations.json"), F_OK), 0);
+    brain_text(brain_slice(3, 2, 7), "no picture");
+    CTRG("--out", out, "--size", "64", "--skip-bad");
+    ck_assert_msg(r.code == 0 && strstr(r.err, "test: no study in this part, so no data set"), "%s", r.err);
+    ck_assert_int_ne(access(in_out("test/annotations.json"), F_OK), 0);
     clear_out();
     brain_remove();
     ck_assert(file_make_folder(brain_at("samples"), NULL));

@@ -103,53 +103,54 @@ START_TEST(precedence)
 }
 END_TEST
 
+static const struct {
+    const char *name, *text;
+    bool ok;
+} values_given[] = {
+    {"steps", "1073741824", true},
+    {"steps", "1073741825", false},
+    {"steps", "-1", false},
+    {"steps", "1.5", false},
+    {"steps", "", false},
+    {"steps", "ten", false},
+    {"warm", "-1", true},
+    {"lr", "1e-4", true},
+    {"lr", "11", false},
+    {"lr", "nan", false},
+    {"data", "", false},
+    {"data", "\xff", false},
+    {"data", "脑", true},
+    {"device", "cpu", true},
+    {"device", "plan", false},
+    {"hv", "sum24", true},
+    {"hv", "sum", false},
+    {"hv", "sum2", false},
+    {"hv", "local24|concat48", false},
+    {"hv", "", false},
+    {"mask-identical", "true", true},
+    {"mask-identical", "maybe", false},
+    {"mask-identical", NULL, true},
+    {"widths", "1,2,3,4", true},
+    {"widths", "1,2,3", false},
+    {"widths", "1,2,3,4,5", false},
+    {"widths", "1,2,3,4.5", false},
+    {"widths", "0,2,3,4", false},
+    {"memory", "4G", true},
+    {"memory", "4GB", false},
+    {"threads", "1024", true},
+    {"threads", "1025", false},
+};
+
 START_TEST(values)
 {
-    static const struct {
-        const char *name, *text;
-        bool ok;
-    } cases[] = {
-        {"steps", "1073741824", true},
-        {"steps", "1073741825", false},
-        {"steps", "-1", false},
-        {"steps", "1.5", false},
-        {"steps", "", false},
-        {"steps", "ten", false},
-        {"warm", "-1", true},
-        {"lr", "1e-4", true},
-        {"lr", "11", false},
-        {"lr", "nan", false},
-        {"data", "", false},
-        {"data", "\xff", false},
-        {"data", "脑", true},
-        {"device", "cpu", true},
-        {"device", "plan", false},
-        {"hv", "sum24", true},
-        {"hv", "sum", false},
-        {"hv", "sum2", false},
-        {"hv", "local24|concat48", false},
-        {"hv", "", false},
-        {"mask-identical", "true", true},
-        {"mask-identical", "maybe", false},
-        {"mask-identical", NULL, true},
-        {"widths", "1,2,3,4", true},
-        {"widths", "1,2,3", false},
-        {"widths", "1,2,3,4,5", false},
-        {"widths", "1,2,3,4.5", false},
-        {"widths", "0,2,3,4", false},
-        {"memory", "4G", true},
-        {"memory", "4GB", false},
-        {"threads", "1024", true},
-        {"threads", "1025", false},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof values_given / sizeof *values_given; i++) {
         Settings s;
         settings_open(&s);
         TrainOptions before = s.train;
         Error e = {0};
-        bool ok = settings_set(&s, row(cases[i].name), cases[i].text, FROM_COMMAND, "--this", &e);
-        const char *text = cases[i].text ? cases[i].text : "";
-        ck_assert_msg(ok == cases[i].ok, "%s '%s': %s", cases[i].name, text, e.msg);
+        bool ok = settings_set(&s, row(values_given[i].name), values_given[i].text, FROM_COMMAND, "--this", &e);
+        const char *text = values_given[i].text ? values_given[i].text : "";
+        ck_assert_msg(ok == values_given[i].ok, "%s '%s': %s", values_given[i].name, text, e.msg);
         if (!ok) {
             ck_assert_int_eq(e.code, ERROR_USAGE);
             ck_assert_msg(strstr(e.msg, "--this: expected ") && strstr(e.msg, text), "%s", e.msg);
