@@ -73,7 +73,7 @@ if [ $# = 5 ]; then
     exit
 fi
 
-COMMIT=$(git -C "$(dirname "$0")" rev-parse --short HEAD 2>/dev/null || echo unknown)
+COMMIT=$(git -C "$(dirname "$0")" describe --always --dirty 2>/dev/null || echo unknown)
 export SIZE WARMUP_STEPS STEPS COMMIT
 mkdir -p "$base"
 say "Phantoms: $TRAIN to train on, without the held-out combinations; $TEST to score, their pairs and twins; $UNSEEN with such a combination"
