@@ -2,8 +2,9 @@
 # tools/table2.sh BIN MODEL WORK: the rows of the paper's Table 2 at mini size, each trained with each of SEEDS and scored on
 # TEST phantoms that no training has seen, with its controls, and on UNSEEN ones that have a combination of lesion, place
 # and side which this training has not (data/held_out.def). One finished run is WORK/ROW-SEED/result.json; what is finished
-# is not done again, and WORK/settings has what it was made with: SEEDS and ROWS may grow, all else must stay. Every row has the ResNet, the language model, the cached features and the clues (exact masks) in common,
-# and for a seed the head that is warmed up to speak in MODEL/slots.safetensors; report generation begins in the row.
+# is not done again. WORK/settings says what all of it was made with: SEEDS and ROWS may grow, all else must stay. Every row
+# has the ResNet, the language model, the cached features and the clues (exact masks) in common, and for a seed the head that
+# is warmed up to speak in MODEL/slots.safetensors; report generation begins in the row.
 set -eu
 bin=$1 model=$2 work=$3
 : "${SIZE:=128}" "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${TEST:=300}" "${TEST_SEED:=1000000}" "${UNSEEN:=100}" "${UNSEEN_SEED:=2000000}"
