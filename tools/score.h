@@ -101,6 +101,7 @@ void score_print_rows(FILE *out, const ScoreSheet *s);
 json_t *score_json(const ScoreSheet *s);
 /* Writes the scores of each study, a JSON object a line. */
 bool score_write_each(const char *path, const ScoreSheet *s, Error *e);
-/* x, or null where it is undefined. */
+/* x, or null where it is undefined; [low, high], likewise. */
 json_t *score_number(double x);
+json_t *score_interval(const Interval *i);
 #endif

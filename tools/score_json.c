@@ -4,6 +4,11 @@
 
 json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+json_t *score_interval(const Interval *i)
+{
+    return json_pack("[o, o]", score_number(i->low), score_number(i->high));
+}
+
 static json_t *tuple_json(const TupleScore *s)
 {
     return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:I}", "right", (json_int_t)s->right,
