@@ -2,6 +2,7 @@
  * against cases that can be worked out by hand. */
 #include "tests/losses/corpus.h"
 #include "tests/losses/vectors.h"
+#include "tests/data/fail_alloc.h"
 
 START_TEST(goldens)
 {
@@ -123,6 +124,27 @@ START_TEST(cutting)
 }
 END_TEST
 
+/* More words than there is room for at first; then scores of their texts. */
+static bool score_once(Error *e)
+{
+    static char text[6000];
+    Tokens t = {0}, characters = {0};
+    BleuCounts sum[2];
+    if (!*text)
+        for (int i = 0, n = 0; i < 1000; i++) n += sprintf(text + n, "%d ", i);
+    Words *w = words_open(e);
+    bool ok = w && words_cut(w, text, WORDS_SPLIT, &t, e) && words_characters(text, &characters, e) &&
+              bleu_count(&t, &characters, &sum[0], e) &&
+              bleu_constants((const Tokens[]){t, characters}, 2, &t, 1, sum, e) && t.n == 1000;
+    tokens_free(&t);
+    tokens_free(&characters);
+    words_close(w);
+    return ok;
+}
+
+START_TEST(allocations) { ck_assert_int_gt(fail_each(score_once), 1000); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("bleu");
@@ -131,6 +153,7 @@ int main(void)
     tcase_add_test(t, three_pairs);
     tcase_add_test(t, by_hand);
     tcase_add_test(t, cutting);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

@@ -4,6 +4,7 @@
 #include "tensor/rng.h"
 #include <check.h>
 #include <stdlib.h>
+#include "tests/data/fail_alloc.h"
 
 #define CLOSE(x, y, tolerance)                                                                                 \
     ck_assert_msg(fabs((double)(x) - (double)(y)) <= (tolerance), "%s is %.17g, expected %.17g", #x,           \
@@ -168,6 +169,17 @@ START_TEST(paired)
 }
 END_TEST
 
+static bool resample_once(Error *e)
+{
+    double rows[3][2] = {{1, 2}, {0, 1}, {2, 2}}, all[2];
+    Interval of[2];
+    return bootstrap_scores(rows[0], 3, 2, ratio, NULL, 2, 5, 1, all, score_a[0], e) &&
+           bootstrap_ratios(rows[0], rows[1], 2, 2, 5, 1, of, e);
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(resample_once), 5); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("bootstrap");
@@ -178,6 +190,7 @@ int main(void)
     tcase_add_test(t, undefined_resamples);
     tcase_add_test(t, coverage_and_level);
     tcase_add_test(t, paired);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -4,6 +4,7 @@
 #include "tensor/rng.h"
 #include "tests/losses/vectors.h"
 #include <time.h>
+#include "tests/data/fail_alloc.h"
 
 START_TEST(goldens)
 {
@@ -140,6 +141,19 @@ START_TEST(many)
 }
 END_TEST
 
+/* Texts of more n-grams than there is room for at first. */
+static bool score_once(Error *e)
+{
+    int32_t id[400];
+    double each[2];
+    for (int i = 0; i < 400; i++) id[i] = i;
+    const Tokens text[2] = {{id, 400}, {id + 200, 200}};
+    return cider_score(text, text, 2, each, e) && each[0] > 9;
+}
+
+START_TEST(allocations) { ck_assert_int_gt(fail_each(score_once), 10); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cider");
@@ -149,6 +163,7 @@ int main(void)
     tcase_add_test(t, by_definition_too);
     tcase_add_test(t, edges);
     tcase_add_test(t, many);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

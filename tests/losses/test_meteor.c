@@ -4,6 +4,7 @@
 #include "losses/meteor_words.h"
 #include "tensor/rng.h"
 #include "tests/losses/vectors.h"
+#include "tests/data/fail_alloc.h"
 
 static double score_of(const char *said, const char *truth, MeteorStats *s)
 {
@@ -148,6 +149,21 @@ START_TEST(any_bytes)
 }
 END_TEST
 
+/* Texts with pairs of words that are not equal, and more matches than there is room for at first. */
+static bool score_once(Error *e)
+{
+    static char said[2000], truth[2000];
+    MeteorStats s;
+    double score;
+    if (!*said)
+        for (int i = 0; i < 300; i++)
+            strcat(said, i % 50 ? "左" : " 4 右 "), strcat(truth, i % 70 ? "左" : " 16 下 ");
+    return meteor_pair(said, truth, &s, &score, e) && score > 0 && s.matched[METEOR_PARAPHRASE] > 0;
+}
+
+START_TEST(allocations) { ck_assert_int_gt(fail_each(score_once), 14); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("meteor");
@@ -158,6 +174,7 @@ int main(void)
     tcase_add_test(t, cutting);
     tcase_add_test(t, edges);
     tcase_add_test(t, any_bytes);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

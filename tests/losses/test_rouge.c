@@ -3,6 +3,7 @@
 #include "losses/rouge.h"
 #include "tensor/rng.h"
 #include "tests/losses/vectors.h"
+#include "tests/data/fail_alloc.h"
 
 START_TEST(goldens)
 {
@@ -96,6 +97,16 @@ START_TEST(against_brute_force)
 }
 END_TEST
 
+static bool score_once(Error *e)
+{
+    const Tokens t = {(int32_t[]){1, 2, 3}, 3};
+    double score;
+    return rouge_l(&t, &t, &score, e) && score == 1;
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(score_once), 1); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("rouge");
@@ -103,6 +114,7 @@ int main(void)
     tcase_add_test(t, goldens);
     tcase_add_test(t, empty_last_words);
     tcase_add_test(t, against_brute_force);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

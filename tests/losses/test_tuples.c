@@ -4,6 +4,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
+#include "tests/data/fail_alloc.h"
 
 #define CLOSE(a, b, tol)                                                                                       \
     ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (double)(a), (double)(b))
@@ -220,6 +221,16 @@ START_TEST(patients_are_resampled)
 }
 END_TEST
 
+static bool score_once(Error *e)
+{
+    TuplePair p = {{first[0], first[0], radius[0], 0, 0}, {second[0], second[0], NULL, 0, 0}, 1};
+    TuplePairScores s;
+    return tuples_pairs(&table, &p, 1, 10, 1, &s, e) && s.changed.follow == 1;
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(score_once), 4); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tuples");
@@ -231,6 +242,7 @@ int main(void)
     tcase_add_test(t, pairs_that_ignore_the_change);
     tcase_add_test(t, pairs_of_flawed_reports);
     tcase_add_test(t, patients_are_resampled);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);
