@@ -98,8 +98,9 @@ static json_t *kind_json(const ClueRow *r, int kind)
     return sizes;
 }
 
-json_t *score_clues_json(const ClueScores *s)
+static json_t *clues_json(const void *context)
 {
+    const ClueScores *s = context;
     json_t *rows = json_array();
     for (int i = 0; i < s->n; i++) {
         const ClueRow *r = &s->row[i];
@@ -118,3 +119,5 @@ json_t *score_clues_json(const ClueScores *s)
     }
     return json_pack("{s:i, s:i, s:o}", "studies", s->studies, "skipped", s->skipped, "rows", rows);
 }
+
+json_t *score_clues_json(const ClueScores *s) { return json_make(clues_json, s); }

@@ -159,8 +159,9 @@ static json_t *settings_json(const ScoreSheet *s)
                      s->bootstrap);
 }
 
-json_t *score_json(const ScoreSheet *s)
+static json_t *sheet_json(const void *context)
 {
+    const ScoreSheet *s = context;
     json_t *list = json_array(), *controls = json_object(), *against = json_object(), *paired = json_object();
     json_t *o = json_pack("{s:i}", "studies", s->truth.n);
     set_values(o, s, &s->system[0]);
@@ -182,14 +183,25 @@ json_t *score_json(const ScoreSheet *s)
     return o;
 }
 
-/* The scores of study i of the model. */
-static json_t *study_json(const ScoreSheet *s, const TupleTable *table, int i)
+json_t *score_json(const ScoreSheet *s) { return json_make(sheet_json, s); }
+
+/* One of the model's. */
+typedef struct SheetStudy {
+    const ScoreSheet *sheet;
+    const TupleTable *table;
+    int i;
+} SheetStudy;
+
+static json_t *study_json(const void *context)
 {
+    const SheetStudy *of = context;
+    const ScoreSheet *s = of->sheet;
     const ScoreTruth *t = &s->truth;
+    int i = of->i;
     const ScoreSystem *y = &s->system[0];
     TupleStudy study = {t->set[i].side, y->said[i].side, score_radius(t, i), t->set[i].other, y->said[i].other};
     TupleScores tuples;
-    tuples_score(table, &study, 1, &tuples);
+    tuples_score(of->table, &study, 1, &tuples);
     json_t *o = json_pack("{s:s}", "id", t->name[i]), *lesion = tuple_json(&tuples.all);
     set_text(o, &y->text[s->cutters.main].each[i]);
     json_object_set_new(lesion, "exact", json_boolean(tuples.exact == 1));
@@ -206,7 +218,7 @@ bool score_write_each(const char *path, const ScoreSheet *s, Error *e)
     if (!file_create(&w, path, e)) return false;
     bool ok = true;
     for (int i = 0; ok && i < s->truth.n; i++) {
-        json_t *one = study_json(s, &table, i);
+        json_t *one = json_make(study_json, &(SheetStudy){s, &table, i});
         ok = one && (!json_dumpf(one, w.stream, JSON_REAL_PRECISION(15)) || ferror(w.stream));
         fputc('\n', w.stream);
         json_decref(one);

@@ -164,14 +164,20 @@ void score_masks_print(FILE *out, const ScoreMasks *m, int n)
     }
 }
 
-json_t *score_masks_json(const ScoreMasks *m, int n)
+typedef struct MaskList {
+    const ScoreMasks *of;
+    int n;
+} MaskList;
+
+static json_t *masks_json(const void *context)
 {
+    const MaskList *m = context;
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) {
-        const MaskScore *s = &m[i].score;
+    for (int i = 0; i < m->n; i++) {
+        const MaskScore *s = &m->of[i].score;
         json_array_append_new(
             list,
-            json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f, s:{s:o, s:o, s:o}}", "name", m[i].name,
+            json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f, s:{s:o, s:o, s:o}}", "name", m->of[i].name,
                       "lesion_slices", (json_int_t)s->slices, "healthy_slices", (json_int_t)s->healthy, "dice",
                       score_number(s->dice), "dice_sd", s->dice_interval.sd, "pooled_dice",
                       score_number(s->pooled), "pooled_dice_sd", s->pooled_interval.sd, "false_alarm",
@@ -181,3 +187,5 @@ json_t *score_masks_json(const ScoreMasks *m, int n)
     }
     return list;
 }
+
+json_t *score_masks_json(const ScoreMasks *m, int n) { return json_make(masks_json, &(MaskList){m, n}); }

@@ -180,8 +180,9 @@ static json_t *changed_json(const TuplePairScores *s)
                      shift_json(&s->mirrored), "removed", shift_json(&s->removed), "by_size", sizes);
 }
 
-json_t *score_pairs_json(const ScorePairs *p)
+static json_t *pairs_json(const void *context)
 {
+    const ScorePairs *p = context;
     const TupleShift *twins = &p->model.same;
     Interval changed = complement(&twins->still_interval);
     return json_pack("{s:o, s:o, s:{s:I, s:I, s:o, s:f, s:{s:o}}}", "counterfactual", changed_json(&p->model),
@@ -190,3 +191,5 @@ json_t *score_pairs_json(const ScorePairs *p)
                      score_number(1 - twins->still_share), "changed_sd", changed.sd, "intervals",
                      "changed_share", score_interval(&changed));
 }
+
+json_t *score_pairs_json(const ScorePairs *p) { return json_make(pairs_json, p); }

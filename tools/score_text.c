@@ -273,7 +273,8 @@ static bool cut(Cutter *c, const char *text, const char **words, Tokens *split, 
         !words_cut(c->words, *words, WORDS_SPACES, spaces, e))
         return false;
     int32_t *less = realloc(split->id, (size_t)split->n * sizeof *less);
-    if (less) split->id = less;
+    if (!less) return no_memory(e, 1);
+    split->id = less;
     return true;
 }
 
