@@ -98,7 +98,7 @@ static json_t *system_json(const ScoreTruth *t, const ScoreSystem *s)
 static void set_text(json_t *o, const TextScore *t)
 {
     for (int k = 0; k < BLEU_ORDERS; k++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "BLEU-%d", k + 1);
         json_object_set_new(o, name, json_real(t->bleu[k]));
     }
