@@ -149,6 +149,7 @@ int main(void)
 {
     Suite *s = suite_create("bleu");
     TCase *t = tcase_create("bleu");
+    tcase_set_timeout(t, 0);
     tcase_add_test(t, goldens);
     tcase_add_test(t, three_pairs);
     tcase_add_test(t, by_hand);

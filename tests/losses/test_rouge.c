@@ -111,6 +111,7 @@ int main(void)
 {
     Suite *s = suite_create("rouge");
     TCase *t = tcase_create("rouge");
+    tcase_set_timeout(t, 0);
     tcase_add_test(t, goldens);
     tcase_add_test(t, empty_last_words);
     tcase_add_test(t, against_brute_force);
