@@ -61,7 +61,7 @@ bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, cons
     Rng rng = rng_open(seed, "bootstrap");
     for (int repeat = -1; ok && repeat < repeats; repeat++) { /* -1: each study once */
         for (int j = 0; j < m; j++) one[j] = NAN;
-        if (n > 0) {
+        if (n > 1 || (n == 1 && repeat < 0)) {
             if (repeat >= 0) draw(&rng, n, times);
             add_rows(rows, repeat < 0 ? NULL : times, n, k, sum);
             f(context, sum, one);
@@ -118,6 +118,6 @@ PairedTest bootstrap_paired(const double *a, const double *b, double all_a, doub
 {
     for (int i = 0; i < repeats; i++) room[i] = a[i] - b[i];
     double difference = all_a - all_b;
-    return (PairedTest){difference, bootstrap_interval(room, repeats, room + repeats),
-                        isnan(difference) ? NAN : two_sided(room, repeats)};
+    Interval i = bootstrap_interval(room, repeats, room + repeats);
+    return (PairedTest){difference, i, isnan(difference) || i.n < 2 ? NAN : two_sided(room, repeats)};
 }
