@@ -34,9 +34,9 @@ bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int
  * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
 typedef void BootstrapScores(const void *context, const double *sum, double *score);
 
-/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is less
- * than 2, since one study does not say how a score varies. all (m): the scores of the n studies themselves.
- * False only without memory. */
+/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is
+ * less than 2, since one study does not say how a score varies. all (m): the scores of the n studies
+ * themselves. False only without memory. */
 bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
                       int repeats, uint64_t seed, double *all, double *score, Error *e);
 
