@@ -109,6 +109,10 @@ static bool depth_ok(const char *text, size_t n, const char *what, Error *e)
 
 json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
 {
+    if (n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) {
+        error_set(e, ERROR_INPUT, "%s: begins with a byte-order mark, expected JSON", what);
+        return NULL;
+    }
     if (!depth_ok(text, n, what, e)) return NULL;
     json_error_t fault = {0};
     bool lost;

@@ -33,7 +33,7 @@ bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, cons
     Rng rng = rng_open(seed, "bootstrap");
     for (int repeat = -1; ok && repeat < repeats; repeat++) { /* -1: each study once */
         for (int j = 0; j < m; j++) one[j] = NAN;
-        if (n > 0) {
+        if (n > 1 || (n == 1 && repeat < 0)) {
             if (repeat >= 0) draw(&rng, n, times);
             add_rows(rows, repeat < 0 ? NULL : times, n, k, sum);
             f(context, sum, one);
@@ -87,10 +87,11 @@ bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int
     if (!ok) error_set(e, ERROR_MEMORY, "no memory to resample %d ratios of %d patients", k, n);
     Rng rng = rng_open(seed, "bootstrap");
     for (size_t repeat = 0; ok && repeat < rounds; repeat++) {
-        if (n > 0) draw(&rng, n, times);
+        if (n > 1) draw(&rng, n, times);
         add_rows(part, times, n, k, sum);
         add_rows(whole, times, n, k, total);
-        for (size_t j = 0; j < width; j++) score[j * rounds + repeat] = total[j] > 0 ? sum[j] / total[j] : NAN;
+        for (size_t j = 0; j < width; j++)
+            score[j * rounds + repeat] = n > 1 && total[j] > 0 ? sum[j] / total[j] : NAN;
     }
     for (size_t j = 0; ok && j < width; j++)
         interval[j] = bootstrap_interval(score + j * rounds, repeats, room);
@@ -117,6 +118,6 @@ PairedTest bootstrap_paired(const double *a, const double *b, double all_a, doub
 {
     for (int i = 0; i < repeats; i++) room[i] = a[i] - b[i];
     double difference = all_a - all_b;
-    return (PairedTest){difference, bootstrap_interval(room, repeats, room + repeats),
-                        isnan(difference) ? NAN : two_sided(room, repeats)};
+    Interval i = bootstrap_interval(room, repeats, room + repeats);
+    return (PairedTest){difference, i, isnan(difference) || i.n < 2 ? NAN : two_sided(room, repeats)};
 }

@@ -17,7 +17,8 @@ typedef struct Interval {
 Interval bootstrap_interval(const double *score, int repeats, double *room);
 
 /* The intervals (k) of the ratios sum part / sum whole over n patients; part, whole (n, k). A ratio that is
- * undefined in a resample does not count there. repeats >= 2. False only without memory. */
+ * undefined in a resample does not count there; with n less than 2 no interval is defined. repeats >= 2. False
+ * only without memory. */
 bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
                       Interval *interval, Error *e);
 
@@ -25,8 +26,9 @@ bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int
  * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
 typedef void BootstrapScores(const void *context, const double *sum, double *score);
 
-/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is 0.
- * all (m): the scores of the n studies themselves. False only without memory. */
+/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is
+ * less than 2, since one study does not say how a score varies. all (m): the scores of the n studies
+ * themselves. False only without memory. */
 bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
                       int repeats, uint64_t seed, double *all, double *score, Error *e);
 
@@ -42,7 +44,7 @@ static inline bool intervals_overlap(const Interval *a, const Interval *b)
 typedef struct PairedTest {
     double difference; /* of a less that of b, on all studies */
     Interval interval; /* of the difference */
-    double p;          /* NaN where the difference is undefined */
+    double p;          /* NaN where the difference is undefined, or in all resamples but one */
 } PairedTest;
 /* a, b: one score's resamples; all_a, all_b: the score of all studies. room: (2 repeats) numbers. */
 PairedTest bootstrap_paired(const double *a, const double *b, double all_a, double all_b, int repeats,

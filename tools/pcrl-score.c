@@ -21,11 +21,15 @@ typedef struct Results {
 static bool keep_reported(const ScoreOptions *o, ScoreTruth *t, Error *e)
 {
     char **reports;
-    if (!score_read_reports(o->reports, t, true, true, &reports, NULL, e)) return false;
+    ReportCounts counts;
+    if (!score_read_reports(o->reports, t, true, true, &reports, &counts, e)) return false;
     score_keep_reported(t, reports);
     score_reports_free(reports, t->n);
     if (t->n < t->all)
         cli_note("scoring %d of %d studies: the others have no report in %s", t->n, t->all, o->reports);
+    if (t->n < counts.reports)
+        cli_note("%s: %d of %d reports are of no study, left out", o->reports, counts.reports - t->n,
+                 counts.reports);
     return true;
 }
 

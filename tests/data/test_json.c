@@ -76,6 +76,7 @@ START_TEST(malformed)
         {"  ", "f:1:2: not JSON: unexpected token near end of file"},
         {"{\"a\":1,\"a\":1}", "f:1:10: not JSON: duplicate object key near '\"a\"'"},
         {"{\"a\":{\"b\":1,\"b\":2}}", "f:1:15: not JSON: duplicate object key near '\"b\"'"},
+        {"\xef\xbb\xbf[]", "f: begins with a byte-order mark, expected JSON"},
         {"[1,]", "f:1:4: not JSON: unexpected token near ']'"},
         {"[1 2]", "f:1:4: not JSON: ']' expected near '2'"},
         {"[1]\n\n x", "f:3:2: not JSON: end of file expected near 'x'"},

@@ -119,6 +119,17 @@ START_TEST(undefined_resamples)
 }
 END_TEST
 
+/* One study has scores, but no interval and no test. */
+START_TEST(one_study)
+{
+    double a[1][2] = {{3, 4}}, b[1][2] = {{1, 4}}, all[2];
+    Interval i = interval_of(a[0], 1, 100, 1, all);
+    ck_assert(all[0] == 0.75 && i.n == 0 && isnan(i.low) && isnan(i.high));
+    PairedTest p = test_of(a[0], b[0], 1, 100, 1);
+    ck_assert(p.difference == 0.5 && isnan(p.interval.low) && isnan(p.p));
+}
+END_TEST
+
 /* Of 200 samples of 100 studies each, about 95 % of the intervals cover the true ratio; and of tests between
  * two systems that are the same but for chance about 5 % are below 0.05, and half below 0.5. */
 START_TEST(coverage_and_level)
@@ -188,6 +199,7 @@ int main(void)
     tcase_add_test(t, ratios);
     tcase_add_test(t, percentiles);
     tcase_add_test(t, undefined_resamples);
+    tcase_add_test(t, one_study);
     tcase_add_test(t, coverage_and_level);
     tcase_add_test(t, paired);
     tcase_add_test(t, allocations);
