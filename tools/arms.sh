@@ -19,12 +19,11 @@ arm_settings() {
 }
 # A copy that is whole or not there.
 copy() { [ -d "$2" ] || { rm -rf "$2.new" && cp -r "$1" "$2.new" && mv "$2.new" "$2"; }; }
-# settle FOLDER LINES BEFORE: of lines "NAME<tab>VALUE", what the work in FOLDER is made with, none may differ from
-# FOLDER/settings, where earlier calls left theirs, or from BEFORE while that is not there; what is new is added. Where one
-# differs nothing in FOLDER is touched.
+# settle FOLDER LINES: of lines "NAME<tab>VALUE", what the work in FOLDER is made with, none may differ from FOLDER/settings,
+# where earlier calls left theirs; what is new is added. Where one differs nothing in FOLDER is touched.
 settle() {
     {
-        if [ -e "$1/settings" ]; then cat "$1/settings"; else printf '%s\n' "$3"; fi | sed 's/^/was\t/'
+        cat "$1/settings" 2>/dev/null | sed 's/^/was\t/'
         printf '%s\n' "$2" | sed 's/^/is\t/'
     } | folder=$1 script=$(basename "$0" .sh) awk -F '\t' '
         NF < 3 { next }

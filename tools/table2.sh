@@ -94,35 +94,11 @@ made_with() {
         printf 'row %s\t%s %s\n' "$row" "$common" "$options"
     done
 }
-# told NAME KEY FILE...: the numbers that KEY has in those files.
-told() {
-    name=$1 key=$2
-    shift 2
-    values=$(cat "$@" 2>/dev/null | sed -n "s/^.*\"$key\":[ \"[]*\([0-9][0-9]*\).*/\1/p" | sort -nu | paste -sd / -)
-    [ -z "$values" ] || printf '%s\t%s\n' "$name" "$values"
-}
-# Of work from before there was a record: what its runs, phantoms and model say.
-found() {
-    told STEPS steps "$work"/[!s]*-*/run.json
-    told WARMUP_STEPS warmup_steps "$work"/start-*/run.json
-    told TEST studies "$work"/[!s]*-*/scores.json
-    told UNSEEN studies "$work"/[!s]*-*/scores-unseen.json
-    told SIZE size "$work/train/annotations.json"
-    [ ! -e "$work/train/annotations.json" ] || printf 'TRAIN\t%s\n' "$(grep -c '"id":' "$work/train/annotations.json")"
-    # shellcheck disable=SC2086
-    digests "$base" $parts
-}
 
 COMMIT=$(git -C "$(dirname "$0")" describe --always --dirty 2>/dev/null || echo unknown)
 export SIZE WARMUP_STEPS STEPS COMMIT
-now=$(made_with) before=''
-if [ -d "$base" ] && [ ! -e "$work/settings" ]; then
-    before=$(found)
-    echo "table2: $work has no record of its settings; its files tell $(echo "$before" | cut -f 1 | paste -sd ' ' -), the" \
-        "others are taken to be this call's"
-fi
 mkdir -p "$work"
-settle "$work" "$now" "$before"
+settle "$work" "$(made_with)"
 mkdir -p "$base"
 say "Phantoms: $TRAIN to train on, without the held-out combinations; $TEST to score, their pairs and twins; $UNSEEN with such a combination"
 synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" $4 >/dev/null; }

@@ -148,27 +148,6 @@ START_TEST(other_settings)
 }
 END_TEST
 
-/* Work from before there was a record: its files are asked; what two runs say differently is refused too. */
-START_TEST(no_record)
-{
-    int64_t done = changed("table2/release-3/result.json");
-    ck_assert(!shell("rm table2/settings"));
-    REFUSED("STEPS was 1, is now 2", "tools", "data/mini", RUNS "STEPS=2");
-    REFUSED("WARMUP_STEPS was 1, is now 2", "tools", "data/mini", RUNS "WARMUP_STEPS=2");
-    REFUSED("SIZE was 128, is now 96; TRAIN was 8, is now 9; TEST was 8, is now 7; UNSEEN was 1, is now 2",
-            "tools", "data/mini", RUNS "SIZE=96 TRAIN=9 TEST=7 UNSEEN=2");
-    ck_assert(!shell(
-        "! test -e table2/settings && mkdir table2/a-1 && echo '  \"steps\": 30,' >table2/a-1/run.json"));
-    REFUSED("STEPS was 1/30, is now 1", "tools", "data/mini", RUNS);
-    ck_assert(!shell("rm -r table2/a-1"));
-    ck_assert_int_eq(script(RUNS, "table2"), 0);
-    ck_assert_msg(strstr(said(), "has no record of its settings; its files tell STEPS WARMUP_STEPS TEST"), "%s",
-                  said());
-    ck_assert_int_eq(changed("table2/release-3/result.json"), done);
-    REFUSED("TEST_SEED was 1000000, is now 3", "tools", "data/mini", RUNS "TEST_SEED=3");
-}
-END_TEST
-
 START_TEST(table1)
 {
     ck_assert_int_eq(script("", "table1"), 0);
@@ -210,7 +189,6 @@ int main(void)
     tcase_set_timeout(c, 900);
     tcase_add_test(c, table2);
     tcase_add_test(c, other_settings);
-    tcase_add_test(c, no_record);
     tcase_add_test(c, table1);
     tcase_add_test(c, unknown_row);
     suite_add_tcase(s, c);
