@@ -239,6 +239,9 @@ static bool finish(const Job *j, const char *reads, FILE *table, Error *e)
         cli_note("%s: %d folders with *.dcm files are in no study's folder, left out", j->o->root,
                  j->scan.strays);
     cli_note("%d studies written, %d there already, %d left out", j->written, j->kept, j->failed);
+    if (j->failed && !j->written && !j->kept)
+        return error_set(e, ERROR_INPUT, "none of the %d studies could be imported, the first: %.400s",
+                         j->failed, j->first.msg);
     print_table(j, table);
     return !j->failed || j->o->skip_bad ||
            error_set(e, ERROR_INPUT, "%d studies could not be imported, the first: %.400s", j->failed,
