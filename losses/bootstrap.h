@@ -6,29 +6,21 @@
 #include <math.h>
 #include <stdint.h>
 
-/* Running mean and sum of squared deviations (Welford); NaN does not count. */
-typedef struct Running {
+/* A percentile interval: the 2.5th and 97.5th percentile of one score's resamples, interpolated linearly
+ * between neighbours, and their standard deviation. n counts the resamples in which the score was defined; with
+ * fewer than two, low and high are NaN. */
+typedef struct Interval {
+    double low, high, sd;
     int n;
-    double mean, square;
-} Running;
+} Interval;
+/* room: (repeats) numbers of scratch. */
+Interval bootstrap_interval(const double *score, int repeats, double *room);
 
-static inline void running_add(Running *r, double x)
-{
-    if (isnan(x)) return;
-    double before = x - r->mean;
-    r->n++;
-    r->mean += before / r->n;
-    r->square += before * (x - r->mean);
-}
-
-/* 0 for fewer than two numbers. */
-static inline double running_sd(const Running *r) { return r->n > 1 ? sqrt(r->square / (r->n - 1)) : 0; }
-
-/* sd[j], j < k, of the ratio sum part / sum whole over n patients; part, whole [n][k]. A ratio that is
- * undefined in a resample does not count there. repeats >= 2. Same seed, same numbers. False only without
- * memory. */
+/* The intervals (k) of the ratios sum part / sum whole over n patients; part, whole (n, k). A ratio that is
+ * undefined in a resample does not count there; of one patient there is no interval. repeats >= 2. False only
+ * without memory. */
 bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
-                      double *sd, Error *e);
+                      Interval *interval, Error *e);
 
 /* m scores of a set of studies, from the sum (k) of their rows; NaN where one is undefined. Scores of a whole
  * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
@@ -39,16 +31,6 @@ typedef void BootstrapScores(const void *context, const double *sum, double *sco
  * themselves. False only without memory. */
 bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
                       int repeats, uint64_t seed, double *all, double *score, Error *e);
-
-/* A percentile interval: the 2.5th and 97.5th percentile of one score's resamples, interpolated linearly
- * between neighbours, and their standard deviation. n counts the resamples in which the score was defined; with
- * fewer than two, low and high are NaN. */
-typedef struct Interval {
-    double low, high, sd;
-    int n;
-} Interval;
-/* room: (repeats) numbers of scratch. */
-Interval bootstrap_interval(const double *score, int repeats, double *room);
 
 static inline bool intervals_overlap(const Interval *a, const Interval *b)
 {

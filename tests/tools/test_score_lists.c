@@ -332,6 +332,33 @@ START_TEST(bad_lists)
 }
 END_TEST
 
+/* Paths of any bytes, and with more characters than a line about a system has room for: its cut falls on each
+ * byte of one. */
+START_TEST(odd_paths)
+{
+    static const char two[] = "{\"id\":1,\"report\":\"a\"}\n{\"id\":2,\"report\":\"b\"}";
+    char name[256] = "\xff", control[400];
+    for (int i = 0; i < 80; i++) strcat(name, "左");
+    put_quoted("ref", "[{'id':1,'report':'a'},{'id':2,'report':'b'}]");
+    Error e = {0};
+    snprintf(control, sizeof control, "%s/%s", folder, name);
+    ck_assert_msg(file_write(control, two, sizeof two - 1, &e), "%s", e.msg);
+    for (int k = 1; k < 4; k++) {
+        snprintf(control, sizeof control, "x=%s%.*s%s", folder, k, "///", name);
+        json_t *o = json_of(score("ref", "ref", "--control", control, "--json", NULL));
+        const json_t *system = json_array_get(json_object_get(o, "systems"), 2);
+        const char *how = json_string_value(json_object_get(system, "how"));
+        ck_assert_str_eq(json_string_value(json_object_get(system, "name")), "x");
+        ck_assert(how && strstr(how, "\uFFFD左左"));
+        ck_assert(setting(o, "tokenizer") && number(o, "settings/counts/controls/x/reports") == 2);
+        json_decref(o);
+    }
+    unlink(strchr(control, '=') + 1);
+    const Run *r = score("ref", "ref", "--control", "\xff=x", NULL);
+    ck_assert(r->code == ERROR_USAGE && strstr(r->err, "--control: expected a NAME in UTF-8"));
+}
+END_TEST
+
 START_TEST(usage)
 {
     static const struct {
@@ -382,6 +409,7 @@ int main(void)
     tcase_add_test(t, one_study);
     tcase_add_test(t, partial);
     tcase_add_test(t, bad_lists);
+    tcase_add_test(t, odd_paths);
     tcase_add_test(t, usage);
     tcase_add_test(t, time_and_no_room);
     suite_add_tcase(s, t);
