@@ -87,7 +87,7 @@ bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int
     if (!ok) error_set(e, ERROR_MEMORY, "no memory to resample %d ratios of %d patients", k, n);
     Rng rng = rng_open(seed, "bootstrap");
     for (size_t repeat = 0; ok && repeat < rounds; repeat++) {
-        if (n > 0) draw(&rng, n, times);
+        if (n > 1) draw(&rng, n, times);
         add_rows(part, times, n, k, sum);
         add_rows(whole, times, n, k, total);
         for (size_t j = 0; j < width; j++)

@@ -17,8 +17,8 @@ typedef struct Interval {
 Interval bootstrap_interval(const double *score, int repeats, double *room);
 
 /* The intervals (k) of the ratios sum part / sum whole over n patients; part, whole (n, k). A ratio that is
- * undefined in a resample does not count there; of one patient there is no interval. repeats >= 2. False only
- * without memory. */
+ * undefined in a resample does not count there; with n less than 2 no interval is defined. repeats >= 2. False
+ * only without memory. */
 bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
                       Interval *interval, Error *e);
 
