@@ -268,6 +268,8 @@ START_TEST(one_study)
     ck_assert(json_is_null(json_object_get(test, "p")) && json_is_null(json_object_get(test, "overlap")) &&
               json_is_null(json_array_get(json_object_get(test, "ci95"), 0)) &&
               number(test, "difference") < -0.3);
+    test = json_object_get(json_object_get(o, "lesion"), "sd");
+    ck_assert(json_is_null(json_object_get(test, "f1")) && json_is_null(json_object_get(test, "side")));
     json_decref(o);
 }
 END_TEST
