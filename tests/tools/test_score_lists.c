@@ -240,6 +240,7 @@ START_TEST(counts)
                       strstr(r->out, "hyp: not read: score (1)\n"),
                   "%s", r->out);
     ck_assert(strstr(r->out, "a report without a word is scored as the word None") &&
+              strstr(r->out, "reads a report in simplified Chinese;") &&
               strstr(r->out, "(seed 1); of so few studies they are too narrow, and p is too small\n"));
     json_t *o = json_of(score("ref", "hyp", "--json", NULL));
     ck_assert(number(o, "settings/counts/references/reports") == 3 &&
