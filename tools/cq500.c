@@ -301,6 +301,9 @@ static bool finish(Job *j, const char *reads, FILE *table, Error *e)
                  j->scan.strays);
     cli_note("%d studies written, %d there already, %d left out, %d of earlier calls taken out", j->written,
              j->kept, j->failed, j->gone);
+    if (j->failed && !j->written && !j->kept)
+        return error_set(e, ERROR_INPUT, "none of the %d studies could be imported, the first: %.400s",
+                         j->failed, j->first.msg);
     print_table(j, table);
     return !j->failed || j->o->skip_bad ||
            error_set(e, ERROR_INPUT, "%d studies could not be imported, the first: %.400s", j->failed,

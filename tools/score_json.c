@@ -91,13 +91,25 @@ static json_t *findings_json(const ScoreTruth *t, const ScoreSystem *s)
     return list;
 }
 
+/* Null where the score was defined in fewer than two resamples. */
 static json_t *spread_json(const Measures *m)
 {
-    const Interval *i = m->interval;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "f1", i[MEASURE_LESION].sd, "macro_f1",
-                     i[MEASURE_LESION_MACRO].sd, "side", i[MEASURE_SIDE].sd, "focal_f1", i[MEASURE_FOCAL].sd,
-                     "focal_macro_f1", i[MEASURE_FOCAL_MACRO].sd, "focal_side", i[MEASURE_FOCAL_SIDE].sd,
-                     "exact", i[MEASURE_EXACT].sd);
+    static const struct {
+        const char *key;
+        int measure;
+    } part[] = {{"f1", MEASURE_LESION},
+                {"macro_f1", MEASURE_LESION_MACRO},
+                {"side", MEASURE_SIDE},
+                {"focal_f1", MEASURE_FOCAL},
+                {"focal_macro_f1", MEASURE_FOCAL_MACRO},
+                {"focal_side", MEASURE_FOCAL_SIDE},
+                {"exact", MEASURE_EXACT}};
+    json_t *o = json_object();
+    for (size_t k = 0; k < sizeof part / sizeof *part; k++) {
+        const Interval *i = &m->interval[part[k].measure];
+        json_object_set_new(o, part[k].key, score_number(i->n > 1 ? i->sd : NAN));
+    }
+    return o;
 }
 
 static json_t *system_json(const ScoreTruth *t, const ScoreSystem *s)

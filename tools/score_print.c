@@ -3,7 +3,8 @@
 
 const ScoreAbout score_about[] = {
     {"lesion F1, P, R", "micro: over the tuples of all studies",
-     "a tuple is (entity, side, density) as data/findings.h reads a report; macro: mean F1 over kinds of "
+     "a tuple is (entity, side, density) as data/findings.h reads a report in simplified Chinese; macro: mean "
+     "F1 over kinds of "
      "finding; "
      "side: of sided findings that both name; exact: studies with the very set"},
     {"BLEU-1 to 4", "corpus", "one reference each, clipped counts and lengths summed, 1e-15 and 1e-9 added"},

@@ -127,6 +127,8 @@ START_TEST(one_study)
     ck_assert(all[0] == 0.75 && i.n == 0 && isnan(i.low) && isnan(i.high));
     PairedTest p = test_of(a[0], b[0], 1, 100, 1);
     ck_assert(p.difference == 0.5 && isnan(p.interval.low) && isnan(p.p));
+    Error e = {0};
+    ck_assert(bootstrap_ratios((double[]){1}, (double[]){2}, 1, 1, 9, 1, &i, &e) && i.n == 0 && isnan(i.low));
 }
 END_TEST
 

@@ -313,6 +313,15 @@ START_TEST(faults)
     ck_assert(file_write(at("far.csv"), HEADER ROW_490, strlen(HEADER ROW_490), NULL));
     IMPORT("--out", at("set"), "--reads", at("far.csv"));
     ck_assert(r.code == 2 && strstr(r.err, "no series of the 1 studies in"));
+    /* No study at all is no data set, --skip-bad or not. */
+    FILE *f = fopen(at("one.csv"), "w");
+    fputs(HEADER, f);
+    write_read(f, 6, 0);
+    ck_assert(!fclose(f));
+    IMPORT("--out", at("empty"), "--reads", at("one.csv"), "--skip-bad");
+    ck_assert_msg(r.code == 2 && !*r.out &&
+                      strstr(r.err, "none of the 1 studies could be imported, the first: CQ500-CT-6"),
+                  "%s%s", r.out, r.err);
     /* Another data set is not written into. */
     static const char others[] = "[{\"id\": \"3\"}]", no_list[] = "{}";
     ck_assert(file_make_folder(at("others"), NULL) &&

@@ -240,6 +240,7 @@ START_TEST(counts)
                       strstr(r->out, "hyp: not read: score (1)\n"),
                   "%s", r->out);
     ck_assert(strstr(r->out, "a report without a word is scored as the word None") &&
+              strstr(r->out, "reads a report in simplified Chinese;") &&
               strstr(r->out, "(seed 1); of so few studies they are too narrow, and p is too small\n"));
     json_t *o = json_of(score("ref", "hyp", "--json", NULL));
     ck_assert(number(o, "settings/counts/references/reports") == 3 &&
@@ -268,6 +269,8 @@ START_TEST(one_study)
     ck_assert(json_is_null(json_object_get(test, "p")) && json_is_null(json_object_get(test, "overlap")) &&
               json_is_null(json_array_get(json_object_get(test, "ci95"), 0)) &&
               number(test, "difference") < -0.3);
+    test = json_object_get(json_object_get(o, "lesion"), "sd");
+    ck_assert(json_is_null(json_object_get(test, "f1")) && json_is_null(json_object_get(test, "side")));
     json_decref(o);
 }
 END_TEST
