@@ -104,7 +104,8 @@ $(BUILD)/bin/pcrl-bench $(BUILD)/bin/pcrl-gpu: $(BUILD)/bin/%: $(BUILD)/tools/%.
 # of FOLDER/test_NAME
 FAIL_ALLOC := data/safetensors data/shards data/gguf data/pickle data/pytorch data/nifti data/json data/image data/jpeg \
               data/cq500 data/ctrg_brain data/report_list data/clinical data/resample models/llama_names models/weights_quant \
-              tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf tokenizer/jieba_files
+              tokenizer/wordpiece tokenizer/bpe_file tokenizer/bpe_gguf tokenizer/jieba_files \
+              losses/auc losses/bleu losses/bootstrap losses/cider losses/meteor losses/rouge losses/tuples tools/score_memory
 $(foreach t,$(FAIL_ALLOC),$(BUILD)/tests/$(dir $t)test_$(notdir $t)): WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 # This one has more sources than the file of its name.

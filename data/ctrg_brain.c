@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_ID_DIGITS = 18, MAX_STUDIES = 10000000, NOT_UTF8 = 127 };
+enum { MAX_ID_DIGITS = 18, MAX_STUDIES = 10000000, SIGN = 127, OTHER_SIGN = '?' };
 #define MAX_ANNOTATIONS ((size_t)2 << 30)
 
 static const struct {
@@ -68,21 +68,25 @@ static bool read_id(Brain *b, const json_t *entry, size_t index, BrainStudy *s)
     return false;
 }
 
-/* A text's copy, NULL where there is none. False without memory. */
-static bool read_text(Brain *b, BrainStudy *s, const json_t *value, const char *key, bool needed, char **out)
+/* Copies the text of a key; *out stays NULL where there is none. other: the entry again, with other signs in
+ * place of bytes that are not UTF-8. False without memory. */
+static bool read_text(Brain *b, BrainStudy *s, const json_t *entry, const json_t *other, const char *key,
+                      bool needed, char **out)
 {
-    const char *text = json_string_value(value);
+    const json_t *value = json_object_get(entry, key);
+    const char *text = json_string_value(value), *again = json_string_value(json_object_get(other, key));
     long long id = (long long)s->id;
+    size_t same = 0;
     if (!text) {
         if (needed || value)
             brain_issue(b, s, BRAIN_TEXT, "%s: study %lld: %s is %s, expected a text", b->annotations, id, key,
                         value ? "of another type" : "missing");
         return true;
     }
-    const char *bad = strchr(text, NOT_UTF8);
-    if (bad)
+    while (text[same] && text[same] == again[same]) same++;
+    if (text[same])
         brain_issue(b, s, BRAIN_UTF8, "%s: study %lld: %s: byte %zu is not UTF-8", b->annotations, id, key,
-                    (size_t)(bad - text));
+                    same);
     if (needed && !text[strspn(text, " \t\r\n")])
         brain_issue(b, s, BRAIN_TEXT, "%s: study %lld: %s is empty, expected a report", b->annotations, id,
                     key);
@@ -114,7 +118,7 @@ static bool known_key(const char *key)
     return false;
 }
 
-static bool read_entry(Brain *b, json_t *entry, size_t index, BrainStudy *s)
+static bool read_entry(Brain *b, json_t *entry, const json_t *other, size_t index, BrainStudy *s)
 {
     s->good = true;
     if (!json_is_object(entry)) {
@@ -130,10 +134,9 @@ static bool read_entry(Brain *b, json_t *entry, size_t index, BrainStudy *s)
         brain_issue(b, s, BRAIN_KEY, "%s: study %lld: unknown key \"%.60s\"", b->annotations, (long long)s->id,
                     key);
     }
-    const json_t *findings = json_object_get(entry, "findings"), *caption = json_object_get(entry, "caption");
-    return read_text(b, s, findings || !caption ? findings : caption,
-                     findings || !caption ? "findings" : "caption", true, &s->findings) &&
-           read_text(b, s, json_object_get(entry, "impression"), "impression", false, &s->impression);
+    bool caption = !json_object_get(entry, "findings") && json_object_get(entry, "caption");
+    return read_text(b, s, entry, other, caption ? "caption" : "findings", true, &s->findings) &&
+           read_text(b, s, entry, other, "impression", false, &s->impression);
 }
 
 /* ---- all of them ---- */
@@ -182,20 +185,14 @@ BrainStudy *brain_find(const Brain *b, int64_t id)
     return low < b->n_ids && b->study[b->by_id[low]].id == id ? &b->study[b->by_id[low]] : NULL;
 }
 
-/* jansson takes no text with bytes that are not UTF-8; these become a sign by which their study is found. */
-static void mark_bytes(char *text, size_t n)
+static const json_t *entries(const json_t *root)
 {
-    for (size_t at = 0; at < n;) {
-        int32_t c;
-        int used = utf8_next(text + at, n - at, &c);
-        if (c < 0) memset(text + at, NOT_UTF8, (size_t)used);
-        at += (size_t)used;
-    }
+    return json_is_object(root) ? json_object_get(root, "annotations") : root;
 }
 
-static bool read_entries(Brain *b, const json_t *root, Error *e)
+static bool read_entries(Brain *b, const json_t *root, const json_t *other, Error *e)
 {
-    const json_t *list = json_is_object(root) ? json_object_get(root, "annotations") : root;
+    const json_t *list = entries(root), *again = entries(other);
     size_t n = json_array_size(list);
     if (!json_is_array(list)) return error_set(e, ERROR_INPUT, "%s: not a list of studies", b->annotations);
     if (n < 1 || n > MAX_STUDIES)
@@ -205,21 +202,47 @@ static bool read_entries(Brain *b, const json_t *root, Error *e)
     b->n = (int)n;
     for (size_t i = 0; i < n; i++) b->study[i].id = -1;
     for (size_t i = 0; i < n; i++)
-        if (!read_entry(b, json_array_get(list, i), i, &b->study[i])) return no_memory(b, e);
+        if (!read_entry(b, json_array_get(list, i), json_array_get(again, i), i, &b->study[i]))
+            return no_memory(b, e);
     return true;
 }
 
+/* jansson takes no text with bytes that are not UTF-8; a sign stands for each. */
+static json_t *parse(const Brain *b, const uint8_t *bytes, size_t n, char sign, Error *e)
+{
+    char *text = malloc(n + 1);
+    if (!text) {
+        no_memory(b, e);
+        return NULL;
+    }
+    memcpy(text, bytes, n);
+    for (size_t at = 0; at < n;) {
+        int32_t c;
+        int used = utf8_next(text + at, n - at, &c);
+        if (c < 0) memset(text + at, sign, (size_t)used);
+        at += (size_t)used;
+    }
+    json_t *root = json_parse(text, n, b->annotations, e);
+    free(text);
+    if (!root) json_hide_text(e);
+    return root;
+}
+
+/* Either sign may stand in a sound text too, so damaged annotations are parsed with both: bytes that are not
+ * UTF-8 are where the two differ. */
 static bool read_annotations(Brain *b, Error *e)
 {
     uint8_t *bytes;
     size_t n;
     if (!file_read(b->annotations, MAX_ANNOTATIONS, &bytes, &n, e)) return false;
-    mark_bytes((char *)bytes, n);
-    json_t *root = json_parse((char *)bytes, n, b->annotations, e);
+    json_t *root = parse(b, bytes, n, SIGN, e), *other = NULL;
+    if (root)
+        other =
+            utf8_valid_prefix((char *)bytes, n) == n ? json_incref(root) : parse(b, bytes, n, OTHER_SIGN, e);
     free(bytes);
-    if (!root) json_hide_text(e);
-    bool ok = root && read_entries(b, root, e) && index_ids(b, e);
+    bool ok = other && read_entries(b, root, other, e) && index_ids(b, e);
     json_decref(root);
+    json_decref(other);
     return ok;
 }
 

@@ -31,7 +31,7 @@ typedef struct BrainFile {
 
 typedef struct BrainStudy {
     int64_t id;
-    char *findings, *impression; /* as they are in the file; NULL where there are none */
+    char *findings, *impression; /* as in the file, U+007F for bytes that are not UTF-8; NULL: none */
     int n_files;
     BrainFile *file;        /* the folder's pictures by series and number; only plain names: series 0 */
     bool good;              /* no issue that keeps it out */

@@ -55,10 +55,12 @@ static void last_words(int log, char said[SAID])
     if (!*said) snprintf(said, SAID, "it said nothing");
 }
 
+/* The program takes some paths that are not there for files (it does not ask how its stat ended), and of a file
+ * all that is beside it: with "/." behind it a folder that has gone since is at worst looked for again. */
 static bool start(const char *folder, const char *out, int log, pid_t *pid, Error *e)
 {
     char input[ROOM];
-    int n = snprintf(input, ROOM, "%s%s", *folder == '-' ? "./" : "", folder);
+    int n = snprintf(input, ROOM, "%s%s/.", *folder == '-' ? "./" : "", folder);
     if (n < 0 || n >= ROOM) return error_set(e, ERROR_INPUT, "%.200s...: path too long", folder);
     const char *const argv[] = {PROGRAM, "-b", "n", "-z", "n", "-f", "volume", "-o", out, input, NULL};
     posix_spawn_file_actions_t files;
@@ -74,7 +76,8 @@ static bool start(const char *folder, const char *out, int log, pid_t *pid, Erro
         return error_set(e, ERROR_IO,
                          "%s: the program " PROGRAM " is not in PATH; it is in Debian's package dcm2niix",
                          folder);
-    return !rc || error_set(e, rc == ENOMEM ? ERROR_MEMORY : ERROR_IO, PROGRAM ": %s", strerror(rc));
+    return !rc ||
+           error_set(e, rc == ENOMEM ? ERROR_MEMORY : ERROR_IO, "%s: " PROGRAM ": %s", folder, strerror(rc));
 }
 
 static bool convert(const char *folder, const char *out, Error *e)

@@ -9,15 +9,16 @@ enum { JSON_DEPTH = 64 };
 static const size_t JSON_LIMIT = (size_t)1 << 30; /* bytes of a file */
 
 /* Where memory fails inside a text jansson goes on with what it has, may run past the end of a string whose
- * quote is lost, and blames the text. So its allocations pass here, and one that fails leaves the parse at
- * once; what the parse had by then is in a list, and freed. */
+ * quote is lost, and blames the text; where it fails inside a value that is being made, the part is left out.
+ * So its allocations pass here, and one that fails leaves the parse or the making at once; what they had by
+ * then is in a list, and freed. */
 typedef struct Block {
     struct Block *after, **link; /* what points to it; NULL: it is in no list */
     _Alignas(max_align_t) char memory[];
 } Block;
 
-static _Thread_local Block *list;      /* of the text that is being read */
-static _Thread_local jmp_buf *way_out; /* NULL: no text is being read */
+static _Thread_local Block *list;      /* of the value that is being read or made */
+static _Thread_local jmp_buf *way_out; /* NULL: none is */
 
 static void *get_memory(size_t n)
 {
@@ -45,14 +46,14 @@ static void give_memory(void *memory)
 
 __attribute__((constructor)) static void watch_memory(void) { json_set_alloc_funcs(get_memory, give_memory); }
 
-/* json_loadb; *lost: memory failed. */
-static json_t *load(const char *text, size_t n, json_error_t *fault, bool *lost)
+/* make(context); *lost: memory failed. */
+static json_t *guard(JsonMake *make, const void *context, bool *lost)
 {
     jmp_buf here;
     list = NULL;
     way_out = &here;
     *lost = setjmp(here) != 0;
-    json_t *value = *lost ? NULL : json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, fault);
+    json_t *value = *lost ? NULL : make(context);
     way_out = NULL;
     for (Block *b = list, *after; b; b = after) {
         after = b->after;
@@ -60,6 +61,24 @@ static json_t *load(const char *text, size_t n, json_error_t *fault, bool *lost)
         if (*lost) free(b);
     }
     return value;
+}
+
+json_t *json_make(JsonMake *make, const void *context)
+{
+    bool lost;
+    return way_out ? make(context) : guard(make, context, &lost);
+}
+
+typedef struct Text {
+    const char *text;
+    size_t n;
+    json_error_t *fault;
+} Text;
+
+static json_t *load(const void *context)
+{
+    const Text *t = context;
+    return json_loadb(t->text, t->n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, t->fault);
 }
 
 /* jansson recurses once a level, so the depth is bounded before it sees the text. Brackets inside strings do
@@ -90,10 +109,14 @@ static bool depth_ok(const char *text, size_t n, const char *what, Error *e)
 
 json_t *json_parse(const char *text, size_t n, const char *what, Error *e)
 {
+    if (n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) {
+        error_set(e, ERROR_INPUT, "%s: begins with a byte-order mark, expected JSON", what);
+        return NULL;
+    }
     if (!depth_ok(text, n, what, e)) return NULL;
     json_error_t fault = {0};
     bool lost;
-    json_t *value = load(text, n, &fault, &lost);
+    json_t *value = guard(load, &(Text){text, n, &fault}, &lost);
     if (lost)
         error_set(e, ERROR_MEMORY, "%s: out of memory reading %zu bytes of JSON", what, n);
     else if (!value)

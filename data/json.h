@@ -16,6 +16,12 @@ void json_hide_text(Error *e);
 bool json_write(const char *path, const json_t *value, Error *e);
 /* The value as text, with jansson's flags, the caller's to free(); NULL: out of memory. */
 char *json_text(const json_t *value, size_t flags);
+
+/* What make makes of context; NULL, and nothing left of it, where memory fails anywhere in between: jansson
+ * alone would leave out what it has no memory for. make may call this again, allocates nothing but JSON, and
+ * keeps no references to older values. */
+typedef json_t *JsonMake(const void *context);
+json_t *json_make(JsonMake *make, const void *context);
 #pragma GCC poison json_dumps /* whose text is jansson's to free */
 
 /* "an object", "a string", ...; value is not NULL. */

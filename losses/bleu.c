@@ -67,31 +67,20 @@ static void add_lengths(BleuCounts *sum, const Tokens *said, const Tokens *truth
     for (int k = 1; k <= BLEU_ORDERS; k++) sum->guess[k - 1] += said->n >= k ? said->n - k + 1 : 0;
 }
 
-/* place: room for both texts, `longest` each. */
-static void add_pair(BleuCounts *sum, const Tokens *said, const Tokens *truth, int *place, int longest)
+bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e)
 {
-    add_lengths(sum, said, truth);
+    int longest = longest_of(truth, 1, longest_of(said, 1, 1));
+    int *place = malloc(2 * (size_t)longest * sizeof *place);
+    if (!place) return no_memory(e, longest);
+    *out = (BleuCounts){0};
+    add_lengths(out, said, truth);
     for (int k = 1; k <= BLEU_ORDERS; k++) {
         sorted_grams(said, k, place);
         sorted_grams(truth, k, place + longest);
-        sum->correct[k - 1] += common_grams(said, place, truth, place + longest, k);
+        out->correct[k - 1] = common_grams(said, place, truth, place + longest, k);
     }
-}
-
-static bool add_pairs(const Tokens *said, const Tokens *truth, int n, BleuCounts *sum, Error *e)
-{
-    int longest = longest_of(truth, n, longest_of(said, n, 1));
-    int *place = malloc(2 * (size_t)longest * sizeof *place);
-    if (!place) return no_memory(e, longest);
-    *sum = (BleuCounts){0};
-    for (int i = 0; i < n; i++) add_pair(sum, &said[i], &truth[i], place, longest);
     free(place);
     return true;
-}
-
-bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e)
-{
-    return add_pairs(said, truth, 1, out, e);
 }
 
 void bleu_from_counts(const BleuCounts *sum, double bleu[BLEU_ORDERS])
@@ -102,14 +91,6 @@ void bleu_from_counts(const BleuCounts *sum, double bleu[BLEU_ORDERS])
         product *= ((double)sum->correct[k - 1] + 1e-15) / ((double)sum->guess[k - 1] + 1e-9);
         bleu[k - 1] = pow(product, 1.0 / k) * brevity;
     }
-}
-
-bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e)
-{
-    BleuCounts sum;
-    if (!add_pairs(said, truth, n, &sum, e)) return false;
-    bleu_from_counts(&sum, bleu);
-    return true;
 }
 
 /* Every text's k-grams are sorted once; pairs are only merged. */

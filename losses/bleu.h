@@ -12,12 +12,8 @@ typedef struct BleuCounts {
 } BleuCounts;
 /* Of one pair. False only without memory. */
 bool bleu_count(const Tokens *said, const Tokens *truth, BleuCounts *out, Error *e);
-/* bleu[k-1] is BLEU-k in 0..1. */
+/* Of a pair's counts, or a corpus' sums: bleu[k-1] is BLEU-k in 0..1. */
 void bleu_from_counts(const BleuCounts *c, double bleu[BLEU_ORDERS]);
-
-/* Scores n pairs as one corpus; said[i] is compared with truth[i]. bleu[k-1] is BLEU-k in 0..1. With n = 1 the
- * score of one pair. False only without memory. */
-bool bleu_score(const Tokens *said, const Tokens *truth, int n, double bleu[BLEU_ORDERS], Error *e);
 
 /* Each of m texts as if it were said of all n truths: sum[j] is the sum over the pairs (said[j], truth[i]).
  * False only without memory. */

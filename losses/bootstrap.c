@@ -5,34 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
-                      double *sd, Error *e)
-{
-    Running *r = calloc((size_t)k + 1, sizeof *r);
-    double *sum = calloc(2 * (size_t)k + 1, sizeof *sum), *total = sum + k;
-    if (!r || !sum) {
-        free(r);
-        free(sum);
-        return error_set(e, ERROR_MEMORY, "no memory to resample %d scores", k);
-    }
-    Rng rng = rng_open(seed, "bootstrap");
-    for (int repeat = 0; repeat < repeats && n > 0; repeat++) {
-        memset(sum, 0, 2 * (size_t)k * sizeof *sum);
-        for (int i = 0; i < n; i++) {
-            size_t row = (size_t)rng_below(&rng, n) * (size_t)k;
-            for (int j = 0; j < k; j++) {
-                sum[j] += part[row + (size_t)j];
-                total[j] += whole[row + (size_t)j];
-            }
-        }
-        for (int j = 0; j < k; j++) running_add(&r[j], total[j] > 0 ? sum[j] / total[j] : NAN);
-    }
-    for (int j = 0; j < k; j++) sd[j] = running_sd(&r[j]);
-    free(r);
-    free(sum);
-    return true;
-}
-
 static void draw(Rng *rng, int n, int *times)
 {
     memset(times, 0, (size_t)n * sizeof *times);
@@ -61,7 +33,7 @@ bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, cons
     Rng rng = rng_open(seed, "bootstrap");
     for (int repeat = -1; ok && repeat < repeats; repeat++) { /* -1: each study once */
         for (int j = 0; j < m; j++) one[j] = NAN;
-        if (n > 0) {
+        if (n > 1 || (n == 1 && repeat < 0)) {
             if (repeat >= 0) draw(&rng, n, times);
             add_rows(rows, repeat < 0 ? NULL : times, n, k, sum);
             f(context, sum, one);
@@ -91,14 +63,42 @@ static double percentile(const double *x, int n, double share)
 Interval bootstrap_interval(const double *score, int repeats, double *room)
 {
     int n = 0;
-    Running r = {0};
+    double mean = 0, square = 0; /* the running mean and sum of squared deviations (Welford) */
     for (int i = 0; i < repeats; i++) {
-        running_add(&r, score[i]);
-        if (!isnan(score[i])) room[n++] = score[i];
+        if (isnan(score[i])) continue;
+        room[n++] = score[i];
+        double before = score[i] - mean;
+        mean += before / n;
+        square += before * (score[i] - mean);
     }
     if (n < 2) return (Interval){NAN, NAN, 0, n};
     qsort(room, (size_t)n, sizeof *room, compare_numbers);
-    return (Interval){percentile(room, n, 0.025), percentile(room, n, 0.975), running_sd(&r), n};
+    return (Interval){percentile(room, n, 0.025), percentile(room, n, 0.975), sqrt(square / (n - 1)), n};
+}
+
+bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
+                      Interval *interval, Error *e)
+{
+    size_t width = (size_t)k, rounds = (size_t)repeats;
+    int *times = calloc((size_t)n + 1, sizeof *times);
+    double *sum = calloc(2 * width + 1, sizeof *sum), *total = sum + width;
+    double *score = calloc((width + 1) * rounds + 1, sizeof *score), *room = score + width * rounds;
+    bool ok = times && sum && score;
+    if (!ok) error_set(e, ERROR_MEMORY, "no memory to resample %d ratios of %d patients", k, n);
+    Rng rng = rng_open(seed, "bootstrap");
+    for (size_t repeat = 0; ok && repeat < rounds; repeat++) {
+        if (n > 1) draw(&rng, n, times);
+        add_rows(part, times, n, k, sum);
+        add_rows(whole, times, n, k, total);
+        for (size_t j = 0; j < width; j++)
+            score[j * rounds + repeat] = n > 1 && total[j] > 0 ? sum[j] / total[j] : NAN;
+    }
+    for (size_t j = 0; ok && j < width; j++)
+        interval[j] = bootstrap_interval(score + j * rounds, repeats, room);
+    free(times);
+    free(sum);
+    free(score);
+    return ok;
 }
 
 static double two_sided(const double *x, int repeats)
@@ -118,6 +118,6 @@ PairedTest bootstrap_paired(const double *a, const double *b, double all_a, doub
 {
     for (int i = 0; i < repeats; i++) room[i] = a[i] - b[i];
     double difference = all_a - all_b;
-    return (PairedTest){difference, bootstrap_interval(room, repeats, room + repeats),
-                        isnan(difference) ? NAN : two_sided(room, repeats)};
+    Interval i = bootstrap_interval(room, repeats, room + repeats);
+    return (PairedTest){difference, i, isnan(difference) || i.n < 2 ? NAN : two_sided(room, repeats)};
 }

@@ -6,39 +6,6 @@
 #include <math.h>
 #include <stdint.h>
 
-/* Running mean and sum of squared deviations (Welford); NaN does not count. */
-typedef struct Running {
-    int n;
-    double mean, square;
-} Running;
-
-static inline void running_add(Running *r, double x)
-{
-    if (isnan(x)) return;
-    double before = x - r->mean;
-    r->n++;
-    r->mean += before / r->n;
-    r->square += before * (x - r->mean);
-}
-
-/* 0 for fewer than two numbers. */
-static inline double running_sd(const Running *r) { return r->n > 1 ? sqrt(r->square / (r->n - 1)) : 0; }
-
-/* sd[j], j < k, of the ratio sum part / sum whole over n patients; part, whole [n][k]. A ratio that is
- * undefined in a resample does not count there. repeats >= 2. Same seed, same numbers. False only without
- * memory. */
-bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
-                      double *sd, Error *e);
-
-/* m scores of a set of studies, from the sum (k) of their rows; NaN where one is undefined. Scores of a whole
- * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
-typedef void BootstrapScores(const void *context, const double *sum, double *score);
-
-/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is 0.
- * all (m): the scores of the n studies themselves. False only without memory. */
-bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
-                      int repeats, uint64_t seed, double *all, double *score, Error *e);
-
 /* A percentile interval: the 2.5th and 97.5th percentile of one score's resamples, interpolated linearly
  * between neighbours, and their standard deviation. n counts the resamples in which the score was defined; with
  * fewer than two, low and high are NaN. */
@@ -48,6 +15,22 @@ typedef struct Interval {
 } Interval;
 /* room: (repeats) numbers of scratch. */
 Interval bootstrap_interval(const double *score, int repeats, double *room);
+
+/* The intervals (k) of the ratios sum part / sum whole over n patients; part, whole (n, k). A ratio that is
+ * undefined in a resample does not count there; with n less than 2 no interval is defined. repeats >= 2. False
+ * only without memory. */
+bool bootstrap_ratios(const double *part, const double *whole, int n, int k, int repeats, uint64_t seed,
+                      Interval *interval, Error *e);
+
+/* m scores of a set of studies, from the sum (k) of their rows; NaN where one is undefined. Scores of a whole
+ * corpus that are no means (F1, BLEU, METEOR) are resampled in this form at the price of a sum. */
+typedef void BootstrapScores(const void *context, const double *sum, double *score);
+
+/* rows (n, k): each score under `repeats` resamples of the n studies, score (m, repeats); all NaN when n is
+ * less than 2, since one study does not say how a score varies. all (m): the scores of the n studies
+ * themselves. False only without memory. */
+bool bootstrap_scores(const double *rows, int n, int k, BootstrapScores *f, const void *context, int m,
+                      int repeats, uint64_t seed, double *all, double *score, Error *e);
 
 static inline bool intervals_overlap(const Interval *a, const Interval *b)
 {
@@ -61,7 +44,7 @@ static inline bool intervals_overlap(const Interval *a, const Interval *b)
 typedef struct PairedTest {
     double difference; /* of a less that of b, on all studies */
     Interval interval; /* of the difference */
-    double p;          /* NaN where the difference is undefined */
+    double p;          /* NaN where the difference is undefined, or in all resamples but one */
 } PairedTest;
 /* a, b: one score's resamples; all_a, all_b: the score of all studies. room: (2 repeats) numbers. */
 PairedTest bootstrap_paired(const double *a, const double *b, double all_a, double all_b, int repeats,

@@ -133,10 +133,9 @@ static double compare(const Grams *pair, const Grams *all, double log_n, int del
 
 static int bigrams(const Tokens *t) { return t->n > 1 ? t->n - 1 : 0; }
 
-bool cider_score(const Tokens *said, const Tokens *truth, int n, double *each, double *mean, Error *e)
+bool cider_score(const Tokens *said, const Tokens *truth, int n, double *each, Error *e)
 {
     Grams all = {0}, pair = {0};
-    double sum = 0;
     bool ok = set_slots(&all, 0);
     for (int i = 0; ok && i < n; i++) ok = add_truth(&all, &truth[i], i + 1);
     for (int i = 0; ok && i < n; i++) {
@@ -144,13 +143,9 @@ bool cider_score(const Tokens *said, const Tokens *truth, int n, double *each, d
         ok = set_slots(&pair, 0) && add_text(&pair, &all, &said[i], SAID) &&
              add_text(&pair, &all, &truth[i], TRUTH);
         if (!ok) break;
-        double score = compare(&pair, &all, log(n), bigrams(&said[i]) - bigrams(&truth[i]));
-        sum += score;
-        if (each) each[i] = score;
+        each[i] = compare(&pair, &all, log(n), bigrams(&said[i]) - bigrams(&truth[i]));
     }
     grams_free(&all);
     grams_free(&pair);
-    if (!ok) return error_set(e, ERROR_MEMORY, "no memory for the n-grams of %d texts", n);
-    *mean = n ? sum / n : 0;
-    return true;
+    return ok || error_set(e, ERROR_MEMORY, "no memory for the n-grams of %d texts", n);
 }

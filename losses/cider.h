@@ -8,7 +8,7 @@
 #define LOSSES_CIDER_H
 #include "losses/words.h"
 
-/* Scores n pairs, said[i] against truth[i], in 0..10: each of them in each (n), unless that is NULL, and their
- * mean (0 when n is 0). Time and memory grow with the sum of the lengths. False only without memory. */
-bool cider_score(const Tokens *said, const Tokens *truth, int n, double *each, double *mean, Error *e);
+/* Scores n pairs, said[i] against truth[i]: each (n) in 0..10. Time and memory grow with the sum of the
+ * lengths. False only without memory. */
+bool cider_score(const Tokens *said, const Tokens *truth, int n, double *each, Error *e);
 #endif

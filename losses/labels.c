@@ -1,33 +1,25 @@
-/* Everything comes from sums: a study's counts for each label, and its own precision, recall and F1. */
 #include "losses/labels.h"
-#include <stdlib.h>
-#include <string.h>
+#include <stdbool.h>
 
 static double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
-static void count(const uint8_t *truth, const uint8_t *said, int k, double *row)
+void labels_row(const uint8_t *truth, const uint8_t *said, int k, double *row)
 {
     double right = 0, n_said = 0, n_truth = 0, *example = row + 3 * k;
     for (int j = 0; j < k; j++) {
-        row[3 * j] += truth[j] && truth[j] == said[j];
-        row[3 * j + 1] += said[j] != 0;
-        row[3 * j + 2] += truth[j] != 0;
-        right += truth[j] && truth[j] == said[j];
-        n_said += said[j] != 0;
-        n_truth += truth[j] != 0;
+        row[3 * j] = truth[j] && truth[j] == said[j];
+        row[3 * j + 1] = said[j] != 0;
+        row[3 * j + 2] = truth[j] != 0;
+        right += row[3 * j];
+        n_said += row[3 * j + 1];
+        n_truth += row[3 * j + 2];
     }
     bool empty = n_said + n_truth == 0;
-    example[0] += empty ? 1 : share(right, n_said);
-    example[1] += empty ? 1 : share(right, n_truth);
-    example[2] += empty ? 1 : share(2 * right, n_said + n_truth);
-    example[3] += empty;
-    example[4] += 1;
-}
-
-void labels_row(const uint8_t *truth, const uint8_t *said, int k, double *row)
-{
-    memset(row, 0, LABEL_SUMS((size_t)k) * sizeof *row);
-    count(truth, said, k, row);
+    example[0] = empty ? 1 : share(right, n_said);
+    example[1] = empty ? 1 : share(right, n_truth);
+    example[2] = empty ? 1 : share(2 * right, n_said + n_truth);
+    example[3] = empty;
+    example[4] = 1;
 }
 
 static LabelScore score(double right, double said, double truth)
@@ -62,15 +54,4 @@ void labels_from_sums(const double *sum, int k, LabelScores *out, LabelScore *ea
     out->example_recall = share(example[1], example[4]);
     out->example_f1 = share(example[2], example[4]);
     out->empty = (int64_t)example[3];
-}
-
-bool labels_score(const uint8_t *truth, const uint8_t *said, int n, int k, LabelScores *out, LabelScore *each,
-                  Error *e)
-{
-    double *sum = calloc(LABEL_SUMS((size_t)k), sizeof *sum);
-    if (!sum) return error_set(e, ERROR_MEMORY, "no memory to score %d labels", k);
-    for (int i = 0; i < n; i++) count(truth + (size_t)i * (size_t)k, said + (size_t)i * (size_t)k, k, sum);
-    labels_from_sums(sum, k, out, each);
-    free(sum);
-    return true;
 }

@@ -5,7 +5,6 @@
  * numbers a label on the wrong side is one error of each kind: said and wrong, true and missed. */
 #ifndef LOSSES_LABELS_H
 #define LOSSES_LABELS_H
-#include "tensor/error.h"
 #include <stdint.h>
 
 /* precision = right/said, recall = right/truth, f1 = 2 right/(said + truth); each 0 where its denominator is.
@@ -27,14 +26,10 @@ typedef struct LabelScores {
     int64_t empty;
 } LabelScores;
 
-/* each: (k) scores of each label alone, or NULL. k >= 1; all scores are 0 when n is 0. False only without
- * memory. */
-bool labels_score(const uint8_t *truth, const uint8_t *said, int n, int k, LabelScores *out, LabelScore *each,
-                  Error *e);
-
-/* The same from sums, which is how scores are resampled: a study's row of LABEL_SUMS(k) numbers, and the scores
- * of the sum of any number of rows. Row: right, said, truth of label 0, of label 1, ...; then the study's own
- * precision, recall and f1, 1 if it is empty, and 1 for the study. */
+/* Scores come from sums, which is how they are resampled too: a study's row of LABEL_SUMS(k) numbers, k >= 1,
+ * and the scores of the sum of any number of rows; all are 0 without a row. each: (k) scores of each label
+ * alone, or NULL. Row: right, said, truth of label 0, of label 1, ...; then the study's own precision, recall
+ * and f1, 1 if it is empty, and 1 for the study. */
 #define LABEL_SUMS(k) (3 * (k) + 5)
 void labels_row(const uint8_t *truth, const uint8_t *said, int k, double *row);
 void labels_from_sums(const double *sum, int k, LabelScores *out, LabelScore *each);

@@ -26,7 +26,7 @@ static bool is_whole(const MeteorStats *s)
     return matched(s) == s->words[0] && matched(s) == s->words[1] && s->chunks == 1;
 }
 
-static double score_of(const MeteorStats *s)
+double meteor_from_stats(const MeteorStats *s)
 {
     if (!matched(s)) return 0;
     double share[2];
@@ -65,7 +65,7 @@ bool meteor_pair(const char *said, const char *truth, MeteorStats *out, double *
     free(words[1]);
     if (!ok) return false;
     *out = s;
-    *score = score_of(&s);
+    *score = meteor_from_stats(&s);
     return true;
 }
 
@@ -78,11 +78,4 @@ void meteor_add(MeteorStats *sum, const MeteorStats *pair)
     }
     for (int m = 0; m < METEOR_MODULES; m++) sum->matched[m] += pair->matched[m];
     sum->chunks += is_whole(pair) ? 0 : pair->chunks;
-}
-
-double meteor_corpus(const MeteorStats *stats, int n)
-{
-    MeteorStats sum = {0};
-    for (int i = 0; i < n; i++) meteor_add(&sum, &stats[i]);
-    return score_of(&sum);
 }

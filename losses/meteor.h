@@ -37,7 +37,7 @@ bool meteor_pair(const char *said, const char *truth, MeteorStats *out, double *
 /* Adds a pair's statistics to a corpus'; a pair of equal texts adds no chunk. */
 void meteor_add(MeteorStats *sum, const MeteorStats *pair);
 
-/* The score of n pairs together: the formula on their summed statistics. Not the mean of the pairs' scores. 0
- * when n is 0. */
-double meteor_corpus(const MeteorStats *stats, int n);
+/* The score of pairs together: the formula on their summed statistics, which is not the mean of the pairs'
+ * scores. 0 of no pair. */
+double meteor_from_stats(const MeteorStats *s);
 #endif

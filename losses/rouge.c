@@ -26,14 +26,3 @@ bool rouge_l(const Tokens *said, const Tokens *truth, double *score, Error *e)
     *score = (1 + b2) * p * r / (r + b2 * p);
     return true;
 }
-
-bool rouge_l_mean(const Tokens *said, const Tokens *truth, int n, double *score, Error *e)
-{
-    double sum = 0, one;
-    for (int i = 0; i < n; i++) {
-        if (!rouge_l(&said[i], &truth[i], &one, e)) return false;
-        sum += one;
-    }
-    *score = n ? sum / n : 0;
-    return true;
-}

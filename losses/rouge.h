@@ -6,7 +6,4 @@
 /* The score of one pair in 0..1. False only without memory. Texts cut with WORDS_SPACES and ending in a space
  * give that code's exact numbers: the empty last words match each other. */
 bool rouge_l(const Tokens *said, const Tokens *truth, double *score, Error *e);
-
-/* The mean over n pairs; 0 when n is 0. */
-bool rouge_l_mean(const Tokens *said, const Tokens *truth, int n, double *score, Error *e);
 #endif

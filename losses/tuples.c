@@ -1,7 +1,6 @@
 /* Counting tuples. Micro scores add the counts of all studies first; macro is the plain mean of the findings'
  * F1; side accuracy looks at sided findings that both sets name, whatever else they get wrong. */
 #include "losses/tuples.h"
-#include "losses/bootstrap.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -235,7 +234,8 @@ bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeat
     enum { K = 2 * SHIFTS };
     TupleShift *shift[SHIFTS] = {&out->changed, &out->mirrored, &out->removed, &out->same};
     for (int b = 0; b < TUPLES_SIZE_BINS; b++) shift[4 + b] = &out->size[b];
-    double *part = calloc(2 * (size_t)n * K + 1, sizeof *part), *whole = part + (size_t)n * K, sd[K];
+    double *part = calloc(2 * (size_t)n * K + 1, sizeof *part), *whole = part + (size_t)n * K;
+    Interval interval[K];
     if (!part) return error_set(e, ERROR_MEMORY, "no memory to score %d pairs", n);
     int patients = 0;
     for (int i = 0; i < n; i++) {
@@ -243,7 +243,7 @@ bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeat
         size_t row = (size_t)(patients - 1) * K;
         count_pair(t, &pairs[i], part + row, whole + row);
     }
-    bool ok = bootstrap_ratios(part, whole, patients, K, repeats, seed, sd, e);
+    bool ok = bootstrap_ratios(part, whole, patients, K, repeats, seed, interval, e);
     memset(out, 0, sizeof *out);
     for (int s = 0; ok && s < SHIFTS; s++) {
         TupleShift *one = shift[s];
@@ -256,8 +256,8 @@ bool tuples_pairs(const TupleTable *t, const TuplePair *pairs, int n, int repeat
         }
         one->follow_share = one->n ? share(one->follow, one->n) : NAN;
         one->still_share = one->n ? share(one->still, one->n) : NAN;
-        one->follow_sd = sd[2 * s];
-        one->still_sd = sd[2 * s + 1];
+        one->follow_interval = interval[2 * s];
+        one->still_interval = interval[2 * s + 1];
     }
     free(part);
     return ok;

@@ -5,8 +5,7 @@
  * tuple is right when finding and side both are. */
 #ifndef LOSSES_TUPLES_H
 #define LOSSES_TUPLES_H
-#include "tensor/error.h"
-#include <stdint.h>
+#include "losses/bootstrap.h"
 
 enum { TUPLES_MAX_FINDINGS = 64, TUPLES_SIZE_BINS = 4 };
 
@@ -68,8 +67,7 @@ typedef struct TuplePair {
     int64_t patient; /* pairs of one patient stand together */
 } TuplePair;
 
-/* What the reports of n pairs do. Shares are NaN when n is 0; sd: one standard deviation over resampled
- * patients. */
+/* What the reports of n pairs do. Shares are NaN when n is 0; their intervals are over resampled patients. */
 typedef struct TupleShift {
     double low_mm, high_mm; /* of the pairs' lesions, [low, high); 0 and infinity where size does not matter */
     int64_t n;
@@ -77,7 +75,8 @@ typedef struct TupleShift {
                      * claimed alike in both (rightly or not), any other as the truth of each is; and as many
                      * tuples outside the table are said of a as of b */
     int64_t still;  /* the said sets are equal */
-    double follow_share, follow_sd, still_share, still_sd;
+    double follow_share, still_share;
+    Interval follow_interval, still_interval;
 } TupleShift;
 
 typedef struct TuplePairScores {

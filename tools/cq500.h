@@ -18,10 +18,12 @@ typedef struct Cq500Import {
 } Cq500Import;
 
 /* A study's series are tried in the order of data/cq500.h until one is a head. What is there already with the
- * same votes and size is left as it is, so that a call that was stopped goes on. A study that
- * an earlier call wrote into the other of the two sets is an error. A table of the labels goes to `table`. A
- * study none of whose series will do is said when it is met, and without skip_bad the result is false in the
- * end with ERROR_INPUT and how many they were; all others are written. Studies without a folder are counted and
- * said. A missing dcm2niix and a full disk end it at once. */
+ * same votes and size is left as it is, so that a call that was stopped goes on, also where the study's folder
+ * is gone since. A study that an earlier call wrote into the other of the two sets is an error. At the end the
+ * sets hold what an import into empty folders would, in its order, and those studies without a folder: all
+ * others of earlier calls are named, counted and taken out of the annotations, while their slices stay on disk.
+ * A table of the labels goes to `table`. A study none of whose series will do is said when it is met, and
+ * without skip_bad the result is false in the end with ERROR_INPUT and how many they were; all others are
+ * written. Studies without a folder are counted and said. A missing dcm2niix and a full disk end it at once. */
 bool cq500_import(const Cq500Import *o, FILE *table, Error *e);
 #endif

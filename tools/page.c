@@ -3,6 +3,7 @@
 #include "data/image.h"
 #include "data/rle.h"
 #include "tools/markup.h"
+#include "tools/table.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,15 +258,36 @@ static json_t *study_json(const PageStudy *s, Error *e)
     return NULL;
 }
 
-/* [value, spread]; null where the score is undefined. */
-static json_t *cell(const json_t *system, const char *group, const char *key, const char *spread)
+static json_t *number_of(const json_t *x)
 {
-    const json_t *value = json_object_get(group ? json_object_get(system, group) : system, key);
-    const json_t *sd = spread ? json_object_get(json_object_get(system, "sd"), spread) : NULL;
-    json_t *list = json_array();
-    json_array_append_new(list, json_is_number(value) ? json_real(json_number_value(value)) : json_null());
-    json_array_append_new(list, json_is_number(sd) ? json_real(json_number_value(sd)) : json_null());
-    return list;
+    return json_is_number(x) ? json_real(json_number_value(x)) : json_null();
+}
+
+/* [value, low, high], each null where it is undefined or not there. */
+static json_t *cell(const json_t *value, const json_t *interval)
+{
+    return json_pack("[o, o, o]", number_of(value), number_of(json_array_get(interval, 0)),
+                     number_of(json_array_get(interval, 1)));
+}
+
+/* A system's cells; own: its numbers at the top of the scores or among the controls. */
+static json_t *score_cells(const json_t *system, const json_t *own)
+{
+    static const struct {
+        const char *value, *interval;
+    } shown[] = {{"all/f1", "lesion/f1"},
+                 {"all/macro_f1", "lesion/macro_f1"},
+                 {"focal/f1", "lesion/focal/f1"},
+                 {"all/side", "lesion/side"},
+                 {"exact", "lesion/exact"}};
+    const json_t *intervals = json_object_get(own, "intervals");
+    json_t *values = json_array();
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        json_array_append_new(
+            values, cell(table_find(system, shown[i].value), table_find(intervals, shown[i].interval)));
+    json_array_append_new(values, cell(json_array_get(table_find(system, "characters/bleu"), 3), NULL));
+    json_array_append_new(values, cell(table_find(system, "characters/rouge_l"), NULL));
+    return values;
 }
 
 static json_t *score_table(const json_t *scores)
@@ -276,24 +298,16 @@ static json_t *score_table(const json_t *scores)
                          "all findings, micro", "F1 各类平均", "macro", "F1 局灶病变", "focal lesions", "侧别",
                          "side accuracy", "全对", "exact set", "BLEU-4", "characters", "ROUGE-L", "characters");
     size_t i;
-    const json_t *system, *systems = json_object_get(scores, "systems");
+    const json_t *system, *systems = json_object_get(scores, "systems"),
+                          *controls = json_object_get(scores, "controls");
     json_array_foreach(systems, i, system)
     {
         const char *name = json_string_value(json_object_get(system, "name"));
         const char *how = json_string_value(json_object_get(system, "how"));
-        json_t *text = json_object_get(system, "characters");
-        json_t *bleu = json_pack("{s:O?}", "bleu", json_array_get(json_object_get(text, "bleu"), 3));
-        json_t *values = json_array();
-        json_array_append_new(values, cell(system, "all", "f1", "f1"));
-        json_array_append_new(values, cell(system, "all", "macro_f1", "macro_f1"));
-        json_array_append_new(values, cell(system, "focal", "f1", "focal_f1"));
-        json_array_append_new(values, cell(system, "all", "side", "side"));
-        json_array_append_new(values, cell(system, NULL, "exact", "exact"));
-        json_array_append_new(values, cell(bleu, NULL, "bleu", NULL));
-        json_array_append_new(values, cell(system, "characters", "rouge_l", NULL));
-        json_decref(bleu);
+        const json_t *own =
+            i ? json_object_get(controls, name ? name : "") : scores; /* the first is the model */
         json_array_append_new(rows, json_pack("{s:s, s:s, s:o}", "name", name ? name : "", "how",
-                                              how ? how : "", "values", values));
+                                              how ? how : "", "values", score_cells(system, own)));
     }
     return json_pack("{s:o, s:o, s:O?}", "columns", columns, "rows", rows, "studies",
                      json_object_get(scores, "studies"));

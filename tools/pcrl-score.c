@@ -21,11 +21,15 @@ typedef struct Results {
 static bool keep_reported(const ScoreOptions *o, ScoreTruth *t, Error *e)
 {
     char **reports;
-    if (!score_read_reports(o->reports, t, true, true, &reports, NULL, e)) return false;
+    ReportCounts counts;
+    if (!score_read_reports(o->reports, t, true, true, &reports, &counts, e)) return false;
     score_keep_reported(t, reports);
     score_reports_free(reports, t->n);
     if (t->n < t->all)
         cli_note("scoring %d of %d studies: the others have no report in %s", t->n, t->all, o->reports);
+    if (t->n < counts.reports)
+        cli_note("%s: %d of %d reports are of no study, left out", o->reports, counts.reports - t->n,
+                 counts.reports);
     return true;
 }
 
@@ -125,17 +129,30 @@ static bool reports(const ScoreOptions *o, Results *r, Error *e)
     return ok && (!o->each || score_write_each(o->each, s, e));
 }
 
-static bool print_json(const ScoreOptions *o, const Results *r, Error *e)
+/* What --json prints of them. */
+typedef struct Wanted {
+    const ScoreOptions *o;
+    const Results *r;
+} Wanted;
+
+static json_t *results_json(const void *context)
 {
+    const ScoreOptions *o = ((const Wanted *)context)->o;
+    const Results *r = ((const Wanted *)context)->r;
     json_t *j = o->reports ? score_json(&r->sheet) : json_object();
     if (r->clues.n) json_object_set_new(j, "clues", score_clues_json(&r->clues));
     if (r->n_masks) json_object_set_new(j, "masks", score_masks_json(r->masks, r->n_masks));
     if (o->pair_reports) json_object_set_new(j, "pairs", score_pairs_json(&r->pairs));
-    if (!j) return error_set(e, ERROR_MEMORY, "no memory for the scores");
-    json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
+    return j;
+}
+
+static bool print_json(const ScoreOptions *o, const Results *r, Error *e)
+{
+    json_t *j = json_make(results_json, &(Wanted){o, r});
+    bool ok = j && (!json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) || ferror(stdout));
     putchar('\n');
     json_decref(j);
-    return true;
+    return ok || error_set(e, ERROR_MEMORY, "no memory for the scores");
 }
 
 static bool print(const ScoreOptions *o, const Results *r, Error *e)

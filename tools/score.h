@@ -97,10 +97,12 @@ extern const ScoreAbout score_about[];
 void score_print(FILE *out, const ScoreSheet *s);
 /* Rows in the layout of the paper's table of results, times 100; F1: micro, of the keywords mentioned. */
 void score_print_rows(FILE *out, const ScoreSheet *s);
-/* The same as one JSON object, a new reference; undefined numbers are null. NULL without memory. */
+/* The same as one JSON object, a new reference; undefined numbers are null, bytes of paths that are not UTF-8
+ * are U+FFFD. NULL without memory. */
 json_t *score_json(const ScoreSheet *s);
 /* Writes the scores of each study, a JSON object a line. */
 bool score_write_each(const char *path, const ScoreSheet *s, Error *e);
-/* x, or null where it is undefined. */
+/* x, or null where it is undefined; [low, high], likewise. */
 json_t *score_number(double x);
+json_t *score_interval(const Interval *i);
 #endif

@@ -189,7 +189,7 @@ static bool add_row(ClueScores *out, const char *name, bool of_gallery, const do
         r->value[c] = total > 0 ? sum / total : NAN;
     }
     out->n++;
-    return bootstrap_ratios(part, whole, n, CLUE_CELLS, repeats, seed, r->sd, e);
+    return bootstrap_ratios(part, whole, n, CLUE_CELLS, repeats, seed, r->interval, e);
 }
 
 /* The galleries of the studies `shift` places on against each study's lesions. */

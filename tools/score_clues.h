@@ -7,8 +7,8 @@
  * in the clue's slice, an IoU of at least 0.5 with the finding's mask of the left side, of the right side, or
  * of both; its Dice is the best of the three. A finding without such a clue is not found, Dice 0.
  *
- * A size is the diameter of the circle of a lesion's area; a finding has that of its largest lesion. sd: one
- * standard deviation over resampled studies. */
+ * A size is the diameter of the circle of a lesion's area; a finding has that of its largest lesion.
+ * Intervals are over resampled studies. */
 #ifndef TOOLS_SCORE_CLUES_H
 #define TOOLS_SCORE_CLUES_H
 #include "data/clue_filter.h"
@@ -36,7 +36,8 @@ typedef struct ClueRow {
     char name[96];
     bool of_gallery; /* counts lesions, else findings */
     int64_t count[CLUE_CELLS];
-    double value[CLUE_CELLS], sd[CLUE_CELLS]; /* NaN where there is nothing to count */
+    double value[CLUE_CELLS]; /* NaN where there is nothing to count */
+    Interval interval[CLUE_CELLS];
 } ClueRow;
 
 typedef struct ClueScores {

@@ -1,4 +1,5 @@
 #include "tools/score_clues.h"
+#include "tools/score_tables.h"
 #include <math.h>
 
 static const char *const size_names[CLUE_SIZES] = {"< 6 mm",   "6-12 mm",  "12-24 mm",
@@ -17,7 +18,7 @@ static void print_rows(FILE *out, const ClueScores *s, bool of_gallery, int kind
     for (int b = 0; b < CLUE_SIZES; b++) {
         char head[48];
         snprintf(head, sizeof head, "%s (%lld)", size_names[b], (long long)first->count[kind * CLUE_SIZES + b]);
-        fprintf(out, " %16s", head);
+        fprintf(out, " %17s", head);
     }
     fputc('\n', out);
     for (int i = 0; i < s->n; i++) {
@@ -26,10 +27,7 @@ static void print_rows(FILE *out, const ClueScores *s, bool of_gallery, int kind
         fprintf(out, "  %-38s", r->name);
         for (int b = 0; b < CLUE_SIZES; b++) {
             int c = kind * CLUE_SIZES + b;
-            if (isnan(r->value[c]))
-                fprintf(out, " %16s", "-");
-            else
-                fprintf(out, "    %.3f +-%.3f", r->value[c], r->sd[c]);
+            fprintf(out, " %5s %11s", score_share(r->value[c]), score_range(&r->interval[c]));
         }
         fputc('\n', out);
     }
@@ -67,7 +65,7 @@ void score_clues_print(FILE *out, const ClueScores *s)
     fprintf(out, "\nClues of %d studies", s->studies);
     if (s->skipped) fprintf(out, " (%d left out: no gallery or no clues)", s->skipped);
     fputs(
-        "; +- is one standard deviation over resampled studies\n"
+        "; ranges hold 95 % of the scores of resampled studies\n"
         "Counted: focal findings with masks. A lesion is a connected part of one on one side (of subarachnoid\n"
         "blood: all of a side), looked at where it is largest; its size is the diameter of the circle of that "
         "area.\n",
@@ -91,16 +89,18 @@ static json_t *kind_json(const ClueRow *r, int kind)
     json_t *sizes = json_array();
     for (int b = 0; b < CLUE_SIZES; b++) {
         int c = kind * CLUE_SIZES + b;
-        json_array_append_new(sizes, json_pack("{s:f, s:o, s:I, s:o, s:o}", "low_mm", size_low[b], "high_mm",
-                                               score_number(size_high[b]), "n", (json_int_t)r->count[c],
-                                               "value", score_number(r->value[c]), "sd",
-                                               score_number(isnan(r->value[c]) ? NAN : r->sd[c])));
+        json_array_append_new(sizes, json_pack("{s:f, s:o, s:I, s:o, s:o, s:{s:o}}", "low_mm", size_low[b],
+                                               "high_mm", score_number(size_high[b]), "n",
+                                               (json_int_t)r->count[c], "value", score_number(r->value[c]),
+                                               "sd", score_number(isnan(r->value[c]) ? NAN : r->interval[c].sd),
+                                               "intervals", "value", score_interval(&r->interval[c])));
     }
     return sizes;
 }
 
-json_t *score_clues_json(const ClueScores *s)
+static json_t *clues_json(const void *context)
 {
+    const ClueScores *s = context;
     json_t *rows = json_array();
     for (int i = 0; i < s->n; i++) {
         const ClueRow *r = &s->row[i];
@@ -119,3 +119,5 @@ json_t *score_clues_json(const ClueScores *s)
     }
     return json_pack("{s:i, s:i, s:o}", "studies", s->studies, "skipped", s->skipped, "rows", rows);
 }
+
+json_t *score_clues_json(const ClueScores *s) { return json_make(clues_json, s); }

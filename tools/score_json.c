@@ -1,8 +1,32 @@
 #include "data/file.h"
+#include "tensor/utf8.h"
 #include "tools/score_values.h"
 #include <math.h>
+#include <string.h>
 
 json_t *score_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+json_t *score_interval(const Interval *i)
+{
+    return json_pack("[o, o]", score_number(i->low), score_number(i->high));
+}
+
+/* A path may hold any bytes: those that are not UTF-8 become U+FFFD. */
+static json_t *path_json(const char *path)
+{
+    static const char unknown[] = "\xEF\xBF\xBD";
+    char text[16384];
+    size_t n = 0;
+    for (size_t at = 0, end = strlen(path), used; at < end && n + 4 < sizeof text; at += used) {
+        int32_t c;
+        used = (size_t)utf8_next(path + at, end - at, &c);
+        const char *from = c < 0 ? unknown : path + at;
+        size_t length = c < 0 ? sizeof unknown - 1 : used;
+        memcpy(text + n, from, length);
+        n += length;
+    }
+    return json_stringn(text, n);
+}
 
 static json_t *tuple_json(const TupleScore *s)
 {
@@ -79,11 +103,11 @@ static json_t *spread_json(const Measures *m)
 static json_t *system_json(const ScoreTruth *t, const ScoreSystem *s)
 {
     static const char *const key[SPLIT_COUNT] = {"characters", "tokens", "jieba", "space"};
-    json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how", s->how,
-                          "all", tuple_json(&s->tuples.all), "focal", tuple_json(&s->tuples.focal), "exact",
-                          score_number(s->tuples.exact), "sd", spread_json(&s->measures), "by_size",
-                          bins_json(s->tuples.size), "focal_by_size", bins_json(s->tuples.focal_size),
-                          "findings", findings_json(t, s));
+    json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", s->name, "how",
+                          path_json(s->how), "all", tuple_json(&s->tuples.all), "focal",
+                          tuple_json(&s->tuples.focal), "exact", score_number(s->tuples.exact), "sd",
+                          spread_json(&s->measures), "by_size", bins_json(s->tuples.size), "focal_by_size",
+                          bins_json(s->tuples.focal_size), "findings", findings_json(t, s));
     for (int i = 0; i < SPLIT_COUNT; i++)
         if (s->has_text[i]) json_object_set_new(o, key[i], text_json(&s->text[i].all));
     return o;
@@ -93,7 +117,7 @@ static json_t *system_json(const ScoreTruth *t, const ScoreSystem *s)
 static void set_text(json_t *o, const TextScore *t)
 {
     for (int k = 0; k < BLEU_ORDERS; k++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "BLEU-%d", k + 1);
         json_object_set_new(o, name, json_real(t->bleu[k]));
     }
@@ -122,8 +146,8 @@ static json_t *counts_json(const char *path, const ReportCounts *c, int empty)
     json_t *ignored = json_object();
     for (int i = 0; i < c->n_keys; i++) json_object_set_new(ignored, c->key[i].name, json_integer(c->key[i].n));
     if (c->other_keys) json_object_set_new(ignored, "(others)", json_integer(c->other_keys));
-    return json_pack("{s:s, s:i, s:i, s:o}", "file", path, "reports", c->reports, "scored_without_a_word",
-                     empty, "ignored_keys", ignored);
+    return json_pack("{s:o, s:i, s:i, s:o}", "file", path_json(path), "reports", c->reports,
+                     "scored_without_a_word", empty, "ignored_keys", ignored);
 }
 
 static json_t *settings_json(const ScoreSheet *s)
@@ -148,14 +172,15 @@ static json_t *settings_json(const ScoreSheet *s)
         if (*a->average) json_object_set_new(averages, a->metric, json_string(a->average));
         json_object_set_new(conventions, a->metric, json_string(a->how));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:i}", "split", text_split_name(s->cutters.main),
-                     "tokenizer", cutter_about(s->cutters.by[s->cutters.main]), "averages", averages,
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:i}", "split", text_split_name(s->cutters.main),
+                     "tokenizer", path_json(cutter_about(s->cutters.by[s->cutters.main])), "averages", averages,
                      "conventions", conventions, "counts", counts, "seed", (json_int_t)s->seed, "bootstrap",
                      s->bootstrap);
 }
 
-json_t *score_json(const ScoreSheet *s)
+static json_t *sheet_json(const void *context)
 {
+    const ScoreSheet *s = context;
     json_t *list = json_array(), *controls = json_object(), *against = json_object(), *paired = json_object();
     json_t *o = json_pack("{s:i}", "studies", s->truth.n);
     set_values(o, s, &s->system[0]);
@@ -177,14 +202,25 @@ json_t *score_json(const ScoreSheet *s)
     return o;
 }
 
-/* The scores of study i of the model. */
-static json_t *study_json(const ScoreSheet *s, const TupleTable *table, int i)
+json_t *score_json(const ScoreSheet *s) { return json_make(sheet_json, s); }
+
+/* One of the model's. */
+typedef struct SheetStudy {
+    const ScoreSheet *sheet;
+    const TupleTable *table;
+    int i;
+} SheetStudy;
+
+static json_t *study_json(const void *context)
 {
+    const SheetStudy *of = context;
+    const ScoreSheet *s = of->sheet;
     const ScoreTruth *t = &s->truth;
+    int i = of->i;
     const ScoreSystem *y = &s->system[0];
     TupleStudy study = {t->set[i].side, y->said[i].side, score_radius(t, i), t->set[i].other, y->said[i].other};
     TupleScores tuples;
-    tuples_score(table, &study, 1, &tuples);
+    tuples_score(of->table, &study, 1, &tuples);
     json_t *o = json_pack("{s:s}", "id", t->name[i]), *lesion = tuple_json(&tuples.all);
     set_text(o, &y->text[s->cutters.main].each[i]);
     json_object_set_new(lesion, "exact", json_boolean(tuples.exact == 1));
@@ -201,7 +237,7 @@ bool score_write_each(const char *path, const ScoreSheet *s, Error *e)
     if (!file_create(&w, path, e)) return false;
     bool ok = true;
     for (int i = 0; ok && i < s->truth.n; i++) {
-        json_t *one = study_json(s, &table, i);
+        json_t *one = json_make(study_json, &(SheetStudy){s, &table, i});
         ok = one && (!json_dumpf(one, w.stream, JSON_REAL_PRECISION(15)) || ferror(w.stream));
         fputc('\n', w.stream);
         json_decref(one);

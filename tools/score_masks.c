@@ -1,6 +1,6 @@
 #include "tools/score_masks.h"
 #include "data/safetensors.h"
-#include "losses/bootstrap.h"
+#include "tools/score_tables.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,8 @@ static void count_study(const MaskTruth *t, const float *prob, double part[RATIO
 bool mask_score(const MaskTruth *truth, const float *prob, int n, int repeats, uint64_t seed, MaskScore *out,
                 Error *e)
 {
-    double *part = calloc(2 * (size_t)n * RATIOS + 1, sizeof *part), *whole = part + (size_t)n * RATIOS,
-           sd[RATIOS];
+    double *part = calloc(2 * (size_t)n * RATIOS + 1, sizeof *part), *whole = part + (size_t)n * RATIOS;
+    Interval interval[RATIOS];
     double sum[RATIOS] = {0}, total[RATIOS] = {0};
     if (!part) return error_set(e, ERROR_MEMORY, "no memory to score the masks of %d studies", n);
     for (size_t k = 0; k < (size_t)n; k++) {
@@ -72,18 +72,12 @@ bool mask_score(const MaskTruth *truth, const float *prob, int n, int repeats, u
             total[j] += whole[k * RATIOS + (size_t)j];
         }
     }
-    bool ok = bootstrap_ratios(part, whole, n, RATIOS, repeats, seed, sd, e);
+    bool ok = bootstrap_ratios(part, whole, n, RATIOS, repeats, seed, interval, e);
     free(part);
     if (!ok) return false;
     for (int j = 0; j < RATIOS; j++) sum[j] = total[j] > 0 ? sum[j] / total[j] : NAN;
-    *out = (MaskScore){(int64_t)total[DICE],
-                       (int64_t)total[ALARM],
-                       sum[DICE],
-                       sd[DICE],
-                       sum[POOLED],
-                       sd[POOLED],
-                       sum[ALARM],
-                       sd[ALARM]};
+    *out = (MaskScore){(int64_t)total[DICE], (int64_t)total[ALARM], sum[DICE],        sum[POOLED],
+                       sum[ALARM],           interval[DICE],        interval[POOLED], interval[ALARM]};
     return true;
 }
 
@@ -147,12 +141,9 @@ bool score_masks(const Ctrg *c, const ScoreTruth *t, const char *path, bool unkn
     return ok;
 }
 
-static void print_cell(FILE *out, double value, double sd)
+static void print_cell(FILE *out, double value, const Interval *i)
 {
-    if (isnan(value))
-        fprintf(out, " %16s", "-");
-    else
-        fprintf(out, " %8.3f +-%.3f", value, sd);
+    fprintf(out, " %5s %11s", score_share(value), score_range(i));
 }
 
 void score_masks_print(FILE *out, const ScoreMasks *m, int n)
@@ -160,30 +151,41 @@ void score_masks_print(FILE *out, const ScoreMasks *m, int n)
     fprintf(
         out,
         "\nSegmentation: Dice on 14x14 cells of a slice (true: a quarter covered by focal lesions; predicted: "
-        "probability 0.5)\n%-18s %16s %16s %16s\n%-18s %9lld slices %16s %9lld slices\n",
+        "probability 0.5)\n%-18s %17s %17s %17s\n%-18s %10lld slices %17s %10lld slices\n",
         "", "with a lesion", "all together", "false alarms in", "", (long long)m->score.slices, "",
         (long long)m->score.healthy);
     for (int i = 0; i < n; i++) {
         const MaskScore *s = &m[i].score;
         fprintf(out, "%-18s", m[i].name);
-        print_cell(out, s->dice, s->dice_sd);
-        print_cell(out, s->pooled, s->pooled_sd);
-        print_cell(out, s->alarm, s->alarm_sd);
+        print_cell(out, s->dice, &s->dice_interval);
+        print_cell(out, s->pooled, &s->pooled_interval);
+        print_cell(out, s->alarm, &s->alarm_interval);
         fputc('\n', out);
     }
 }
 
-json_t *score_masks_json(const ScoreMasks *m, int n)
+typedef struct MaskList {
+    const ScoreMasks *of;
+    int n;
+} MaskList;
+
+static json_t *masks_json(const void *context)
 {
+    const MaskList *m = context;
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) {
-        const MaskScore *s = &m[i].score;
+    for (int i = 0; i < m->n; i++) {
+        const MaskScore *s = &m->of[i].score;
         json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f}", "name", m[i].name, "lesion_slices",
-                            (json_int_t)s->slices, "healthy_slices", (json_int_t)s->healthy, "dice",
-                            score_number(s->dice), "dice_sd", s->dice_sd, "pooled_dice",
-                            score_number(s->pooled), "pooled_dice_sd", s->pooled_sd, "false_alarm",
-                            score_number(s->alarm), "false_alarm_sd", s->alarm_sd));
+            list,
+            json_pack("{s:s, s:I, s:I, s:o, s:f, s:o, s:f, s:o, s:f, s:{s:o, s:o, s:o}}", "name", m->of[i].name,
+                      "lesion_slices", (json_int_t)s->slices, "healthy_slices", (json_int_t)s->healthy, "dice",
+                      score_number(s->dice), "dice_sd", s->dice_interval.sd, "pooled_dice",
+                      score_number(s->pooled), "pooled_dice_sd", s->pooled_interval.sd, "false_alarm",
+                      score_number(s->alarm), "false_alarm_sd", s->alarm_interval.sd, "intervals", "dice",
+                      score_interval(&s->dice_interval), "pooled_dice", score_interval(&s->pooled_interval),
+                      "false_alarm", score_interval(&s->alarm_interval)));
     }
     return list;
 }
+
+json_t *score_masks_json(const ScoreMasks *m, int n) { return json_make(masks_json, &(MaskList){m, n}); }

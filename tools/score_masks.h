@@ -15,12 +15,13 @@ typedef struct MaskTruth {
 } MaskTruth;
 bool mask_truth(const CtrgStudy *s, MaskTruth *t, Error *e);
 
-/* sd: one standard deviation over resampled studies. Shares are NaN where there is nothing to count. */
+/* Shares are NaN where there is nothing to count; intervals are over resampled studies. */
 typedef struct MaskScore {
-    int64_t slices, healthy;  /* slices with a true cell; slices without a lesion, see MaskTruth */
-    double dice, dice_sd;     /* mean over the slices with a true cell */
-    double pooled, pooled_sd; /* the cells of all slices together */
-    double alarm, alarm_sd;   /* of the healthy slices: the share with a predicted cell */
+    int64_t slices, healthy; /* slices with a true cell; slices without a lesion, see MaskTruth */
+    double dice;             /* mean over the slices with a true cell */
+    double pooled;           /* the cells of all slices together */
+    double alarm;            /* of the healthy slices: the share with a predicted cell */
+    Interval dice_interval, pooled_interval, alarm_interval;
 } MaskScore;
 /* truth [n], prob [n][24][14][14]. False only without memory. */
 bool mask_score(const MaskTruth *truth, const float *prob, int n, int repeats, uint64_t seed, MaskScore *out,

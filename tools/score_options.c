@@ -1,4 +1,5 @@
 #include "tools/score_options.h"
+#include "tensor/utf8.h"
 #include "tokenizer/jieba.h"
 #include <string.h>
 
@@ -135,6 +136,8 @@ static void add_control(struct argp_state *state, const char *option, const char
     }
     ScoreControl *c = &list->of[list->n++];
     split(state, option, arg, c->name, sizeof c->name, &c->path);
+    if (utf8_valid_prefix(c->name, strlen(c->name)) < strlen(c->name))
+        argp_error(state, "%s: expected a NAME in UTF-8, found other bytes", option);
 }
 
 static int times_there(const ScoreControls *list, const char *name)

@@ -1,5 +1,6 @@
 #include "tools/score_pairs.h"
 #include "data/phantom_study.h"
+#include "tools/score_tables.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,11 +115,14 @@ bool score_pairs(const char *data, const char *reports, int repeats, uint64_t se
     return ok;
 }
 
+/* Of the share of the other pairs. */
+static Interval complement(const Interval *i) { return (Interval){1 - i->high, 1 - i->low, i->sd, i->n}; }
+
 static void print_shift(FILE *out, const char *name, const TupleShift *s)
 {
     if (s->n)
-        fprintf(out, "%-18s %6lld  %6.3f +-%.3f  %8.3f +-%.3f\n", name, (long long)s->n, s->follow_share,
-                s->follow_sd, s->still_share, s->still_sd);
+        fprintf(out, "%-18s %6lld  %6s %11s  %14s %11s\n", name, (long long)s->n, score_share(s->follow_share),
+                score_range(&s->follow_interval), score_share(s->still_share), score_range(&s->still_interval));
 }
 
 void score_pairs_print(FILE *out, const ScorePairs *p)
@@ -128,8 +132,8 @@ void score_pairs_print(FILE *out, const ScorePairs *p)
         fprintf(out,
                 "\nCounterfactual pairs: one lesion mirrored or removed. The reports follow if both are right "
                 "about "
-                "it and\nequal in all else\n%-18s %6s  %14s  %16s\n",
-                "", "pairs", "follow", "change nothing");
+                "it and\nequal in all else; ranges are over resampled patients\n%-18s %6s  %6s %11s  %14s\n",
+                "", "pairs", "follow", "", "change nothing");
         print_shift(out, "all", &s->changed);
         print_shift(out, "mirrored", &s->mirrored);
         print_shift(out, "removed", &s->removed);
@@ -146,17 +150,21 @@ void score_pairs_print(FILE *out, const ScorePairs *p)
             fprintf(out, "the next patient's two reports follow in %.3f; ", p->shuffled.changed.follow_share);
         fputs("a report that ignores the image in 0, and it changes nothing in 1\n", out);
     }
-    if (s->same.n)
-        fprintf(out, "\nTwins: other noise. Of %lld the findings differ from the original's in %.3f +-%.3f\n",
-                (long long)s->same.n, 1 - s->same.still_share, s->same.still_sd);
+    if (s->same.n) {
+        Interval differ = complement(&s->same.still_interval);
+        fprintf(out, "\nTwins: other noise. Of %lld the findings differ from the original's in %.3f (%s)\n",
+                (long long)s->same.n, 1 - s->same.still_share, score_range(&differ));
+    }
 }
 
 static json_t *shift_json(const TupleShift *s)
 {
-    return json_pack("{s:I, s:I, s:o, s:f, s:I, s:o, s:f}", "pairs", (json_int_t)s->n, "follow",
+    return json_pack("{s:I, s:I, s:o, s:f, s:I, s:o, s:f, s:{s:o, s:o}}", "pairs", (json_int_t)s->n, "follow",
                      (json_int_t)s->follow, "follow_share", score_number(s->follow_share), "follow_sd",
-                     s->follow_sd, "still", (json_int_t)s->still, "still_share", score_number(s->still_share),
-                     "still_sd", s->still_sd);
+                     s->follow_interval.sd, "still", (json_int_t)s->still, "still_share",
+                     score_number(s->still_share), "still_sd", s->still_interval.sd, "intervals",
+                     "follow_share", score_interval(&s->follow_interval), "still_share",
+                     score_interval(&s->still_interval));
 }
 
 static json_t *changed_json(const TuplePairScores *s)
@@ -172,11 +180,16 @@ static json_t *changed_json(const TuplePairScores *s)
                      shift_json(&s->mirrored), "removed", shift_json(&s->removed), "by_size", sizes);
 }
 
-json_t *score_pairs_json(const ScorePairs *p)
+static json_t *pairs_json(const void *context)
 {
+    const ScorePairs *p = context;
     const TupleShift *twins = &p->model.same;
-    return json_pack("{s:o, s:o, s:{s:I, s:I, s:o, s:f}}", "counterfactual", changed_json(&p->model),
+    Interval changed = complement(&twins->still_interval);
+    return json_pack("{s:o, s:o, s:{s:I, s:I, s:o, s:f, s:{s:o}}}", "counterfactual", changed_json(&p->model),
                      "shuffled", changed_json(&p->shuffled), "twins", "pairs", (json_int_t)twins->n, "changed",
                      (json_int_t)(twins->n - twins->still), "changed_share",
-                     score_number(1 - twins->still_share), "changed_sd", twins->still_sd);
+                     score_number(1 - twins->still_share), "changed_sd", changed.sd, "intervals",
+                     "changed_share", score_interval(&changed));
 }
+
+json_t *score_pairs_json(const ScorePairs *p) { return json_make(pairs_json, p); }

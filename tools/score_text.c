@@ -254,7 +254,7 @@ void text_from_sums(const double *sum, TextScore *out)
     from_row(sum + SUM_BLEU, BLEU_SUMS, &bleu);
     from_row(sum + SUM_METEOR, METEOR_SUMS, &meteor);
     bleu_from_counts(&bleu, out->bleu);
-    out->meteor = meteor_corpus(&meteor, 1);
+    out->meteor = meteor_from_stats(&meteor);
     out->rouge_l = sum[SUM_ROUGE] / n;
     out->rouge_l_space = sum[SUM_SPACE] / n;
     out->cider = sum[SUM_CIDER] / n;
@@ -273,7 +273,8 @@ static bool cut(Cutter *c, const char *text, const char **words, Tokens *split, 
         !words_cut(c->words, *words, WORDS_SPACES, spaces, e))
         return false;
     int32_t *less = realloc(split->id, (size_t)split->n * sizeof *less);
-    if (less) split->id = less;
+    if (!less) return no_memory(e, 1);
+    split->id = less;
     return true;
 }
 
@@ -322,9 +323,9 @@ static bool score_pair(Cutter *c, const char *said, const char *truth, Pair *p, 
 /* CIDEr, which needs all truths at once, and the scores of the corpus. */
 static bool finish(const Tokens *said, const Tokens *truth, TextScores *out, Error *e)
 {
-    double *cider = calloc((size_t)out->n + 1, sizeof *cider), mean, sum[TEXT_SUMS] = {0};
+    double *cider = calloc((size_t)out->n + 1, sizeof *cider), sum[TEXT_SUMS] = {0};
     double from = seconds_used();
-    bool ok = (cider || no_memory(e, out->n)) && cider_score(said, truth, out->n, cider, &mean, e);
+    bool ok = (cider || no_memory(e, out->n)) && cider_score(said, truth, out->n, cider, e);
     lap(&from, &out->seconds[TIME_CIDER]);
     for (int i = 0; ok && i < out->n; i++) {
         double *row = out->sums + (size_t)i * TEXT_SUMS;

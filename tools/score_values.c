@@ -66,11 +66,6 @@ json_t *score_diversity_json(const Diversity *d)
                      score_number((double)d->commonest / reports));
 }
 
-static json_t *ends_json(const Interval *i)
-{
-    return json_pack("[o, o]", score_number(i->low), score_number(i->high));
-}
-
 /* Puts value (the reference is o's then) where key says, as measure_key gives it. */
 static void set_at(json_t *o, const char *key, json_t *value)
 {
@@ -87,7 +82,7 @@ json_t *score_intervals_json(const ScoreSheet *s, const Measures *m)
 {
     json_t *o = json_object();
     for (int j = 0; j < MEASURE_COUNT; j++)
-        if (measure_there(&s->lists, j)) set_at(o, measure_key(j), ends_json(&m->interval[j]));
+        if (measure_there(&s->lists, j)) set_at(o, measure_key(j), score_interval(&m->interval[j]));
     return o;
 }
 
@@ -101,7 +96,7 @@ json_t *score_paired_json(const ScoreSheet *s, const ScoreSystem *y)
         if (!measure_there(&s->lists, j)) continue;
         set_at(o, measure_key(j),
                json_pack("{s:o, s:o, s:o, s:o}", "difference", score_number(p->difference), "ci95",
-                         ends_json(&p->interval), "p", score_number(p->p), "overlap",
+                         score_interval(&p->interval), "p", score_number(p->p), "overlap",
                          defined ? json_boolean(intervals_overlap(a, b)) : json_null()));
     }
     return o;

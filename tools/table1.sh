@@ -1,12 +1,14 @@
 #!/bin/sh
 # tools/table1.sh BIN MODEL WORK LLAMA3: a row of the paper's Table 1 for MODEL, on TEST phantoms that no training has seen, and
 # one for each control, with the words of jieba and with the tokens of LLaMA-3 (LLAMA3, its tokenizer.model). The
-# controls that need training reports take those of TRAIN patients.
+# controls that need training reports take those of TRAIN patients. Every call makes all of it anew, but for phantoms that
+# are as they are wanted: nothing of an earlier call's settings is left.
 set -eu
 bin=$1 model=$2 work=$3 llama3=$4
 : "${SIZE:=128}" "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${TEST:=300}" "${TEST_SEED:=1000000}"
 . "$(dirname "$0")/arms.sh"
 mkdir -p "$work"
+rm -f "$work/jieba.json" "$work/llama3.json"
 say "$TEST phantoms, and the reports of $TRAIN others"
 "$bin/pcrl-synth" --out "$work/test" --n "$TEST" --seed-base "$TEST_SEED" --size "$SIZE" >/dev/null
 "$bin/pcrl-synth" --reports --n "$TRAIN" --seed-base "$TRAIN_SEED" |
@@ -20,7 +22,8 @@ score() {
     out=$1
     shift
     "$bin/pcrl-score" --json --truth "$work/test" --reports "$work/test.jsonl" --train "$work/train.jsonl" "$@" \
-        --control shuffled="$work/shuffled.jsonl" --control blank="$work/blank.jsonl" >"$work/$out.json"
+        --control shuffled="$work/shuffled.jsonl" --control blank="$work/blank.jsonl" >"$work/$out.new"
+    mv "$work/$out.new" "$work/$out.json"
 }
 say "Scores"
 score jieba --split jieba

@@ -2,14 +2,14 @@
 # tools/table2.sh BIN MODEL WORK: the rows of the paper's Table 2 at mini size, each trained with each of SEEDS and scored on
 # TEST phantoms that no training has seen, with its controls, and on UNSEEN ones that have a combination of lesion, place
 # and side which this training has not (data/held_out.def). One finished run is WORK/ROW-SEED/result.json; what is finished
-# is not done again. Every row has the ResNet, the language model, the cached features and the clues (exact masks) in common,
+# is not done again, and WORK/settings has what it was made with: SEEDS and ROWS may grow, all else must stay. Every row has the ResNet, the language model, the cached features and the clues (exact masks) in common,
 # and for a seed the head that is warmed up to speak in MODEL/slots.safetensors; report generation begins in the row.
 set -eu
 bin=$1 model=$2 work=$3
 : "${SIZE:=128}" "${TRAIN:=3000}" "${TRAIN_SEED:=0}" "${TEST:=300}" "${TEST_SEED:=1000000}" "${UNSEEN:=100}" "${UNSEEN_SEED:=2000000}"
 : "${WARMUP_STEPS:=900}" "${STEPS:=300}" "${SEEDS:=1 2 3}" "${ROWS:=baseline a b c d e paper release}"
 . "$(dirname "$0")/arms.sh"
-base=$work/base
+base=$work/base parts="resnet.safetensors llama.safetensors medclip.safetensors tokenizer.json vocab.txt"
 # Table 2's row of a way of training, and the way of a row; the last row, the whole of it, is there in both presets.
 way() {
     case $1 in
@@ -73,8 +73,55 @@ if [ $# = 5 ]; then
     exit
 fi
 
+# digests FOLDER FILE...: a line a file.
+digests() {
+    folder=$1
+    shift
+    for part; do
+        [ ! -e "$folder/$part" ] || printf 'MODEL/%s\t%.16s\n' "$part" "$(sha256sum <"$folder/$part")"
+    done
+}
+# What the runs of this call are made with.
+made_with() {
+    for name in SIZE TRAIN TRAIN_SEED TEST TEST_SEED UNSEEN UNSEEN_SEED WARMUP_STEPS STEPS; do
+        eval "printf '%s\t%s\n' $name \"\$$name\""
+    done
+    # shellcheck disable=SC2086
+    digests "$model" $parts slots.safetensors
+    for row in start $ROWS; do
+        options=$(arm_settings "$(way "$row")")
+        printf 'row %s\t%s %s\n' "$row" "$common" "$options"
+    done
+}
+# told NAME KEY FILE...: the numbers that KEY has in those files.
+told() {
+    name=$1 key=$2
+    shift 2
+    values=$(cat "$@" 2>/dev/null | sed -n "s/^.*\"$key\":[ \"[]*\([0-9][0-9]*\).*/\1/p" | sort -nu | paste -sd / -)
+    [ -z "$values" ] || printf '%s\t%s\n' "$name" "$values"
+}
+# Of work from before there was a record: what its runs, phantoms and model say.
+found() {
+    told STEPS steps "$work"/[!s]*-*/run.json
+    told WARMUP_STEPS warmup_steps "$work"/start-*/run.json
+    told TEST studies "$work"/[!s]*-*/scores.json
+    told UNSEEN studies "$work"/[!s]*-*/scores-unseen.json
+    told SIZE size "$work/train/annotations.json"
+    [ ! -e "$work/train/annotations.json" ] || printf 'TRAIN\t%s\n' "$(grep -c '"id":' "$work/train/annotations.json")"
+    # shellcheck disable=SC2086
+    digests "$base" $parts
+}
+
 COMMIT=$(git -C "$(dirname "$0")" describe --always --dirty 2>/dev/null || echo unknown)
 export SIZE WARMUP_STEPS STEPS COMMIT
+now=$(made_with) before=''
+if [ -d "$base" ] && [ ! -e "$work/settings" ]; then
+    before=$(found)
+    echo "table2: $work has no record of its settings; its files tell $(echo "$before" | cut -f 1 | paste -sd ' ' -), the" \
+        "others are taken to be this call's"
+fi
+mkdir -p "$work"
+settle "$work" "$now" "$before"
 mkdir -p "$base"
 say "Phantoms: $TRAIN to train on, without the held-out combinations; $TEST to score, their pairs and twins; $UNSEEN with such a combination"
 synth() { "$bin/pcrl-synth" --out "$work/$1" --n "$2" --seed-base "$3" --size "$SIZE" $4 >/dev/null; }
@@ -82,7 +129,7 @@ synth train "$TRAIN" "$TRAIN_SEED" "--held-out skip"
 synth test "$TEST" "$TEST_SEED" ""
 synth pairs "$TEST" "$TEST_SEED" "--counterfactual --twins 1"
 synth unseen "$UNSEEN" "$UNSEEN_SEED" "--held-out only"
-for part in resnet.safetensors llama.safetensors medclip.safetensors tokenizer.json vocab.txt; do cp "$model/$part" "$base/"; done
+for part in $parts; do cp "$model/$part" "$base/"; done
 
 say "Features of the training studies, once"
 run=$work/features

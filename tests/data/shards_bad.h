@@ -14,7 +14,7 @@ static const BadIndex bad_indices[] = {
     {"", "1:0: not JSON: unexpected token near end of file"},
     {" ", "1:1: not JSON: unexpected token near end of file"},
     {"weight_map", "1:6: not JSON: invalid token near 'weight'"},
-    {"\xef\xbb\xbf{'weight_map':{}}", "1:1: not JSON: invalid token near '\xef\xbb\xbf'"},
+    {"\xef\xbb\xbf{'weight_map':{}}", "begins with a byte-order mark, expected JSON"},
     {"{'weight_map':{'x':'a',}}", "1:24: not JSON: string or '}' expected near '}'"},
     {"{'weight_map':{'x':'a'}", "1:23: not JSON: '}' expected near end of file"},
     {"{'weight_map':{'x':'a'}}}", "1:25: not JSON: end of file expected near '}'"},

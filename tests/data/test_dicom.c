@@ -171,47 +171,64 @@ START_TEST(same_study)
 }
 END_TEST
 
+/* Reading that folder fails with this code; what it says is e's. */
+static void refused(const char *path, int code, Error *e)
+{
+    Volume v = {0};
+    *e = (Error){0};
+    bool read = dicom_read_series(path, &v, NULL, e);
+    ck_assert_msg(!read && e->code == code, "%s: %s, code %d, expected %d: %s", path, read ? "read" : "refused",
+                  e->code, code, e->msg);
+    ck_assert_ptr_null(v.hu);
+    ck_assert_int_eq(left_behind(), 0);
+}
+
 START_TEST(faults)
 {
-    Error e = {0};
-    Volume v = {0};
+    Error e;
     char want[256];
     ck_assert(file_make_folder(at("empty"), NULL));
-    ck_assert(!dicom_read_series(at("empty"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    refused(at("empty"), ERROR_INPUT, &e);
     snprintf(want, sizeof want, "%s: dcm2niix ended with code 2: ", at("empty"));
     ck_assert_msg(!strncmp(e.msg, want, strlen(want)), "%s", e.msg);
     ck_assert(file_make_folder(at("text"), NULL) && file_write(at("text/CT000000.dcm"), "not DICOM", 9, NULL));
-    ck_assert(!dicom_read_series(at("text"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    refused(at("text"), ERROR_INPUT, &e);
     ck_assert_msg(strstr(e.msg, "/text: dcm2niix"), "%s", e.msg);
-    ck_assert(!dicom_read_series(at("nowhere"), &v, NULL, &e) && e.code == ERROR_IO);
+    refused(at("nowhere"), ERROR_IO, &e);
     ck_assert_msg(strstr(e.msg, "/nowhere: No such file or directory"), "%s", e.msg);
-    ck_assert(!dicom_read_series(at("text/CT000000.dcm"), &v, NULL, &e) && e.code == ERROR_INPUT);
+    refused(at("text/CT000000.dcm"), ERROR_INPUT, &e);
     ck_assert_msg(strstr(e.msg, "/CT000000.dcm: not a folder, expected one of DICOM files"), "%s", e.msg);
-    ck_assert_int_eq(left_behind(), 0);
-    ck_assert_ptr_null(v.hu);
 }
 END_TEST
 
-/* Needs no program: there is none. */
+/* Needs no program: there is none, or it is ours. */
 START_TEST(program_missing)
 {
-    Error e = {0};
-    Volume v = {0};
-    char *path = strdup(getenv("PATH"));
+    static const char own[] = "#!/bin/sh\nfor last; do :; done\necho \"$last\"\nexit 9\n";
+    Error e;
+    char *path = strdup(getenv("PATH")), want[256];
     setenv("PATH", "/nowhere", 1);
-    ck_assert(!dicom_read_series(folder, &v, NULL, &e));
-    setenv("PATH", path, 1);
-    free(path);
-    ck_assert_int_eq(e.code, ERROR_IO);
-    char want[256];
+    refused(folder, ERROR_IO, &e);
     snprintf(want, sizeof want, "%s: the program dcm2niix is not in PATH; it is in Debian's package dcm2niix",
              folder);
     ck_assert_str_eq(e.msg, want);
+    ck_assert(file_make_folder(at("own"), NULL) && file_write(at("own/dcm2niix"), own, strlen(own), NULL));
+    setenv("PATH", at("own"), 1);
+    ck_assert(!chmod(at("own/dcm2niix"), 0600));
+    refused(folder, ERROR_IO, &e);
+    snprintf(want, sizeof want, "%s: dcm2niix: Permission denied", folder);
+    ck_assert_str_eq(e.msg, want);
+    /* What it is told to read is inside the folder: of a path that is not there it may take the parent. */
+    ck_assert(!chmod(at("own/dcm2niix"), 0700));
+    refused(folder, ERROR_INPUT, &e);
+    snprintf(want, sizeof want, "%s: dcm2niix ended with code 9: %s/.", folder, folder);
+    ck_assert_str_eq(e.msg, want);
+    setenv("PATH", path, 1);
+    free(path);
     setenv("TMPDIR", "/proc/nowhere", 1);
-    ck_assert(!dicom_read_series(folder, &v, NULL, &e) && e.code == ERROR_IO);
+    refused(folder, ERROR_IO, &e);
     setenv("TMPDIR", at("tmp"), 1);
     ck_assert_msg(strstr(e.msg, "/proc/nowhere/pcrl-dicom-"), "%s", e.msg);
-    ck_assert_int_eq(left_behind(), 0);
 }
 END_TEST
 
@@ -222,7 +239,6 @@ int main(void)
     Suite *s = suite_create("dicom");
     TCase *t = tcase_create("dicom");
     tcase_set_timeout(t, 120);
-    tcase_add_test(t, program_missing);
     tcase_add_test(t, no_phantom_is_symmetric);
     if (dicom_programs("tests/data/test_dicom")) {
         tcase_add_test(t, comes_back);
@@ -231,6 +247,7 @@ int main(void)
         tcase_add_test(t, same_study);
         tcase_add_test(t, faults);
     }
+    tcase_add_test(t, program_missing); /* last: another PATH */
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

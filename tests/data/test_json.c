@@ -76,6 +76,7 @@ START_TEST(malformed)
         {"  ", "f:1:2: not JSON: unexpected token near end of file"},
         {"{\"a\":1,\"a\":1}", "f:1:10: not JSON: duplicate object key near '\"a\"'"},
         {"{\"a\":{\"b\":1,\"b\":2}}", "f:1:15: not JSON: duplicate object key near '\"b\"'"},
+        {"\xef\xbb\xbf[]", "f: begins with a byte-order mark, expected JSON"},
         {"[1,]", "f:1:4: not JSON: unexpected token near ']'"},
         {"[1 2]", "f:1:4: not JSON: ']' expected near '2'"},
         {"[1]\n\n x", "f:3:2: not JSON: end of file expected near 'x'"},
@@ -183,6 +184,25 @@ static bool write_text(Error *e)
     return ok;
 }
 
+static json_t *make_inner(const void *context)
+{
+    return json_pack("{s:[i, s], s:o}", "a", 1, (const char *)context, "b", json_object());
+}
+static json_t *make_sample(const void *context)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < 20; i++) json_array_append_new(list, json_make(make_inner, context));
+    return list;
+}
+static bool make_once(Error *e)
+{
+    json_t *v = json_make(make_sample, "text");
+    bool ok = v ? json_array_size(v) == 20 && json_object_size(json_array_get(v, 19)) == 2
+                : error_set(e, ERROR_MEMORY, "no value");
+    json_decref(v);
+    return ok;
+}
+
 START_TEST(allocations)
 {
     Error e = {0};
@@ -192,6 +212,7 @@ START_TEST(allocations)
     ck_assert_int_gt(fail_each(read_file), 10);
     ck_assert_int_gt(fail_each(write_file), 1);
     ck_assert_int_gt(fail_each(write_text), 0);
+    ck_assert_int_gt(fail_each(make_once), 100);
     ck_assert(read_file(&e)); /* the failed writes left the old file */
     json_decref(sample);
 }

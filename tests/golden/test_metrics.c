@@ -1,14 +1,13 @@
-/* All text metrics on 1,000 report pairs against the reference packages (tests/golden/make_metrics.py), on
- * characters and, where the dictionary is, on jieba's words. */
+/* All text metrics on 1,000 report pairs, as pcrl-score has them, against the reference packages
+ * (tests/golden/make_metrics.py), on characters and, where the dictionary is, on jieba's words. */
 #include "data/file.h"
+#include "data/report_list.h"
 #include "data/sha256.h"
-#include "losses/bleu.h"
-#include "losses/cider.h"
 #include "losses/meteor.h"
-#include "losses/rouge.h"
 #include "tests/golden/golden.h"
 #include "tests/golden/metric_pairs.h"
 #include "tokenizer/jieba.h"
+#include "tools/score_text.h"
 #include <unistd.h>
 
 enum { METRICS = 8, STRIDE = 4, BLOCK = 100 }; /* BLEU-1..4, ROUGE-L in both conventions, CIDEr, METEOR */
@@ -19,7 +18,8 @@ static const char USER[] =
 
 static TensorFile *golden;
 static Jieba *jieba;
-static char *text[PAIRS][2]; /* said, truth */
+static char *text[2][PAIRS]; /* said, truth */
+static char user[] = "/tmp/test-metrics-XXXXXX";
 
 static void load(const char *name, size_t size, void *out)
 {
@@ -43,173 +43,118 @@ static void check_digest(Sha256 *sum, int block, int which)
 
 START_TEST(texts)
 {
-    for (uint32_t i = 0; i < PAIRS; i++) pair_make(i, &text[i][0], &text[i][1]);
+    for (uint32_t i = 0; i < PAIRS; i++) pair_make(i, &text[0][i], &text[1][i]);
     for (int b = 0; b < PAIRS / BLOCK; b++) {
         Sha256 sum;
         sha256_open(&sum);
         for (int i = 2 * b * BLOCK; i < 2 * (b + 1) * BLOCK; i++)
-            sha256_add(&sum, text[i / 2][i % 2], strlen(text[i / 2][i % 2]) + 1);
+            sha256_add(&sum, text[i % 2][i / 2], strlen(text[i % 2][i / 2]) + 1);
         check_digest(&sum, b, 0);
     }
 }
 END_TEST
 
-/* Has it characters other than white space? */
-static bool has_text(const char *s)
+static const char *jieba_folder(void)
 {
-    Error e = {0};
-    Tokens t;
-    ck_assert(words_characters(s, &t, &e));
-    bool none = t.n == 1 && t.id[0] < 0;
-    tokens_free(&t);
-    return !none;
+    const char *given = getenv("PCRL_JIEBA");
+    return given ? given : JIEBA_FOLDER;
 }
 
-/* The words, a space after each, as the scripts hand them on; sum takes their digest. */
-static char *cut(JiebaCutter *cutter, const char *s, Sha256 *sum)
+static void put(const TextScore *s, double out[METRICS])
 {
-    Error e = {0};
-    const uint32_t *ends;
-    int n;
-    size_t length = strlen(s);
-    ck_assert_msg(jieba_cut(cutter, s, length, &ends, &n, &e), "%s", e.msg);
-    char *joined = malloc(length + (size_t)n + 8), *to = joined;
-    ck_assert(joined != NULL);
-    for (int k = 0; k < n; k++) {
-        uint32_t from = k ? ends[k - 1] : 0;
-        sha256_add(sum, s + from, ends[k] - from);
-        sha256_add(sum, "\x1f", 1);
-        to = mempcpy(to, s + from, ends[k] - from);
-        *to++ = ' ';
-    }
-    sha256_add(sum, "\x1e", 1);
-    *to = 0;
-    if (!has_text(s)) strcpy(joined, "None ");
-    return joined;
+    for (int k = 0; k < BLEU_ORDERS; k++) out[k] = s->bleu[k];
+    out[4] = s->rouge_l;
+    out[5] = s->rouge_l_space;
+    out[6] = s->cider;
+    out[7] = s->meteor;
 }
 
-typedef struct Scored {
-    Tokens said[PAIRS], truth[PAIRS], spaces[2][PAIRS];
-    MeteorStats stats[PAIRS];
-    double each[PAIRS][METRICS], corpus[METRICS];
-} Scored;
-
-/* Fills in everything from the tokens but METEOR, which is there. */
-static void score(Scored *s)
+static void check(const char *level, int pair, const TextScore *s, const double want[METRICS])
 {
+    double got[METRICS];
+    put(s, got);
+    for (int k = 0; k < METRICS; k++)
+        ck_assert_msg(fabs(got[k] - want[k]) <= 1e-9, "%s, pair %d (-1: all): %s is %.12g, expected %.12g",
+                      level, pair, names[k], got[k], want[k]);
+}
+
+/* On characters the reference's METEOR had the texts themselves, where pcrl-score gives it characters. */
+static void uncut_meteor(TextScores *s)
+{
+    MeteorStats sum = {0}, one;
     Error e = {0};
-    double cider[PAIRS];
-    ck_assert(bleu_score(s->said, s->truth, PAIRS, s->corpus, &e));
-    ck_assert(rouge_l_mean(s->said, s->truth, PAIRS, &s->corpus[4], &e));
-    ck_assert(rouge_l_mean(s->spaces[0], s->spaces[1], PAIRS, &s->corpus[5], &e));
-    ck_assert(cider_score(s->said, s->truth, PAIRS, cider, &s->corpus[6], &e));
-    s->corpus[7] = meteor_corpus(s->stats, PAIRS);
     for (int i = 0; i < PAIRS; i++) {
-        ck_assert(bleu_score(&s->said[i], &s->truth[i], 1, s->each[i], &e));
-        ck_assert(rouge_l(&s->said[i], &s->truth[i], &s->each[i][4], &e));
-        ck_assert(rouge_l(&s->spaces[0][i], &s->spaces[1][i], &s->each[i][5], &e));
-        s->each[i][6] = cider[i];
+        const char *said = report_empty(text[0][i]) ? "None" : text[0][i],
+                   *truth = report_empty(text[1][i]) ? "None" : text[1][i];
+        ck_assert(meteor_pair(said, truth, &one, &s->each[i].meteor, &e));
+        meteor_add(&sum, &one);
     }
+    s->all.meteor = meteor_from_stats(&sum);
 }
 
-static void compare(Scored *s, const char *level)
+static void check_scores(TextSplit split, const CutterOptions *o, const char *level)
 {
     double corpus[METRICS], each[PAIRS / STRIDE][METRICS];
     char name[32];
+    Error e = {0};
+    TextScores s;
+    Cutter *c = cutter_open(split, o, &e);
+    ck_assert_msg(c && text_scores(c, text[0], text[1], PAIRS, &s, &e), "%s", e.msg);
+    if (split == SPLIT_CHAR) uncut_meteor(&s);
     snprintf(name, sizeof name, "%s.corpus", level);
     load(name, sizeof corpus, corpus);
     snprintf(name, sizeof name, "%s.each", level);
     load(name, sizeof each, each);
-    for (int k = 0; k < METRICS; k++) {
-        for (int i = 0; i < PAIRS; i += STRIDE)
-            ck_assert_msg(fabs(s->each[i][k] - each[i / STRIDE][k]) <= 1e-9,
-                          "%s, pair %d: %s is %.12g, expected %.12g", level, i, names[k], s->each[i][k],
-                          each[i / STRIDE][k]);
-        ck_assert_msg(fabs(s->corpus[k] - corpus[k]) <= 1e-9, "%s: %s is %.12g, expected %.12g", level,
-                      names[k], s->corpus[k], corpus[k]);
-    }
-    for (int i = 0; i < PAIRS; i++) {
-        tokens_free(&s->said[i]);
-        tokens_free(&s->truth[i]);
-        tokens_free(&s->spaces[0][i]);
-        tokens_free(&s->spaces[1][i]);
-    }
-    free(s);
+    for (int i = 0; i < PAIRS; i += STRIDE) check(level, i, &s.each[i], each[i / STRIDE]);
+    check(level, -1, &s.all, corpus);
+    text_scores_free(&s);
+    cutter_close(c);
 }
 
-/* The tokens of a text that is a list of characters with a space after each, cut at single spaces. */
-static void add_last(const Tokens *t, Tokens *out)
-{
-    *out = (Tokens){malloc(((size_t)t->n + 1) * sizeof *t->id), t->n + 1};
-    ck_assert(out->id != NULL);
-    memcpy(out->id, t->id, (size_t)t->n * sizeof *t->id);
-    out->id[t->n] = -2; /* the empty word */
-}
-
-START_TEST(characters)
-{
-    Error e = {0};
-    Scored *s = calloc(1, sizeof *s);
-    ck_assert(s != NULL);
-    for (int i = 0; i < PAIRS; i++) {
-        const char *said = has_text(text[i][0]) ? text[i][0] : "None",
-                   *truth = has_text(text[i][1]) ? text[i][1] : "None";
-        ck_assert(words_characters(text[i][0], &s->said[i], &e) &&
-                  words_characters(text[i][1], &s->truth[i], &e));
-        add_last(&s->said[i], &s->spaces[0][i]);
-        add_last(&s->truth[i], &s->spaces[1][i]);
-        ck_assert(meteor_pair(said, truth, &s->stats[i], &s->each[i][7], &e));
-    }
-    score(s);
-    compare(s, "char");
-}
+START_TEST(characters) { check_scores(SPLIT_CHAR, &(CutterOptions){0}, "char"); }
 END_TEST
 
+/* The words are jieba's, too. */
 START_TEST(words)
 {
     Error e = {0};
-    Scored *s = calloc(1, sizeof *s);
     JiebaCutter *cutter = jieba_cutter_open(jieba, true, &e);
-    Words *w = words_open(&e);
     Sha256 sum;
-    ck_assert(s && cutter && w);
-    for (int i = 0; i < PAIRS; i++) {
-        if (i % BLOCK == 0) sha256_open(&sum);
-        char *said = cut(cutter, text[i][0], &sum), *truth = cut(cutter, text[i][1], &sum);
-        if (i % BLOCK == BLOCK - 1) check_digest(&sum, i / BLOCK, 1);
-        ck_assert(words_cut(w, said, WORDS_SPLIT, &s->said[i], &e) &&
-                  words_cut(w, truth, WORDS_SPLIT, &s->truth[i], &e));
-        ck_assert(words_cut(w, said, WORDS_SPACES, &s->spaces[0][i], &e) &&
-                  words_cut(w, truth, WORDS_SPACES, &s->spaces[1][i], &e));
-        ck_assert(meteor_pair(said, truth, &s->stats[i], &s->each[i][7], &e));
-        free(said);
-        free(truth);
+    ck_assert_msg(cutter != NULL, "%s", e.msg);
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        const char *s = text[i % 2][i / 2];
+        const uint32_t *ends;
+        int n;
+        if (i % (2 * BLOCK) == 0) sha256_open(&sum);
+        ck_assert_msg(jieba_cut(cutter, s, strlen(s), &ends, &n, &e), "%s", e.msg);
+        for (int k = 0; k < n; k++) {
+            uint32_t from = k ? ends[k - 1] : 0;
+            sha256_add(&sum, s + from, ends[k] - from);
+            sha256_add(&sum, "\x1f", 1);
+        }
+        sha256_add(&sum, "\x1e", 1);
+        if (i % (2 * BLOCK) == 2 * BLOCK - 1) check_digest(&sum, i / (2 * BLOCK), 1);
     }
-    score(s);
-    compare(s, "jieba");
-    words_close(w);
     jieba_cutter_close(cutter);
+    check_scores(SPLIT_JIEBA, &(CutterOptions){.dictionary = jieba_folder(), .user = user}, "jieba");
 }
 END_TEST
 
 /* False without the dictionary, which is said, and on error. */
 static bool open_jieba(Error *e)
 {
-    const char *given = getenv("PCRL_JIEBA"), *folder = given ? given : JIEBA_FOLDER;
-    char path[4096], user[] = "/tmp/test-metrics-XXXXXX";
-    snprintf(path, sizeof path, "%s/dict.txt", folder);
-    if (!given && access(path, F_OK)) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/dict.txt", jieba_folder());
+    if (!getenv("PCRL_JIEBA") && access(path, F_OK)) {
         printf(
             "SKIPPED: metrics of jieba's words: no %s (apt-get install python3-jieba, or PCRL_JIEBA=FOLDER)\n",
             path);
         return false;
     }
-    jieba = jieba_open(folder, e);
+    jieba = jieba_open(jieba_folder(), e);
     if (!jieba) return false;
     close(mkstemp(user));
-    bool ok = file_write(user, USER, strlen(USER), e) && jieba_add_words(jieba, user, e);
-    unlink(user);
-    return ok;
+    return file_write(user, USER, strlen(USER), e) && jieba_add_words(jieba, user, e);
 }
 
 int main(void)
@@ -233,7 +178,8 @@ int main(void)
     int failed = srunner_ntests_failed(sr);
     srunner_free(sr);
     for (int i = 0; i < PAIRS; i++)
-        for (int k = 0; k < 2; k++) free(text[i][k]);
+        for (int k = 0; k < 2; k++) free(text[k][i]);
+    if (jieba) unlink(user);
     jieba_close(jieba);
     tensor_file_close(golden);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -56,7 +56,7 @@ static const RelposAttentionParams mild = {0.3f}, base = {0.125f};
     .flops = 4.0 * (b) * (h) * (w) * (h) * (w) * (heads) * (d), .bytes = 16.0 * (b) * (h) * (w) * (heads) * (d)
 /* In bf16 y is rounded, and with it sum dy y: a table's gradient sums up what that does to all rows, most where
  * many columns make biases large. */
-#define MANY_ROWS .bf16_tol = 3e-2
+#define MANY_ROWS .bf16_tol = 5e-2
 static const KernelCase cases[] = {
     {"one token", IN(2, 1, 1, 2, 3), P(mild)},
     {"one row", IN(1, 1, 9, 2, 8), P(mild)},

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
+#include "tests/data/fail_alloc.h"
 
 static double auc(const double *score, const uint8_t *truth, int64_t n)
 {
@@ -81,6 +82,15 @@ START_TEST(many)
 }
 END_TEST
 
+static bool score_once(Error *e)
+{
+    double x;
+    return auc_score((const double[]){1, 2}, (const uint8_t[]){0, 1}, 2, &x, e) && x == 1;
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(score_once), 1); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("auc");
@@ -89,6 +99,7 @@ int main(void)
     tcase_add_test(t, no_value);
     tcase_add_test(t, all_pairs);
     tcase_add_test(t, many);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

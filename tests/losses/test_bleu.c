@@ -1,7 +1,8 @@
 /* BLEU-1..4 against the published numbers of tests/golden/metric_vectors.json and of three hand-cut pairs, and
  * against cases that can be worked out by hand. */
-#include "losses/bleu.h"
+#include "tests/losses/corpus.h"
 #include "tests/losses/vectors.h"
+#include "tests/data/fail_alloc.h"
 
 START_TEST(goldens)
 {
@@ -13,11 +14,11 @@ START_TEST(goldens)
         Tokens said[VECTORS], truth[VECTORS];
         double bleu[BLEU_ORDERS];
         vectors_tokens(root, level, w, said, truth);
-        ck_assert(bleu_score(said, truth, VECTORS, bleu, &e));
+        corpus_bleu(said, truth, VECTORS, bleu);
         for (size_t k = 0; k < BLEU_ORDERS; k++)
             CLOSE(bleu[k], vectors_number(json_object_get(expect, "BLEU"), k), 1e-12);
         for (size_t i = 0; i < VECTORS; i++) {
-            ck_assert(bleu_score(&said[i], &truth[i], 1, bleu, &e));
+            corpus_bleu(&said[i], &truth[i], 1, bleu);
             for (size_t k = 0; k < BLEU_ORDERS; k++)
                 CLOSE(bleu[k], vectors_number(json_array_get(json_object_get(expect, "BLEU_each"), k), i),
                       1e-12);
@@ -45,7 +46,7 @@ START_TEST(three_pairs)
         ck_assert(words_cut(w, said_text[i], WORDS_SPLIT, &said[i], &e) &&
                   words_cut(w, truth_text[i], WORDS_SPLIT, &truth[i], &e));
     double bleu[BLEU_ORDERS];
-    ck_assert(bleu_score(said, truth, 3, bleu, &e));
+    corpus_bleu(said, truth, 3, bleu);
     for (int k = 0; k < BLEU_ORDERS; k++) CLOSE(bleu[k], expect[k], 1e-8);
     for (int i = 0; i < 3; i++) {
         tokens_free(&said[i]);
@@ -57,23 +58,22 @@ END_TEST
 
 START_TEST(by_hand)
 {
-    Error e = {0};
     double b[BLEU_ORDERS];
     /* "aaa" for "ab": one of three 1-grams (clipped), no 2-gram; longer than the truth, so no penalty */
     Tokens said = {(int32_t[]){1, 1, 1}, 3}, truth = {(int32_t[]){1, 2}, 2};
-    ck_assert(bleu_score(&said, &truth, 1, b, &e));
+    corpus_bleu(&said, &truth, 1, b);
     CLOSE(b[0], 1.0 / 3, 1e-9);
     ck_assert(b[1] < 1e-6);
     /* the other way round: 1 of 2, times exp(1 - 3/2) */
-    ck_assert(bleu_score(&truth, &said, 1, b, &e));
+    corpus_bleu(&truth, &said, 1, b);
     CLOSE(b[0], 0.5 * exp(-0.5), 1e-8);
     /* the same text is 1 in every order that it has */
     Tokens same = {(int32_t[]){5, 6, 7, 8, 5, 6}, 6};
-    ck_assert(bleu_score(&same, &same, 1, b, &e));
+    corpus_bleu(&same, &same, 1, b);
     for (int k = 0; k < BLEU_ORDERS; k++) CLOSE(b[k], 1.0, 1e-8);
     /* nothing said at all is finite */
     Tokens nothing = {NULL, 0};
-    ck_assert(bleu_score(&nothing, &same, 1, b, &e));
+    corpus_bleu(&nothing, &same, 1, b);
     ck_assert(b[0] >= 0 && b[0] < 1e-6);
 }
 END_TEST
@@ -124,14 +124,37 @@ START_TEST(cutting)
 }
 END_TEST
 
+/* More words than there is room for at first; then scores of their texts. */
+static bool score_once(Error *e)
+{
+    static char text[6000];
+    Tokens t = {0}, characters = {0};
+    BleuCounts sum[2];
+    if (!*text)
+        for (int i = 0, n = 0; i < 1000; i++) n += sprintf(text + n, "%d ", i);
+    Words *w = words_open(e);
+    bool ok = w && words_cut(w, text, WORDS_SPLIT, &t, e) && words_characters(text, &characters, e) &&
+              bleu_count(&t, &characters, &sum[0], e) &&
+              bleu_constants((const Tokens[]){t, characters}, 2, &t, 1, sum, e) && t.n == 1000;
+    tokens_free(&t);
+    tokens_free(&characters);
+    words_close(w);
+    return ok;
+}
+
+START_TEST(allocations) { ck_assert_int_gt(fail_each(score_once), 1000); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("bleu");
     TCase *t = tcase_create("bleu");
+    tcase_set_timeout(t, 0);
     tcase_add_test(t, goldens);
     tcase_add_test(t, three_pairs);
     tcase_add_test(t, by_hand);
     tcase_add_test(t, cutting);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

@@ -4,6 +4,7 @@
 #include "tensor/rng.h"
 #include <check.h>
 #include <stdlib.h>
+#include "tests/data/fail_alloc.h"
 
 #define CLOSE(x, y, tolerance)                                                                                 \
     ck_assert_msg(fabs((double)(x) - (double)(y)) <= (tolerance), "%s is %.17g, expected %.17g", #x,           \
@@ -42,7 +43,7 @@ static PairedTest test_of(const double *a, const double *b, int n, int repeats, 
 
 START_TEST(interval_of_a_proportion)
 {
-    double rows[N][2], all[2], sd = sqrt(0.6 * 0.4 / N), old;
+    double rows[N][2], all[2], sd = sqrt(0.6 * 0.4 / N);
     for (int i = 0; i < N; i++) rows[i][0] = i % 5 < 3, rows[i][1] = 1;
     Interval a = interval_of(rows[0], N, 2000, 1, all), b = interval_of(rows[0], N, 2000, 1, all),
              second = bootstrap_interval(score_a[0] + 2000, 2000, room),
@@ -54,11 +55,35 @@ START_TEST(interval_of_a_proportion)
     ck_assert(a.low == b.low && a.high == b.high && a.sd == b.sd && a.n == 2000);
     ck_assert(a.sd != c.sd);
     ck_assert(second.low == 1 && second.high == 1 && second.sd == 0 && second.n == 2000);
-    double part[N], whole[N]; /* the same draws as for sums of ratios */
-    for (int i = 0; i < N; i++) part[i] = rows[i][0], whole[i] = rows[i][1];
+}
+END_TEST
+
+/* The ratios of several columns have the intervals of the same ratios as scores: the draws are the same. */
+START_TEST(ratios)
+{
+    enum { K = 3 };
+    double part[N][K], whole[N][K], rows[N][2], all[2];
+    Interval of[K];
     Error e = {0};
-    ck_assert(bootstrap_ratios(part, whole, N, 1, 2000, 1, &old, &e));
-    CLOSE(a.sd, old, 1e-12);
+    Rng rng = rng_open(3, "ratios");
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < K; j++) {
+            whole[i][j] = j == 2 ? 0 : (double)rng_below(&rng, 5);
+            part[i][j] = whole[i][j] * (double)rng_below(&rng, 10) / 9;
+        }
+    ck_assert(bootstrap_ratios(part[0], whole[0], N, K, 500, 9, of, &e));
+    for (int j = 0; j < K; j++) {
+        for (int i = 0; i < N; i++) rows[i][0] = part[i][j], rows[i][1] = whole[i][j];
+        Interval one = interval_of(rows[0], N, 500, 9, all);
+        ck_assert_int_eq(of[j].n, j == 2 ? 0 : 500);
+        if (j == 2) continue;
+        ck_assert(of[j].low < all[0] - 0.01 && of[j].high > all[0] + 0.01);
+        CLOSE(of[j].low, one.low, 1e-12);
+        CLOSE(of[j].high, one.high, 1e-12);
+        CLOSE(of[j].sd, one.sd, 1e-12);
+    }
+    ck_assert(of[0].low != of[1].low && isnan(of[2].low) && isnan(of[2].high));
+    ck_assert(bootstrap_ratios(NULL, NULL, 0, K, 5, 1, of, &e) && isnan(of[0].low) && of[0].n == 0);
 }
 END_TEST
 
@@ -91,6 +116,17 @@ START_TEST(undefined_resamples)
     Interval i = interval_of(rows[0], 2, 4000, 1, all);
     CLOSE(i.n, 3000, 150); /* 3 of 4 resamples have it */
     ck_assert(i.low == 1 && i.high == 1 && all[0] == 1 && isnan(all[1]));
+}
+END_TEST
+
+/* One study has scores, but no interval and no test. */
+START_TEST(one_study)
+{
+    double a[1][2] = {{3, 4}}, b[1][2] = {{1, 4}}, all[2];
+    Interval i = interval_of(a[0], 1, 100, 1, all);
+    ck_assert(all[0] == 0.75 && i.n == 0 && isnan(i.low) && isnan(i.high));
+    PairedTest p = test_of(a[0], b[0], 1, 100, 1);
+    ck_assert(p.difference == 0.5 && isnan(p.interval.low) && isnan(p.p));
 }
 END_TEST
 
@@ -144,15 +180,29 @@ START_TEST(paired)
 }
 END_TEST
 
+static bool resample_once(Error *e)
+{
+    double rows[3][2] = {{1, 2}, {0, 1}, {2, 2}}, all[2];
+    Interval of[2];
+    return bootstrap_scores(rows[0], 3, 2, ratio, NULL, 2, 5, 1, all, score_a[0], e) &&
+           bootstrap_ratios(rows[0], rows[1], 2, 2, 5, 1, of, e);
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(resample_once), 5); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("bootstrap");
     TCase *t = tcase_create("bootstrap");
     tcase_add_test(t, interval_of_a_proportion);
+    tcase_add_test(t, ratios);
     tcase_add_test(t, percentiles);
     tcase_add_test(t, undefined_resamples);
+    tcase_add_test(t, one_study);
     tcase_add_test(t, coverage_and_level);
     tcase_add_test(t, paired);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -4,6 +4,7 @@
 #include "losses/meteor_words.h"
 #include "tensor/rng.h"
 #include "tests/losses/vectors.h"
+#include "tests/data/fail_alloc.h"
 
 static double score_of(const char *said, const char *truth, MeteorStats *s)
 {
@@ -16,6 +17,13 @@ static double score_of(const char *said, const char *truth, MeteorStats *s)
 static int64_t matches(const MeteorStats *s)
 {
     return s->matched[METEOR_EXACT] + s->matched[METEOR_SYNONYM] + s->matched[METEOR_PARAPHRASE];
+}
+
+static double together(const MeteorStats *pair, int n)
+{
+    MeteorStats sum = {0};
+    for (int i = 0; i < n; i++) meteor_add(&sum, &pair[i]);
+    return meteor_from_stats(&sum);
 }
 
 START_TEST(goldens)
@@ -41,7 +49,7 @@ START_TEST(goldens)
             ck_assert(s[i].matched[METEOR_EXACT] == (int64_t)jar[21]);
             ck_assert(s[i].chunks == (int64_t)jar[20]);
         }
-        CLOSE(meteor_corpus(s, VECTORS), json_number_value(json_object_get(expect, "METEOR")), 1e-12);
+        CLOSE(together(s, VECTORS), json_number_value(json_object_get(expect, "METEOR")), 1e-12);
     }
     json_decref(root);
 }
@@ -113,8 +121,8 @@ START_TEST(edges)
     CLOSE(score_of("左", "左 the", &s), 1 / (0.15 + 0.85 * 1 / 0.75) * (1 - 0.6), 1e-12);
     CLOSE(score_of("上下左右", "上下左右", &pair[1]), 1.0, 1e-12);
     /* together: 6 of 6, 6 of 8, and the equal pair's chunk does not count */
-    CLOSE(meteor_corpus(pair, 2), 1 / (0.15 + 0.85 * 8 / 6) * (1 - 0.6 * pow(1.0 / 6, 0.2)), 1e-12);
-    ck_assert(meteor_corpus(NULL, 0) == 0);
+    CLOSE(together(pair, 2), 1 / (0.15 + 0.85 * 8 / 6) * (1 - 0.6 * pow(1.0 / 6, 0.2)), 1e-12);
+    ck_assert(together(NULL, 0) == 0);
 }
 END_TEST
 
@@ -141,6 +149,21 @@ START_TEST(any_bytes)
 }
 END_TEST
 
+/* Texts with pairs of words that are not equal, and more matches than there is room for at first. */
+static bool score_once(Error *e)
+{
+    static char said[2000], truth[2000];
+    MeteorStats s;
+    double score;
+    if (!*said)
+        for (int i = 0; i < 300; i++)
+            strcat(said, i % 50 ? "左" : " 4 右 "), strcat(truth, i % 70 ? "左" : " 16 下 ");
+    return meteor_pair(said, truth, &s, &score, e) && score > 0 && s.matched[METEOR_PARAPHRASE] > 0;
+}
+
+START_TEST(allocations) { ck_assert_int_gt(fail_each(score_once), 14); }
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("meteor");
@@ -151,6 +174,7 @@ int main(void)
     tcase_add_test(t, cutting);
     tcase_add_test(t, edges);
     tcase_add_test(t, any_bytes);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     return vectors_run(s);
 }

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
+#include "tests/data/fail_alloc.h"
 
 #define CLOSE(a, b, tol)                                                                                       \
     ck_assert_msg(fabs((a) - (b)) <= (tol), #a " = %.12g, expected %.12g", (double)(a), (double)(b))
@@ -152,7 +153,8 @@ START_TEST(pairs_of_perfect_reports)
     ck_assert(s.changed.n == 3 && s.mirrored.n == 2 && s.removed.n == 1 && s.same.n == 2);
     CLOSE(s.changed.follow_share, 1, 0);
     CLOSE(s.changed.still_share, 0, 0);
-    CLOSE(s.changed.follow_sd, 0, 0);
+    ck_assert(s.changed.follow_interval.low == 1 && s.changed.follow_interval.high == 1);
+    ck_assert(isnan(s.size[2].follow_interval.low));
     CLOSE(s.mirrored.follow_share, 1, 0);
     CLOSE(s.removed.follow_share, 1, 0);
     CLOSE(s.same.still_share, 1, 0); /* no twin changed */
@@ -192,7 +194,8 @@ START_TEST(pairs_of_flawed_reports)
     ck_assert(s.changed.follow == 1 && s.mirrored.follow == 1 && s.removed.follow == 0 && s.changed.still == 0);
     ck_assert(s.size[0].follow == 1 && s.size[1].follow == 0 && s.size[3].follow == 0);
     CLOSE(s.same.still_share, 0.5, 0);
-    ck_assert(s.changed.follow_sd > 0.1 && s.same.still_sd > 0.1);
+    ck_assert(s.changed.follow_interval.low == 0 && s.changed.follow_interval.high == 1);
+    ck_assert(s.same.still_interval.low == 0 && s.same.still_interval.high == 1);
     TuplePairScores none;
     Error e = {0};
     ck_assert(tuples_pairs(&table, NULL, 0, 10, 1, &none, &e));
@@ -212,8 +215,20 @@ START_TEST(patients_are_resampled)
         p[i] = (TuplePair){{left, left, NULL, 0, 0}, {left, i / 3 % 2 ? left : right, NULL, 0, 0}, i / 3};
     ck_assert(tuples_pairs(&table, p, 300, 2000, 1, &s, &e));
     CLOSE(s.same.still_share, 0.5, 0);
-    CLOSE(s.same.still_sd, 0.05, 0.004);
+    CLOSE(s.same.still_interval.sd, 0.05, 0.004);
+    CLOSE(s.same.still_interval.low, 0.5 - 1.96 * 0.05, 0.011);
+    CLOSE(s.same.still_interval.high, 0.5 + 1.96 * 0.05, 0.011);
 }
+END_TEST
+
+static bool score_once(Error *e)
+{
+    TuplePair p = {{first[0], first[0], radius[0], 0, 0}, {second[0], second[0], NULL, 0, 0}, 1};
+    TuplePairScores s;
+    return tuples_pairs(&table, &p, 1, 10, 1, &s, e) && s.changed.follow == 1;
+}
+
+START_TEST(allocations) { ck_assert_int_eq(fail_each(score_once), 4); }
 END_TEST
 
 int main(void)
@@ -227,6 +242,7 @@ int main(void)
     tcase_add_test(t, pairs_that_ignore_the_change);
     tcase_add_test(t, pairs_of_flawed_reports);
     tcase_add_test(t, patients_are_resampled);
+    tcase_add_test(t, allocations);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);

@@ -28,7 +28,7 @@ static const BadConfig bad_configs[] = {
     {NULL, "{'model_type' 'llama'}", "1:21: not JSON: ':' expected near '\"llama\"'"},
     {NULL, "{'model_type':llama}", "1:19: not JSON: invalid token near 'llama'"},
     {NULL, "{model_type:'llama'}", "1:6: not JSON: string or '}' expected near 'model'"},
-    {NULL, "\xef\xbb\xbf{'model_type':'llama'}", "1:1: not JSON: invalid token near '\xef\xbb\xbf'"},
+    {NULL, "\xef\xbb\xbf{'model_type':'llama'}", "begins with a byte-order mark, expected JSON"},
     {NULL, "{'model_type':'llama','rms_norm_eps':NaN}", "1:40: not JSON: invalid token near 'NaN'"},
     {NULL, "{'model_type':'llama','rope_theta':Infinity}", "1:43: not JSON: invalid token near 'Infinity'"},
     {NULL, "{'model_type':'llama','tie_word_embeddings':True}", "1:48: not JSON: invalid token near 'True'"},

@@ -39,7 +39,7 @@ static const BadParams bad_params[] = {
     {"{" HEADS ",'x':'\xff'}", "1:33: not JSON: unable to decode byte 0xff near '\"'"},
     {"{" HEADS ",'x':'\n'}", "1:33: not JSON: unexpected newline near '\"'"},
     {"{" HEADS ",'x':'\\q'}", "1:35: not JSON: invalid escape near '\"\\q'"},
-    {"\xef\xbb\xbf{" HEADS "}", "1:1: not JSON: invalid token near '\xef\xbb\xbf'"},
+    {"\xef\xbb\xbf{" HEADS "}", "begins with a byte-order mark, expected JSON"},
     {"/* LLaMA */{" HEADS "}", "1:1: not JSON: invalid token near '/'"},
     {"{'x':" NEST64 NEST64, "byte 68: nested deeper than 64 levels"},
     /* not an object of these keys */

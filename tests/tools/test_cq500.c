@@ -129,7 +129,8 @@ START_TEST(imports)
     ck_assert_msg(strstr(r.err, "1 studies could not be imported, the first: CQ500-CT-6"), "%s", r.err);
     ck_assert_msg(strstr(r.err, "/CT Plain 3mm: "), "%s", r.err); /* why CT 5mm was taken */
     ck_assert_msg(strstr(r.err, "reads.csv: 1 of 8 studies have no folder under"), "%s", r.err);
-    ck_assert_msg(strstr(r.err, "6 studies written, 0 there already, 1 left out"), "%s", r.err);
+    ck_assert_msg(strstr(r.err, "6 studies written, 0 there already, 1 left out, 0 of earlier calls taken out"),
+                  "%s", r.err);
     Error e = {0};
     Ctrg *set = ctrg_open(at("set"), NULL, NULL, &e);
     ck_assert_msg(set, "%s", e.msg);
@@ -166,6 +167,20 @@ START_TEST(imports)
 }
 END_TEST
 
+/* reads.csv of the studies 0..n-1, `other` of which has another vote. */
+static void write_reads(int n, int other)
+{
+    FILE *f = fopen(at("reads.csv"), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(HEADER, f);
+    for (int k = 0; k < n; k++) {
+        Phantom p = phantom(k);
+        write_read(f, k, phantom_labels(&p) ^ (k == other ? 1u << MASS_EFFECT : 0));
+        phantom_free(&p);
+    }
+    ck_assert(!fclose(f));
+}
+
 /* What is there needs no dcm2niix; another vote or size is done again. */
 START_TEST(goes_on)
 {
@@ -185,19 +200,87 @@ START_TEST(goes_on)
                       strstr(r.err, "more: choose other folders"),
                   "%s", r.err);
     ck_assert(!unlink(at("set/hu/2/11.png")));
-    FILE *f = fopen(at("reads.csv"), "w");
-    fputs(HEADER, f);
-    for (int k = 0; k < 6; k++) {
-        Phantom p = phantom(k);
-        write_read(f, k, phantom_labels(&p) ^ (k == 3 ? 1u << MASS_EFFECT : 0));
-        phantom_free(&p);
-    }
-    ck_assert(!fclose(f));
+    write_reads(6, 3);
     IMPORT("--out", at("set"), "--validation", at("more"), "--hu", "--reads", at("reads.csv"));
     ck_assert_msg(r.code == 0, "%s", r.err);
     ck_assert_msg(strstr(r.err, "2 studies written, 4 there already"), "%s", r.err);
     ck_assert_msg(strstr(r.err, "1 studies are not in"), "%s", r.err);
     free((char *)(uintptr_t)path);
+}
+END_TEST
+
+/* The studies of a data set, in its order; "none" where there is none. */
+static const char *studies_of(const char *set)
+{
+    static char text[256];
+    char path[256];
+    json_t *list = NULL;
+    snprintf(path, sizeof path, "%s/%s/annotations.json", folder, set);
+    if (access(path, F_OK)) return "none";
+    ck_assert_ptr_nonnull(list = json_read(path, NULL));
+    text[0] = 0;
+    for (size_t k = 0; k < json_array_size(list); k++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", k ? " " : "",
+                 json_string_value(json_object_get(json_array_get(list, k), "id")));
+    json_decref(list);
+    return text;
+}
+
+#define SAID(text) ck_assert_msg(strstr(r.err, text), "expected %s\nfound %s", text, r.err)
+#define SERIES     "/Unknown Study/CT Plain"
+#define AGAIN()    IMPORT("--out", at("set"), "--validation", at("more"), "--hu", "--reads", at("reads.csv"))
+
+/* Goes on with what the test before has left: studies 0 to 4 in set, 5 in more. The sets are the last import's,
+ * whatever was in them. */
+START_TEST(takes_out)
+{
+    Run r;
+    char plain[256], bone[256], away[256], there[256];
+    snprintf(plain, sizeof plain, "%s", at("cq500/qct01/CQ500CT4 CQ500CT4" SERIES));
+    snprintf(bone, sizeof bone, "%s", at("cq500/qct01/CQ500CT4 CQ500CT4/Unknown Study/CT BONE"));
+    snprintf(there, sizeof there, "%s", at("cq500/qct00/CQ500CT2 CQ500CT2" SERIES));
+    snprintf(away, sizeof away, "%s", at("away"));
+    /* Not among the reads: out. Its folder gone, all else the same: it stays. */
+    ck_assert(!rename(there, away));
+    write_reads(5, 3);
+    AGAIN();
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    SAID("more: study 5 is taken out: it is not among the reads");
+    SAID("more: no study is left, so no data set");
+    SAID("1 of 5 studies have no folder under");
+    SAID("; 1 of them are there already and stay");
+    SAID("0 studies written, 5 there already, 0 left out, 1 of earlier calls taken out");
+    ck_assert_str_eq(studies_of("set"), "0 1 2 3 4");
+    ck_assert_str_eq(studies_of("more"), "none");
+    ck_assert(!access(at("more/images/5/23.png"), F_OK) && votes_of(r.out, "studies", 0) == 5);
+    /* A call that ends early takes nothing out. */
+    IMPORT("--out", at("set"), "--reads", at("none.csv"));
+    ck_assert_int_eq(r.code, 3);
+    ck_assert(file_write(at("far.csv"), HEADER ROW_490, strlen(HEADER ROW_490), NULL));
+    IMPORT("--out", at("set"), "--reads", at("far.csv"));
+    ck_assert(r.code == 2 && !strstr(r.err, "taken out"));
+    ck_assert_str_eq(studies_of("set"), "0 1 2 3 4");
+    /* Another vote and no folder; pictures to be made again, but no series for it. */
+    write_reads(5, 2);
+    ck_assert(!rename(plain, bone) && !unlink(at("set/images/4/00.png")));
+    AGAIN();
+    ck_assert_msg(r.code == 2, "%s", r.err);
+    SAID("set: study 2 is taken out: its votes, size or files are others now, and it has no folder");
+    SAID("set: study 4 is taken out: it could not be imported");
+    SAID("; 0 of them are there already and stay");
+    SAID("1 studies written, 2 there already, 1 left out, 2 of earlier calls taken out"); /* 3: its vote */
+    ck_assert_str_eq(studies_of("set"), "0 1 3");
+    ck_assert(votes_of(r.out, "studies", 0) == 3 && !access(at("set/images/2/00.png"), F_OK));
+    /* All is there again: as in empty folders, order included. */
+    ck_assert(!rename(bone, plain) && !rename(away, there));
+    write_reads(6, 2);
+    AGAIN();
+    SAID("3 studies written, 3 there already, 0 left out, 0 of earlier calls taken out");
+    IMPORT("--out", at("set2"), "--validation", at("more2"), "--hu", "--reads", at("reads.csv"));
+    ck_assert_msg(r.code == 0, "%s", r.err);
+    ck_assert_str_eq(studies_of("set"), "0 1 2 3 4");
+    ck_assert(same_file(at("set/annotations.json"), at("set2/annotations.json")) &&
+              same_file(at("more/annotations.json"), at("more2/annotations.json")));
 }
 END_TEST
 
@@ -254,6 +337,7 @@ int main(void)
     tcase_add_unchecked_fixture(t, write_root, NULL);
     tcase_add_test(t, imports);
     tcase_add_test(t, goes_on);
+    tcase_add_test(t, takes_out);
     tcase_add_test(t, faults);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

@@ -72,6 +72,13 @@ static char *write_and_read(const PageStudy *s, int n, const json_t *scores)
     return text;
 }
 
+static void expect_cell(const json_t *values, size_t at, const char *expected)
+{
+    char *text = json_text(json_array_get(values, at), JSON_COMPACT);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
 START_TEST(self_contained)
 {
     enum { SIZE = 32, PIXELS = 24 * SIZE * SIZE };
@@ -82,8 +89,11 @@ START_TEST(self_contained)
     PageStudy s[2] = {
         {.name = "</script><script>alert(1)</script>", .size = SIZE, .pixel = pixel, .report = "<!-- ]]>"},
         {.name = "二", .size = SIZE, .pixel_mm = 1.5, .pixel = pixel, .hu = hu, .segment = segment}};
-    json_t *scores = json_pack("{s:i, s:[{s:s, s:s, s:{s:f}}]}", "studies", 3, "systems", "name", "model",
-                               "how", "", "all", "f1", 0.5);
+    json_t *scores = json_pack(
+        "{s:i, s:{s:{s:[f,f]}}, s:{s:{s:{s:{s:[n,n], s:{s:[f,f]}}}}}, s:[{s:s, s:s, s:{s:f}}, {s:s, s:{s:f}}]}",
+        "studies", 3, "intervals", "lesion", "f1", 0.25, 0.75, "controls", "blank", "intervals", "lesion",
+        "side", "focal", "f1", 0.0, 0.125, "systems", "name", "model", "how", "", "all", "f1", 0.5, "name",
+        "blank", "focal", "f1", 0.0625);
     char *page = write_and_read(s, 2, scores);
     ck_assert_int_eq(count(page, "</script>"), 2);
     ck_assert_int_eq(count(page, "<script"), 2);
@@ -107,8 +117,11 @@ START_TEST(self_contained)
     ck_assert(json_object_get(json_array_get(studies, 1), "segment"));
     json_t *rows = json_object_get(json_object_get(o, "scores"), "rows");
     json_t *values = json_object_get(json_array_get(rows, 0), "values");
-    ck_assert(json_real_value(json_array_get(json_array_get(values, 0), 0)) == 0.5);
-    ck_assert(json_is_null(json_array_get(json_array_get(values, 1), 0)));
+    expect_cell(values, 0, "[0.5,0.25,0.75]");
+    expect_cell(values, 1, "[null,null,null]");
+    values = json_object_get(json_array_get(rows, 1), "values");
+    expect_cell(values, 2, "[0.0625,0.0,0.125]");
+    expect_cell(values, 3, "[null,null,null]");
     json_decref(o);
     json_decref(scores);
     free(page);

@@ -1,6 +1,7 @@
 /* pcrl-score: reading reports, and the program from end to end, bad input included. */
 #include "data/file.h"
 #include "tools/score_pairs.h"
+#include "tools/table.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -254,7 +255,7 @@ START_TEST(pairs_program)
              in_folder("r.jsonl"), in_folder("pairs.json"), in_folder("pairs.jsonl"));
     ck_assert_int_eq(run(arguments), 0);
     char *out = slurp("out");
-    ck_assert(strstr(out, "mirrored                1   1.000") && strstr(out, "in 0.000 +-"));
+    ck_assert(strstr(out, "mirrored                1   1.000") && strstr(out, "in 0.000 (0.000-0.000)"));
     free(out);
     strcat(arguments, " --json");
     ck_assert_int_eq(run(arguments), 0);
@@ -263,6 +264,9 @@ START_TEST(pairs_program)
     json_t *j = json_parse(out, strlen(out), "out", &e), *o = json_object_get(j, "pairs");
     json_t *all = json_object_get(json_object_get(o, "counterfactual"), "all");
     ck_assert(json_real_value(json_object_get(all, "follow_share")) == 1);
+    Estimate x; /* as pcrl-table finds it */
+    ck_assert(table_estimate(all, "follow_share", NULL, "out", &x, &e) && x.low == 1 && x.high == 1);
+    ck_assert(table_estimate(json_object_get(o, "twins"), "changed_share", NULL, "out", &x, &e) && x.high == 0);
     ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(o, "twins"), "pairs")), 2);
     json_decref(j);
     free(out);

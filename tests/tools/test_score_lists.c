@@ -154,6 +154,9 @@ START_TEST(each_study)
     ck_assert_msg(r->code == 0, "%s", r->err);
     ck_assert_msg(strstr(r->out, "| model | char | 65.7 | 61.7 | 58.2 | 54.9 | 40.7 | 70.1 | 252.5 |"), "%s",
                   r->out);
+    char below[128];
+    snprintf(below, sizeof below, "\n%d studies, 0 reports of model without a word; times 100;", (int)VECTORS);
+    ck_assert_msg(strstr(r->out, below), "%s", r->out);
     ck_assert(!strstr(r->out, "By finding"));
     Error e = {0};
     uint8_t *bytes;
@@ -236,7 +239,8 @@ START_TEST(counts)
                       strstr(r->out, "hyp: 3 hypotheses, 3 scored, 2 of these without a word\n") &&
                       strstr(r->out, "hyp: not read: score (1)\n"),
                   "%s", r->out);
-    ck_assert(strstr(r->out, "a report without a word is scored as the word None"));
+    ck_assert(strstr(r->out, "a report without a word is scored as the word None") &&
+              strstr(r->out, "(seed 1); of so few studies they are too narrow, and p is too small\n"));
     json_t *o = json_of(score("ref", "hyp", "--json", NULL));
     ck_assert(number(o, "settings/counts/references/reports") == 3 &&
               number(o, "settings/counts/references/scored_without_a_word") == 1 &&
@@ -245,6 +249,25 @@ START_TEST(counts)
               number(o, "settings/counts/hypotheses/ignored_keys/score") == 1);
     /* None beside None is right, None beside seven characters is not */
     CLOSE(number(o, "ROUGE-L"), 2.0 / 3, 1e-12);
+    json_decref(o);
+}
+END_TEST
+
+/* One study has scores but no ranges and no tests. */
+START_TEST(one_study)
+{
+    put_quoted("ref", "[{'id':1,'report':'a b'}]");
+    put_quoted("hyp", "[{'id':1,'report':'a'}]");
+    char other[160];
+    snprintf(other, sizeof other, "--against=x=%s", at("ref"));
+    const Run *r = score("ref", "hyp", other, NULL);
+    ck_assert_msg(r->code == 0 && strstr(r->out, "findings; no ranges and no tests, which need two studies\n"),
+                  "%s%s", r->out, r->err);
+    json_t *o = json_of(score("ref", "hyp", other, "--json", NULL)), *test;
+    test = json_object_get(json_object_get(json_object_get(o, "paired"), "x"), "BLEU-1");
+    ck_assert(json_is_null(json_object_get(test, "p")) && json_is_null(json_object_get(test, "overlap")) &&
+              json_is_null(json_array_get(json_object_get(test, "ci95"), 0)) &&
+              number(test, "difference") < -0.3);
     json_decref(o);
 }
 END_TEST
@@ -258,7 +281,9 @@ START_TEST(partial)
     ck_assert_msg(r->code == 0 && strstr(r->out, "ref: 3 references, 2 scored, 0 of these without a word\n") &&
                       strstr(r->out, "hyp: 4 hypotheses, 2 scored, 0 of these without a word\n"),
                   "%s%s", r->out, r->err);
-    ck_assert_msg(strstr(r->err, "scoring 2 of 3 studies"), "%s", r->err);
+    ck_assert_msg(strstr(r->err, "scoring 2 of 3 studies") &&
+                      strstr(r->err, "hyp: 2 of 4 reports are of no study, left out\n"),
+                  "%s", r->err);
     json_t *o = json_of(score("ref", "hyp", "--partial", "--json", NULL));
     CLOSE(number(o, "BLEU-1"), 1.0, 1e-8);
     ck_assert(number(o, "settings/counts/scored") == 2 &&
@@ -304,6 +329,33 @@ START_TEST(bad_lists)
     }
     const Run *r = score("ref", "absent", NULL);
     ck_assert(r->code != 0 && !*r->out);
+}
+END_TEST
+
+/* Paths of any bytes, and with more characters than a line about a system has room for: its cut falls on each
+ * byte of one. */
+START_TEST(odd_paths)
+{
+    static const char two[] = "{\"id\":1,\"report\":\"a\"}\n{\"id\":2,\"report\":\"b\"}";
+    char name[256] = "\xff", control[400];
+    for (int i = 0; i < 80; i++) strcat(name, "左");
+    put_quoted("ref", "[{'id':1,'report':'a'},{'id':2,'report':'b'}]");
+    Error e = {0};
+    snprintf(control, sizeof control, "%s/%s", folder, name);
+    ck_assert_msg(file_write(control, two, sizeof two - 1, &e), "%s", e.msg);
+    for (int k = 1; k < 4; k++) {
+        snprintf(control, sizeof control, "x=%s%.*s%s", folder, k, "///", name);
+        json_t *o = json_of(score("ref", "ref", "--control", control, "--json", NULL));
+        const json_t *system = json_array_get(json_object_get(o, "systems"), 2);
+        const char *how = json_string_value(json_object_get(system, "how"));
+        ck_assert_str_eq(json_string_value(json_object_get(system, "name")), "x");
+        ck_assert(how && strstr(how, "\uFFFD左左"));
+        ck_assert(setting(o, "tokenizer") && number(o, "settings/counts/controls/x/reports") == 2);
+        json_decref(o);
+    }
+    unlink(strchr(control, '=') + 1);
+    const Run *r = score("ref", "ref", "--control", "\xff=x", NULL);
+    ck_assert(r->code == ERROR_USAGE && strstr(r->err, "--control: expected a NAME in UTF-8"));
 }
 END_TEST
 
@@ -354,8 +406,10 @@ int main(void)
     tcase_add_test(t, each_study);
     tcase_add_test(t, jieba_and_tokens);
     tcase_add_test(t, counts);
+    tcase_add_test(t, one_study);
     tcase_add_test(t, partial);
     tcase_add_test(t, bad_lists);
+    tcase_add_test(t, odd_paths);
     tcase_add_test(t, usage);
     tcase_add_test(t, time_and_no_room);
     suite_add_tcase(s, t);

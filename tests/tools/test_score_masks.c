@@ -4,6 +4,7 @@
 #include "data/safetensors.h"
 #include "tests/tools/run.h"
 #include "tools/score_masks.h"
+#include "tools/table.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -89,7 +90,16 @@ START_TEST(worked_example)
     CLOSE(s.dice, (4 / 7. + 0) / 2);
     CLOSE(s.pooled, 2 * 2. / (5 + 6));
     CLOSE(s.alarm, 1 / 42.);
-    ck_assert(s.alarm_sd > 0);
+    ck_assert(s.alarm_interval.low == 0 && s.alarm_interval.high > s.alarm); /* all in one study */
+    json_t *list = score_masks_json(&(ScoreMasks){"model", s}, 1);
+    static const char *const key[] = {"dice", "pooled_dice", "false_alarm"};
+    for (int i = 0; i < 3; i++) { /* as pcrl-table finds them */
+        const Interval *range = i == 0 ? &s.dice_interval : i == 1 ? &s.pooled_interval : &s.alarm_interval;
+        Estimate x;
+        ck_assert_msg(table_estimate(json_array_get(list, 0), key[i], NULL, "", &x, &e), "%s", e.msg);
+        ck_assert(x.low == range->low && x.high == range->high && x.high >= x.value);
+    }
+    json_decref(list);
     for (int i = 0; i < MASK_CELLS; i++) prob[i] = truth[0].cell[i];
     ck_assert(mask_score(truth, prob, 2, 50, 1, &s, &e)); /* perfect */
     CLOSE(s.dice, 1);
@@ -98,7 +108,7 @@ START_TEST(worked_example)
     memset(truth[0].cell, 0, sizeof truth[0].cell);
     memset(prob, 0, sizeof prob);
     ck_assert(mask_score(truth, prob, 2, 50, 1, &s, &e)); /* nothing there, nothing said */
-    ck_assert(isnan(s.dice) && isnan(s.pooled) && s.alarm == 0);
+    ck_assert(isnan(s.dice) && isnan(s.pooled) && s.alarm == 0 && isnan(s.dice_interval.low));
 }
 END_TEST
 
