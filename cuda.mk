@@ -8,9 +8,9 @@ EMU_OBJ = $(patsubst %,$(BUILD)/emu/%.o,$(1))
 CU_SRC := $(wildcard kernels/*.cu tensor/*.cu)
 PLUGIN_SRC := $(CU_SRC) tensor/backend_abi.c
 EMU_RUNNER := $(call EMU_OBJ,$(wildcard tests/emu/*.cpp))
-EMU_FLAGS = -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti -ffp-contract=off \
-            -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include -I. -MMD -MP \
-            -DPCRL_DEVICE='"emu"'
+EMU_FLAGS = -std=c++17 -O2 $(DEBUG) -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-exceptions -fno-rtti \
+            -ffp-contract=off -fno-math-errno -Wall -Wextra -Wno-unknown-pragmas -fmacro-prefix-map=./= -isystem $(CUDA)/include \
+            -I. -MMD -MP -DPCRL_DEVICE='"emu"'
 # Under TSan no call may hide a struct's load or store (emu.h): neither one of CUDA's headers, such as __floats2bfloat162_rn.
 INLINE = -finline-small-functions --param early-inlining-insns=200
 CHECKED ?=
