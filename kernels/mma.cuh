@@ -58,13 +58,14 @@ template <int N> static __device__ __forceinline__ void cp_async_wait()
 
 #else
 
+/* Fragments and rows are read, and copies made, here, where sanitizers see them. */
 static inline void mma_bf16(float *d, const unsigned *a, const unsigned *b, emu::Site site = EMU_HERE)
 {
-    emu::Mma m = {d, a, b};
+    emu::Mma m = {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     emu::meet(emu::MMA, ~0u, &m, site);
+    for (int i = 0; i < 4; i++) d[i] = m.d[i];
 }
 
-/* Rows are read and copies made here, where sanitizers see them. */
 static inline void ldmatrix(emu::Collective kind, unsigned *r, const void *row, emu::Site site)
 {
     emu::Ldmatrix m = {};

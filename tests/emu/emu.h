@@ -191,8 +191,8 @@ struct Ldmatrix {
     unsigned result[4];
 };
 struct Mma {
-    float *d;
-    const unsigned *a, *b;
+    float d[4];
+    unsigned a[4], b[2];
 };
 
 template <class T> inline T shuffle(unsigned mask, T value, int source, Site site)

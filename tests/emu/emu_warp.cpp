@@ -116,7 +116,10 @@ static inline float high_half(unsigned u) { return __uint_as_float(u & 0xffff000
 static void mma_all(const Meeting *m)
 {
     Mma *const *x = (Mma *const *)m->mine;
-    float A[16][16], B[16][8], D[16][8] = {};
+    /* A row at a time: most of what this runner computes is here. */
+    typedef float Row __attribute__((vector_size(8 * sizeof(float))));
+    float A[16][16];
+    Row B[16], D[16];
     for (int l = 0; l < WARP; l++) {
         int g = l / 4, t = l % 4 * 2;
         for (int i = 0; i < 4; i++) {
@@ -129,9 +132,11 @@ static void mma_all(const Meeting *m)
             B[t + i * 8 + 1][g] = high_half(x[l]->b[i]);
         }
     }
-    for (int i = 0; i < 16; i++)
-        for (int k = 0; k < 16; k++)
-            for (int j = 0; j < 8; j++) D[i][j] += A[i][k] * B[k][j];
+    for (int i = 0; i < 16; i++) {
+        Row sum = {};
+        for (int k = 0; k < 16; k++) sum += A[i][k] * B[k];
+        D[i] = sum;
+    }
     for (int l = 0; l < WARP; l++)
         for (int i = 0; i < 4; i++) x[l]->d[i] += D[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2];
 }

@@ -4,6 +4,7 @@
 #define TESTS_GOLDEN_DEVICE_H
 #include "tensor/tensor.h"
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,11 +57,21 @@ static inline double test_tolerance(Tolerance t)
     return test_device() == &backend_cpu ? row[t].cpu : row[t].device;
 }
 
-/* Whether a case of so many GFLOP is run: on emu at most 1, and it says what it leaves out. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_GFLOP    12.0
+#define TEST_SLOWNESS " under sanitizers"
+#else
+#define TEST_GFLOP    HUGE_VAL
+#define TEST_SLOWNESS ""
+#endif
+
+/* Whether a case of so many GFLOP is run: on emu at most 1, under sanitizers 12 (15 seconds),
+ * and it says what it leaves out. */
 static inline bool test_affords(const char *what, double gflop)
 {
-    if (gflop <= 1 || strcmp(test_device()->name, "emu")) return true;
-    printf("SKIPPED on emu: %s, %g GFLOP\n", what, gflop);
+    const char *name = test_device()->name;
+    if (gflop <= (strcmp(name, "emu") ? TEST_GFLOP : 1)) return true;
+    printf("SKIPPED on %s" TEST_SLOWNESS ": %s, %g GFLOP\n", name, what, gflop);
     return false;
 }
 

@@ -10,6 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Programs take ten times as long: for tests that start many alike. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = true };
+#else
+enum { SANITIZED = false };
+#endif
+
 typedef struct Run {
     int code;                    /* exit status; 128 + signal when it was killed; -1 when it did not start */
     char out[262144], err[8192]; /* the first bytes, NUL-terminated */
