@@ -39,7 +39,7 @@ static const AttentionParams all = {0.7f, false}, causal = {0.5f, true}, sharp =
         .fill = FILL_NONE                                                                                      \
     }
 /* In bf16 p, ds, dy and y are rounded. dv sums p up over all rows that have the key, dk ds, `sharp` six times
- * as much: with few keys, or one that draws many rows, the worst of 100 seeds is at 1.2e-2, `sharp` at 5e-2. */
+ * as much: with few keys, or one that draws many rows, the worst of 100 seeds is at 1.2e-2, `sharp` at 4e-2. */
 #define LONG_SUMS .bf16_tol = 3e-2
 static const KernelCase cases[] = {
     {"one element", {{{1, 1, 1, 1}}, {{1, 1, 1, 1}}, {{1, 1, 1, 1}}, NO}, P(all)},
@@ -100,4 +100,4 @@ static const KernelCase cases[] = {
      .flops = 4.0 * 4 * 2048 * 32 * 128,
      .bytes = 4.0 * 2 * 4 * 2048 * 8 * 128},
 };
-KERNEL_TEST(attention, .n_in = 4, .diff = 7, .saved = 1, .bf16 = 7, .tol = 1e-4);
+KERNEL_TEST(attention, .n_in = 4, .diff = 7, .saved = 1, .bf16 = 7, .tol = 2e-4);

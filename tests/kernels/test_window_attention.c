@@ -61,6 +61,8 @@ static const WindowAttentionParams one = {1, 1, 0, 0.4f}, one_shifted = {1, 1, 1
                                    grid = {2, 3, 1, 0.4f}, half = {2, 2, 4, 0.2f}, swin = {2, 2, 3, 0.176777f},
                                    stage1 = {8, 8, 3, 0.176777f};
 #define P(p) .params = &(p), .params_bytes = sizeof(p)
+/* In bf16 ds is rounded, and a table's gradient sums it up over all windows. */
+#define MANY_WINDOWS .bf16_tol = 2e-2
 #define QKV(b, s, heads, d)                                                                                    \
     {                                                                                                          \
         {                                                                                                      \
@@ -80,10 +82,10 @@ static const KernelCase cases[] = {
     {"windows of one token", IN(3, 1, 2, 5), P(one)},
     {"one window, ragged", IN(2, 3, 3, 7), P(one)},
     {"one window, shifted", IN(2, 3, 2, 10), P(one_shifted)},
-    {"a row of windows, shifted by two, two images", IN(6, 5, 1, 16), P(row)},
+    {"a row of windows, shifted by two, two images", IN(6, 5, 1, 16), P(row), MANY_WINDOWS},
     {"a column of windows", IN(3, 4, 2, 8), P(column)},
     {"a column of windows, shifted", IN(3, 4, 2, 8), P(column_shifted)},
-    {"2 x 3 windows, shifted, three images", IN(18, 2, 2, 9), P(grid)},
+    {"2 x 3 windows, shifted, three images", IN(18, 2, 2, 9), P(grid), MANY_WINDOWS},
     {"shifted by half, windows of 8", IN(4, 8, 1, 16), P(half)},
     {"dim 32, windows of 7, shifted", IN(4, 7, 3, 32), P(swin)},
     {"dim 64, windows of 9", IN(1, 9, 2, 64), P(one)},
