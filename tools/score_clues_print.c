@@ -14,20 +14,20 @@ static void print_rows(FILE *out, const ClueScores *s, bool of_gallery, int kind
     for (int i = 0; i < s->n && !first; i++)
         if (s->row[i].of_gallery == of_gallery) first = &s->row[i];
     if (!first) return;
-    fprintf(out, "%-40s", kind_names[kind]);
+    fprintf(out, "%-38s", kind_names[kind]);
     for (int b = 0; b < CLUE_SIZES; b++) {
         char head[48];
         snprintf(head, sizeof head, "%s (%lld)", size_names[b], (long long)first->count[kind * CLUE_SIZES + b]);
-        fprintf(out, " %17s", head);
+        fprintf(out, "  %17s", head);
     }
     fputc('\n', out);
     for (int i = 0; i < s->n; i++) {
         const ClueRow *r = &s->row[i];
         if (r->of_gallery != of_gallery) continue;
-        fprintf(out, "  %-38s", r->name);
+        fprintf(out, "  %-36s", r->name);
         for (int b = 0; b < CLUE_SIZES; b++) {
             int c = kind * CLUE_SIZES + b;
-            fprintf(out, " %5s %11s", score_share(r->value[c]), score_range(&r->interval[c]));
+            fprintf(out, "  %5s %11s", score_share(r->value[c]), score_range(&r->interval[c]));
         }
         fputc('\n', out);
     }

@@ -143,7 +143,7 @@ bool score_masks(const Ctrg *c, const ScoreTruth *t, const char *path, bool unkn
 
 static void print_cell(FILE *out, double value, const Interval *i)
 {
-    fprintf(out, " %5s %11s", score_share(value), score_range(i));
+    fprintf(out, "  %5s %11s", score_share(value), score_range(i));
 }
 
 void score_masks_print(FILE *out, const ScoreMasks *m, int n)
@@ -151,7 +151,7 @@ void score_masks_print(FILE *out, const ScoreMasks *m, int n)
     fprintf(
         out,
         "\nSegmentation: Dice on 14x14 cells of a slice (true: a quarter covered by focal lesions; predicted: "
-        "probability 0.5)\n%-18s %17s %17s %17s\n%-18s %10lld slices %17s %10lld slices\n",
+        "probability 0.5)\n%-18s  %17s  %17s  %17s\n%-18s  %10lld slices  %17s  %10lld slices\n",
         "", "with a lesion", "all together", "false alarms in", "", (long long)m->score.slices, "",
         (long long)m->score.healthy);
     for (int i = 0; i < n; i++) {

@@ -132,8 +132,8 @@ void score_pairs_print(FILE *out, const ScorePairs *p)
         fprintf(out,
                 "\nCounterfactual pairs: one lesion mirrored or removed. The reports follow if both are right "
                 "about "
-                "it and\nequal in all else; ranges are over resampled patients\n%-18s %6s  %6s %11s  %14s\n",
-                "", "pairs", "follow", "", "change nothing");
+                "it and\nequal in all else; ranges are over resampled patients\n%-18s %6s  %18s  %26s\n",
+                "", "pairs", "follow", "change nothing");
         print_shift(out, "all", &s->changed);
         print_shift(out, "mirrored", &s->mirrored);
         print_shift(out, "removed", &s->removed);
