@@ -134,7 +134,7 @@ static bool read_held_out(const TableRun *r, const json_t *held_out, const char 
 static bool read_values(TableRun *r, const json_t *scores, const json_t *held_out, const Table *t, Error *e)
 {
     Estimate lesion;
-    if (!table_estimate(scores, "lesion/f1", "lesion/sd/f1", r->path, &lesion, e)) return false;
+    if (!table_estimate(scores, "lesion/f1", r->path, &lesion, e)) return false;
     r->noise = table_sd(&lesion);
     for (int s = 0; s < t->n_systems; s++) {
         const char *name = t->system[s];

@@ -92,11 +92,9 @@ typedef struct Estimate {
     int n; /* 0: not measured, or undefined */
     double value, low, high;
 } Estimate;
-/* The number at `path` of a score, its interval at the same path below "intervals" (a pair of numbers),
- * else 1.96 times the standard deviation at path `sd` (NULL: none) on both sides. n is 0 where the number
- * or its interval is null. */
-bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
-                    Error *e);
+/* The number at `path` of a score, its interval at the same path below "intervals" (a pair of numbers).
+ * n is 0 where the number or its interval is null. */
+bool table_estimate(const json_t *o, const char *path, const char *what, Estimate *out, Error *e);
 /* Of right among n independent ones: Wilson's interval. */
 Estimate table_wilson(int64_t right, int64_t n);
 /* 1: a lies above b, -1: below, 0: the intervals overlap. */

@@ -48,22 +48,22 @@ static const json_t *in_pairs(const json_t *run, const char *system)
 
 static bool lesion_f1(const json_t *o, const char *what, Estimate *out, Error *e)
 {
-    return table_estimate(o, "lesion/f1", "lesion/sd/f1", what, out, e);
+    return table_estimate(o, "lesion/f1", what, out, e);
 }
 
 static bool side(const json_t *o, const char *what, Estimate *out, Error *e)
 {
-    return table_estimate(o, "lesion/side", "lesion/sd/side", what, out, e);
+    return table_estimate(o, "lesion/side", what, out, e);
 }
 
 static bool follow(const json_t *o, const char *what, Estimate *out, Error *e)
 {
-    return table_estimate(o, "follow_share", "follow_sd", what, out, e);
+    return table_estimate(o, "follow_share", what, out, e);
 }
 
 static bool dice(const json_t *o, const char *what, Estimate *out, Error *e)
 {
-    return table_estimate(o, "dice", "dice_sd", what, out, e);
+    return table_estimate(o, "dice", what, out, e);
 }
 
 static bool held_out_recall(const json_t *o, const char *what, Estimate *out, Error *e)
@@ -242,7 +242,7 @@ static bool retrieved(const json_t *rows, const char *name, const char *path, Es
         if (json_number_value(json_object_get(size, "low_mm")) != 12 ||
             !json_is_null(json_object_get(size, "high_mm")))
             continue;
-        return table_estimate(size, "value", "sd", what, out, e);
+        return table_estimate(size, "value", what, out, e);
     }
     return error_set(e, ERROR_INPUT, "%s: by_size has nothing from 12 mm", what);
 }

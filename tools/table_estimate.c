@@ -15,28 +15,20 @@ const json_t *table_find(const json_t *o, const char *path)
     return json_object_get(o, path);
 }
 
-bool table_estimate(const json_t *o, const char *path, const char *sd, const char *what, Estimate *out,
-                    Error *e)
+bool table_estimate(const json_t *o, const char *path, const char *what, Estimate *out, Error *e)
 {
-    const json_t *pair = table_find(json_object_get(o, "intervals"), path);
-    double value, spread;
+    const json_t *pair = table_find(json_object_get(o, "intervals"), path), *low = json_array_get(pair, 0),
+                 *high = json_array_get(pair, 1);
+    double value;
     *out = (Estimate){0};
     if (!table_number(o, path, what, 1, &value, e)) return false;
     if (isnan(value)) return true;
-    *out = (Estimate){1, value, 0, 0};
-    if (pair) {
-        const json_t *low = json_array_get(pair, 0), *high = json_array_get(pair, 1);
-        out->n = !(json_is_null(low) && json_is_null(high)); /* undefined in the resamples */
-        if (!out->n) return true;
-        if (json_array_size(pair) != 2 || !json_is_number(low) || !json_is_number(high))
-            return error_set(e, ERROR_INPUT, "%s: intervals: \"%s\": expected a pair of numbers", what, path);
-        out->low = json_number_value(low), out->high = json_number_value(high);
-        return true;
-    }
-    if (!sd) return error_set(e, ERROR_INPUT, "%s: intervals: no interval of \"%s\"", what, path);
-    if (!table_number(o, sd, what, 1, &spread, e)) return false;
-    if (isnan(spread)) return error_set(e, ERROR_INPUT, "%s: \"%s\" is null, but its score is not", what, sd);
-    out->low = fmax(0, value - Z * spread), out->high = fmin(1, value + Z * spread);
+    if (!pair) return error_set(e, ERROR_INPUT, "%s: intervals: no interval of \"%s\"", what, path);
+    *out = (Estimate){!(json_is_null(low) && json_is_null(high)), value, json_number_value(low),
+                      json_number_value(high)};
+    if (!out->n) return true; /* undefined in the resamples */
+    if (json_array_size(pair) != 2 || !json_is_number(low) || !json_is_number(high))
+        return error_set(e, ERROR_INPUT, "%s: intervals: \"%s\": expected a pair of numbers", what, path);
     return true;
 }
 

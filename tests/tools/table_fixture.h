@@ -21,14 +21,21 @@ static inline double fixture_value(int row, int64_t seed, int system, int metric
     return base + effect[row] + (row == 2 ? (seed == 2 ? -0.01 : 0.005) : 0);
 }
 
+/* Of a standard deviation sd; undefined where there is no value. */
+static inline json_t *fixture_interval(double value, double sd)
+{
+    return isnan(value) ? json_pack("[n, n]") : json_pack("[f, f]", value - 1.96 * sd, value + 1.96 * sd);
+}
+
 static inline json_t *fixture_values(int row, int64_t seed, int system)
 {
 #define V(m) fixture_value(row, seed, system, METRIC_##m)
-    json_t *side = system == 1 ? json_null() : json_real(V(SIDE));
-    return json_pack("{s:{s:f, s:f, s:o, s:{s:f}, s:{s:f, s:o}}, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+    double side = system == 1 ? NAN : V(SIDE);
+    return json_pack("{s:{s:{s:o, s:o}}, s:{s:f, s:f, s:o, s:{s:f}}, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
                      "s:{s:{s:{s:f}}, s:{s:{s:f}}}}",
-                     "lesion", "f1", V(LESION), "macro_f1", V(MACRO), "side", side, "focal", "f1", V(FOCAL),
-                     "sd", "f1", 0.01, "side", system == 1 ? json_null() : json_real(0.2), "BLEU-1", 0.9,
+                     "intervals", "lesion", "f1", fixture_interval(V(LESION), 0.01), "side",
+                     fixture_interval(side, 0.2), "lesion", "f1", V(LESION), "macro_f1", V(MACRO), "side",
+                     isnan(side) ? json_null() : json_real(side), "focal", "f1", V(FOCAL), "BLEU-1", 0.9,
                      "BLEU-2", 0.8, "BLEU-3", 0.7, "BLEU-4", V(BLEU4), "METEOR", V(METEOR), "ROUGE-L", V(ROUGE),
                      "CIDEr", V(CIDER), "clinical", "mention", "micro", "f1", V(MENTION), "finding", "micro",
                      "f1", V(FINDING));
@@ -64,12 +71,14 @@ static inline json_t *fixture_scores(int row, int64_t seed, bool held_out)
     }
     if (!held_out && row >= ROW_OURS) {
         json_object_set_new(o, "pairs",
-                            json_pack("{s:{s:{s:f, s:f}}, s:{s:{s:f, s:f}}}", "counterfactual", "all",
-                                      "follow_share", 0.6, "follow_sd", 0.05, "shuffled", "all", "follow_share",
-                                      0.1, "follow_sd", 0.01));
+                            json_pack("{s:{s:{s:f, s:{s:o}}}, s:{s:{s:f, s:{s:o}}}}", "counterfactual", "all",
+                                      "follow_share", 0.6, "intervals", "follow_share",
+                                      fixture_interval(0.6, 0.05), "shuffled", "all", "follow_share", 0.1,
+                                      "intervals", "follow_share", fixture_interval(0.1, 0.01)));
         json_object_set_new(o, "masks",
-                            json_pack("[{s:s, s:f, s:f}, {s:s, s:f, s:f}]", "name", "model", "dice", 0.2,
-                                      "dice_sd", 0.01, "name", "shuffled", "dice", 0.3, "dice_sd", 0.01));
+                            json_pack("[{s:s, s:f, s:{s:o}}, {s:s, s:f, s:{s:o}}]", "name", "model", "dice",
+                                      0.2, "intervals", "dice", fixture_interval(0.2, 0.01), "name", "shuffled",
+                                      "dice", 0.3, "intervals", "dice", fixture_interval(0.3, 0.01)));
     }
     json_object_set_new(o, "settings", json_pack("{s:s}", "split", "jieba"));
     json_object_set_new(o, "studies", json_integer(held_out ? 60 : 300));

@@ -265,8 +265,8 @@ START_TEST(pairs_program)
     json_t *all = json_object_get(json_object_get(o, "counterfactual"), "all");
     ck_assert(json_real_value(json_object_get(all, "follow_share")) == 1);
     Estimate x; /* as pcrl-table finds it */
-    ck_assert(table_estimate(all, "follow_share", NULL, "out", &x, &e) && x.low == 1 && x.high == 1);
-    ck_assert(table_estimate(json_object_get(o, "twins"), "changed_share", NULL, "out", &x, &e) && x.high == 0);
+    ck_assert(table_estimate(all, "follow_share", "out", &x, &e) && x.low == 1 && x.high == 1);
+    ck_assert(table_estimate(json_object_get(o, "twins"), "changed_share", "out", &x, &e) && x.high == 0);
     ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(o, "twins"), "pairs")), 2);
     json_decref(j);
     free(out);

@@ -203,7 +203,7 @@ static double value(const json_t *root, const char *name, json_int_t *n)
         if (strcmp(json_string_value(json_object_get(row, "name")), name) != 0) continue;
         Estimate x; /* as pcrl-table finds it */
         Error e = {0};
-        ck_assert_msg(table_estimate(all, "value", NULL, name, &x, &e), "%s", e.msg);
+        ck_assert_msg(table_estimate(all, "value", name, &x, &e), "%s", e.msg);
         ck_assert(x.low <= x.value && x.value <= x.high && (x.low < x.high || x.value == 0 || x.value == 1));
         *n = json_integer_value(json_object_get(all, "n"));
         return x.value;

@@ -96,7 +96,7 @@ START_TEST(worked_example)
     for (int i = 0; i < 3; i++) { /* as pcrl-table finds them */
         const Interval *range = i == 0 ? &s.dice_interval : i == 1 ? &s.pooled_interval : &s.alarm_interval;
         Estimate x;
-        ck_assert_msg(table_estimate(json_array_get(list, 0), key[i], NULL, "", &x, &e), "%s", e.msg);
+        ck_assert_msg(table_estimate(json_array_get(list, 0), key[i], "", &x, &e), "%s", e.msg);
         ck_assert(x.low == range->low && x.high == range->high && x.high >= x.value);
     }
     json_decref(list);
