@@ -1,5 +1,6 @@
 #include "tools/cli.h"
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 START_TEST(numbers)
@@ -41,6 +42,26 @@ START_TEST(lists)
 }
 END_TEST
 
+/* How long the program's threads spin, as OpenMP says it. */
+static bool spins_briefly(const char *environment)
+{
+    char command[512];
+    snprintf(command, sizeof command,
+             "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=verbose %s %s/bin/pcrl-synth --version "
+             "2>&1 | "
+             "grep -q \"GOMP_SPINCOUNT = '1000'\"",
+             environment, getenv("BUILD"));
+    return !system(command);
+}
+
+START_TEST(spinning)
+{
+    ck_assert(spins_briefly(""));
+    ck_assert(!spins_briefly("OMP_WAIT_POLICY=active"));
+    ck_assert(!spins_briefly("GOMP_SPINCOUNT=20"));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cli");
@@ -48,6 +69,7 @@ int main(void)
     tcase_add_test(t, numbers);
     tcase_add_test(t, sizes);
     tcase_add_test(t, lists);
+    tcase_add_test(t, spinning);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_set_fork_status(sr, CK_NOFORK);
