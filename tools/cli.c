@@ -81,19 +81,18 @@ bool cli_compute(const CliCommon *c, const Backend *b, bool dry_run, DType *out,
     return true;
 }
 
-/* GCC's OpenMP reads from the environment, before main, how long a thread that waits for the others spins until
- * it sleeps: milliseconds if nobody says. Where something else runs too, two threads soon share a core, and
- * each spins through its turn while the other has the work: a report then takes ten times as long, and no less
- * without. So the program starts once more, with microseconds. */
-static void spin_less(char **argv)
+/* GCC's OpenMP reads from the environment, as it is loaded, how long a thread that waits for the others spins
+ * until it sleeps: milliseconds if nobody says. Where something else runs too, two threads soon share a core,
+ * and each spins through its turn while the other has the work: a report then takes seven times as long. So the
+ * program starts once more, with microseconds. glibc gives a constructor what main gets. */
+__attribute__((constructor)) static void spin_less(int argc, char **argv)
 {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (argc < 1 || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
     if (!setenv("GOMP_SPINCOUNT", "1000", 1)) execv("/proc/self/exe", argv);
 }
 
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
-    spin_less(argv);
     argp_err_exit_status = ERROR_USAGE;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -1,7 +1,8 @@
 /* What every program shares at its edge: argp with our exit codes, the common options, numbers on the command
  * line, the way from an Error to an exit code, a progress line, and the interrupt flag.
  *
- * Machine-readable output goes to stdout; messages and progress go to stderr. */
+ * Machine-readable output goes to stdout; messages and progress go to stderr. Before main, where neither
+ * OMP_WAIT_POLICY nor GOMP_SPINCOUNT is set, the program starts once more with GOMP_SPINCOUNT=1000. */
 #ifndef TOOLS_CLI_H
 #define TOOLS_CLI_H
 #include "tensor/tape.h"
@@ -31,9 +32,7 @@ void cli_no_vendor(void);
 bool cli_compute(const CliCommon *c, const Backend *b, bool dry_run, DType *out, Error *e);
 
 /* argp_parse with a usage error ending in exit code 1 and with --version. Also ignores SIGPIPE's and SIGXFSZ's
- * signals, so that a closed pipe or a file limit is an error of write() with a message. Before all else: where
- * neither OMP_WAIT_POLICY nor GOMP_SPINCOUNT is set it starts the program once more with GOMP_SPINCOUNT=1000.
- */
+ * signals, so that a closed pipe or a file limit is an error of write() with a message. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* "NAME: message" on stderr, then exit with e->code (ERROR_INTERNAL if it is 0). Ends an open progress line. */
