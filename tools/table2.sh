@@ -74,21 +74,14 @@ if [ $# = 5 ]; then
     exit
 fi
 
-# digests FOLDER FILE...: a line a file.
-digests() {
-    folder=$1
-    shift
-    for part; do
-        [ ! -e "$folder/$part" ] || printf 'MODEL/%s\t%.16s\n' "$part" "$(sha256sum <"$folder/$part")"
-    done
-}
 # What the runs of this call are made with.
 made_with() {
     for name in SIZE TRAIN TRAIN_SEED TEST TEST_SEED UNSEEN UNSEEN_SEED WARMUP_STEPS STEPS; do
         eval "printf '%s\t%s\n' $name \"\$$name\""
     done
-    # shellcheck disable=SC2086
-    digests "$model" $parts slots.safetensors
+    for part in $parts slots.safetensors; do
+        [ ! -e "$model/$part" ] || printf 'MODEL/%s\t%.16s\n' "$part" "$(sha256sum <"$model/$part")"
+    done
     for row in start $ROWS; do
         options=$(arm_settings "$(way "$row")")
         printf 'row %s\t%s %s\n' "$row" "$common" "$options"
